@@ -1,0 +1,132 @@
+"""The public port besides the relay: models, feedback, health. Every error is an OpenAI error object."""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from gateway.core.errors import ApiError, bad_body, render_body, unknown_model
+from gateway.core.routing import MODEL_PREFIX, Principal
+from gateway.core.wire import unavailable
+from gateway.feedback import Feedback, LateFeedbackError, UnknownAnswerError
+from gateway.openapi import describe_relay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.feedback import AnswerIndex
+    from gateway.recorder import Recorder
+    from gateway.relay import Relay
+
+_SERVER_ERRORS_FROM = 500
+
+
+def build_app(relay: Relay, recorder: Recorder, answers: AnswerIndex, ready: Callable[[], str | None]) -> FastAPI:
+    """Make the app. `ready`: None, or why this worker should get no traffic."""
+    app = FastAPI(title="Glidepath", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    describe_relay(app)
+    _add_error_handlers(app)
+
+    def caller(request: Request) -> Principal:
+        header = request.headers.get("authorization")
+        return relay.keyring.find(header.encode("latin-1") if header else None, time.time())
+
+    @app.get("/v1/models")
+    async def list_models(request: Request) -> dict[str, Any]:
+        """List what the caller's key may call."""
+        return {"object": "list", "data": [_model(name) for name in _visible(relay, caller(request))]}
+
+    @app.get("/v1/models/{name:path}")
+    async def get_model(name: str, request: Request) -> dict[str, Any]:
+        """Describe one model."""
+        visible = _visible(relay, caller(request))
+        if name not in visible:
+            raise unknown_model(name, visible)
+        return _model(name)
+
+    @app.post("/v1/feedback")
+    async def give_feedback(feedback: Feedback, request: Request) -> dict[str, Any]:
+        """Join a rating to the arm its request was assigned to."""
+        tenant = caller(request).tenant
+        try:
+            try:
+                answered = answers.take(feedback, tenant, time.time())
+            except UnknownAnswerError:
+                recorder.drain()
+                answered = answers.take(feedback, tenant, time.time())
+        except UnknownAnswerError:
+            text = f"No answer with the request id `{feedback.request_id}` is known; it may have expired."
+            raise ApiError(
+                404, text, "invalid_request_error", param="request_id", code="request_not_found"
+            ) from None
+        except LateFeedbackError:
+            text = "The answer is too old for feedback."
+            raise ApiError(410, text, "invalid_request_error", param="request_id", code="feedback_too_late") from None
+        return {"object": "feedback", "request_id": feedback.request_id, "feature": MODEL_PREFIX + answered.feature}
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Liveness: the event loop turns."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> dict[str, str]:
+        """Readiness: send traffic here, or don't."""
+        reason = ready()
+        if reason is not None:
+            raise unavailable(reason, code="not_ready", retry_after_s=1)
+        return {"status": "ready"}
+
+    return app
+
+
+def _visible(relay: Relay, principal: Principal) -> list[str]:
+    features = relay.snapshot().features
+    names = [
+        MODEL_PREFIX + name for name in features if principal.features is None or name in principal.features
+    ]
+    return [*names, *relay.upstream_of_model] if principal.model_bypass else names
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "glidepath"}
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def api_error(_: Request, error: ApiError) -> Response:
+        return _answer(error)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        kind = "server_error" if error.status_code >= _SERVER_ERRORS_FROM else "invalid_request_error"
+        text = f"{HTTPStatus(error.status_code).phrase}: {request.method} {request.url.path[:200]}"
+        answer = _answer(ApiError(error.status_code, text, kind, code=_code_of(error.status_code)))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        param = ".".join(str(part) for part in first["loc"][1:]) or None
+        return _answer(bad_body(str(first["msg"]).removeprefix("Value error, "), param=param))
+
+    @app.exception_handler(Exception)
+    async def unexpected(_request: Request, _error: Exception) -> Response:
+        return _answer(ApiError(500, "The gateway failed.", "server_error", code="internal_error"))
+
+
+def _code_of(status: int) -> str:
+    return {404: "not_found", 405: "method_not_allowed"}.get(status, f"http_{status}")
+
+
+def _answer(error: ApiError) -> Response:
+    headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    return Response(render_body(error), error.status, headers, media_type="application/json")
+
+

@@ -1,0 +1,181 @@
+"""A request body and its headers -> `Call`: what the gateway needs to know, and nothing decoded that it doesn't.
+
+The body is split once into raw top-level slices. A rewritten body is put together from the same slices, so a long
+prompt is copied, never turned into Python objects, and a key that came twice leaves once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from gateway.core.errors import bad_body
+from rollout.core.model import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+UNIT_MAX_CHARS = 512
+REQUEST_ID_MAX_CHARS = 128
+
+_DECODE_FIELDS = msgspec.json.Decoder(dict[str, Raw]).decode
+_DECODE_STR = msgspec.json.Decoder(str).decode
+_ENCODE = msgspec.json.Encoder().encode
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+@-]{1,%d}" % REQUEST_ID_MAX_CHARS)
+_TRUE, _FALSE, _NULL = b"true", b"false", b"null"
+_USAGE_ONLY = Raw(b'{"include_usage":true}')
+_RAW_TRUE = Raw(b"true")
+_CALL_FEATURES_BY_HEADER = b"x-conversation-id"
+
+
+class _Metadata(msgspec.Struct):
+    conversation_id: str | None = None
+
+
+class _Conversation(msgspec.Struct):
+    id: str
+
+
+_DECODE_METADATA = msgspec.json.Decoder(_Metadata).decode
+_DECODE_CONVERSATION = msgspec.json.Decoder(_Conversation | str).decode
+
+
+class Call(NamedTuple):
+    """One parsed request."""
+
+    fields: dict[str, Raw]
+    model: str
+    stream: bool
+    usage_wanted: bool
+    subject: Subject
+
+
+def parse(body: bytes, headers: Mapping[bytes, bytes], tenant: str | None) -> Call:
+    """Read what routing needs. `headers`: lower-case names. Raises `ApiError` 400 for what can't be relayed."""
+    try:
+        fields = _DECODE_FIELDS(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise bad_body("We could not parse the JSON body of your request: send one JSON object.") from None
+    raw_model = fields.get("model")
+    if raw_model is None:
+        raise bad_body("You must provide a model parameter: a feature such as `copilot/summarize`.", param="model")
+    model = _text(raw_model)
+    if model is None:
+        raise bad_body("Invalid type for 'model': expected a string.", param="model", code="invalid_type")
+    stream = _flag(fields, "stream")
+    return Call(
+        fields,
+        model,
+        stream,
+        stream and _usage_wanted(fields.get("stream_options")),
+        _subject(fields, headers.get(_CALL_FEATURES_BY_HEADER), tenant),
+    )
+
+
+def rewrite(call: Call, raw_model: Raw) -> bytes:
+    """Body for the upstream: its own model name (JSON text), usage asked for on streams, all else as it came."""
+    fields = call.fields
+    fields["model"] = raw_model
+    if call.stream and not call.usage_wanted:
+        fields["stream_options"] = _with_usage(fields.get("stream_options"))
+    return _ENCODE(fields)
+
+
+def raw_text(text: str) -> Raw:
+    """A string as a JSON slice."""
+    return Raw(_ENCODE(text))
+
+
+def request_id(sent: bytes | None) -> str | None:
+    """The caller's request id if it is short and plain enough to echo and log, else None."""
+    if sent is not None and _REQUEST_ID.fullmatch(sent):
+        return sent.decode("ascii")
+    return None
+
+
+def _text(raw: Raw | None) -> str | None:
+    """A JSON string's value; None for anything else."""
+    if raw is None:
+        return None
+    try:
+        return _DECODE_STR(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _flag(fields: Mapping[str, Raw], name: str) -> bool:
+    raw = fields.get(name)
+    if raw is None:
+        return False
+    value = bytes(raw)
+    if value == _TRUE:
+        return True
+    if value in (_FALSE, _NULL):
+        return False
+    raise bad_body(f"Invalid type for '{name}': expected a boolean.", param=name, code="invalid_type")
+
+
+def _options(raw: Raw | None) -> dict[str, Raw]:
+    if raw is None or bytes(raw) == _NULL:
+        return {}
+    try:
+        return _DECODE_FIELDS(raw)
+    except msgspec.DecodeError:
+        text = "Invalid type for 'stream_options': expected an object."
+        raise bad_body(text, param="stream_options", code="invalid_type") from None
+
+
+def _usage_wanted(raw: Raw | None) -> bool:
+    return raw is not None and bytes(_options(raw).get("include_usage", Raw(_FALSE))) == _TRUE
+
+
+def _with_usage(raw: Raw | None) -> Raw:
+    options = _options(raw)
+    if not options:
+        return _USAGE_ONLY
+    options["include_usage"] = _RAW_TRUE
+    return Raw(_ENCODE(options))
+
+
+def _subject(fields: Mapping[str, Raw], conversation_header: bytes | None, tenant: str | None) -> Subject:
+    """Who is asking, in the contract's order; what has the wrong type counts as absent."""
+    conversation = (
+        _header_text(conversation_header)
+        or _conversation_of_metadata(fields.get("metadata"))
+        or _text(fields.get("previous_response_id"))
+        or _conversation_of_field(fields.get("conversation"))
+    )
+    user = _text(fields.get("safety_identifier")) or _text(fields.get("user"))
+    return Subject(_bounded(conversation, "conversation id"), _bounded(user, "user"), tenant)
+
+
+def _header_text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace").strip()
+
+
+def _conversation_of_metadata(raw: Raw | None) -> str | None:
+    if raw is None:
+        return None
+    try:
+        return _DECODE_METADATA(raw).conversation_id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _conversation_of_field(raw: Raw | None) -> str | None:
+    if raw is None:
+        return None
+    try:
+        value = _DECODE_CONVERSATION(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return value if isinstance(value, str) else value.id
+
+
+def _bounded(unit: str | None, what: str) -> str | None:
+    if unit is not None and len(unit) > UNIT_MAX_CHARS:
+        raise bad_body(f"The {what} is longer than {UNIT_MAX_CHARS} characters.", code="string_above_max_length")
+    return unit or None

@@ -1,0 +1,110 @@
+"""How an exchange ended, and the one Record it leaves behind."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Phase(StrEnum):
+    """How far an attempt got when it broke."""
+
+    CONNECT = "connect"
+    FIRST_BYTE = "first_byte"
+    BODY = "body"
+
+
+class Failure(NamedTuple):
+    """Why an attempt broke: where, a word from a closed set, and a text for the log (never for callers)."""
+
+    phase: Phase
+    kind: str
+    text: str
+
+
+class Outcome(StrEnum):
+    """The closed set of ends; each exchange has exactly one."""
+
+    OK = "ok"
+    CALLER_ERROR = "caller_error"
+    RATE_LIMITED = "rate_limited"
+    UPSTREAM_ERROR = "upstream_error"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    TRUNCATED = "truncated"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+
+
+class Record(NamedTuple):
+    """What one settled exchange leaves; all that metrics, evidence, usage and the access log are made from.
+
+    Times: `at_s` Unix, the others seconds since arrival, None when it never came to that. Token counts are None when
+    the upstream reported none; a non-stream answer's `body` is read for them later, off the request path.
+    """
+
+    request_id: str
+    at_s: float
+    operation: str
+    feature: str
+    assigned: str
+    served: str
+    reason: str
+    unit_kind: str
+    bucket: int
+    revision: int
+    tenant: str
+    upstream: str
+    stream: bool
+    status: int
+    outcome: str
+    cause: str
+    attempts: int
+    client_retries: int
+    sent_s: float | None
+    ttft_s: float | None
+    duration_s: float
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    body: bytes | None
+
+
+class StreamEnd(NamedTuple):
+    """How a stream looked when its bytes stopped."""
+
+    done: bool
+    finished: bool
+    error_seen: bool
+    broken: bool
+
+
+def classify_stream(end: StreamEnd) -> Outcome:
+    """Judge a stream at its end: success only if it said so itself (`[DONE]` or a finish reason) and nothing broke."""
+    if end.error_seen:
+        return Outcome.UPSTREAM_ERROR
+    if end.broken or not (end.done or end.finished):
+        return Outcome.TRUNCATED
+    return Outcome.OK
+
+
+_STATUS_TABLE = {
+    408: Outcome.TIMEOUT,
+    429: Outcome.RATE_LIMITED,
+    504: Outcome.TIMEOUT,
+}
+_CLIENT_ERRORS_FROM = 400
+_SERVER_ERRORS_FROM = 500
+# The upstream refuses *our* key or has no such route: nothing the caller can mend.
+_OUR_FAULTS = frozenset({401, 403, 405, 407})
+
+
+def classify_status(status: int) -> Outcome:
+    """Judge an upstream's answer by its status alone."""
+    if status < _CLIENT_ERRORS_FROM:
+        return Outcome.OK
+    known = _STATUS_TABLE.get(status)
+    if known is not None:
+        return known
+    if status >= _SERVER_ERRORS_FROM or status in _OUR_FAULTS:
+        return Outcome.UPSTREAM_ERROR
+    return Outcome.CALLER_ERROR

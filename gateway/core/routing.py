@@ -1,0 +1,112 @@
+"""Which upstreams may answer a call, in which order: the assigned arm, and when the other one may step in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.core.errors import ApiError, unknown_model
+from gateway.core.outcome import Failure
+from rollout.core.evaluate import decide
+from rollout.core.model import Arm, Decision, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.core.call import Call
+    from rollout.core.model import Snapshot
+
+MODEL_PREFIX = "copilot/"
+BYPASS = "bypass"
+_FINAL_FAILURES = frozenset({"total_timeout", "closed"})
+_UNAVAILABLE_STATUS = frozenset({429, 500, 502, 503, 504, 529})
+
+
+class Principal(NamedTuple):
+    """Who is calling, from the API key. `features`: names the key may call, None for all."""
+
+    key_id: str
+    name: str
+    tenant: str
+    features: frozenset[str] | None
+    roles: frozenset[str]
+    model_bypass: bool
+
+
+class Target(NamedTuple):
+    """One upstream to try, and the arm it stands for."""
+
+    upstream: str
+    arm: str
+
+
+class Plan(NamedTuple):
+    """The order of attempts and what was decided. `decision` is None for a real model called by its own name."""
+
+    feature: str
+    assigned: str
+    reason: str
+    decision: Decision | None
+    targets: tuple[Target, ...]
+
+
+def plan(call: Call, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:
+    """Decide who answers `call`. Raises `ApiError` 403 or 404.
+
+    The candidate's failure may be answered by the baseline, never the other way round: nobody meets the candidate
+    who was not assigned to it.
+    """
+    model = call.model
+    if not model.startswith(MODEL_PREFIX):
+        return _bypass(model, principal, snapshot, upstream_of_model)
+    feature = model[len(MODEL_PREFIX) :]
+    if principal.features is not None and feature not in principal.features:
+        raise _no_access(model, principal.features)
+    decision = decide(snapshot, feature, call.subject)
+    if not decision.upstream:
+        raise _cannot_decide(model, decision.reason, snapshot)
+    return Plan(feature, decision.arm, decision.reason, decision, _targets(decision, snapshot))
+
+
+def may_fail_over(failure: Failure) -> bool:
+    """Whether the next target may be tried after this break (the caller has seen nothing yet): not out of time."""
+    return failure.kind not in _FINAL_FAILURES
+
+
+def status_fails_over(status: int) -> bool:
+    """Whether an answer of this status is the upstream's trouble, which another upstream may not share."""
+    return status in _UNAVAILABLE_STATUS
+
+
+def _targets(decision: Decision, snapshot: Snapshot) -> tuple[Target, ...]:
+    served = Target(decision.upstream, decision.arm)
+    if decision.arm is Arm.BASELINE:
+        return (served,)
+    baseline = snapshot.features[decision.feature].flag.baseline
+    return (served, Target(baseline, Arm.BASELINE))
+
+
+def _bypass(model: str, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:
+    upstream = upstream_of_model.get(model)
+    if upstream is None:
+        known = [MODEL_PREFIX + name for name in _visible(principal, snapshot)]
+        raise unknown_model(model, [*known, *upstream_of_model] if principal.model_bypass else known)
+    if not principal.model_bypass:
+        text = f"Your key may call features, not the model `{model[:200]}` itself."
+        raise ApiError(403, text, "invalid_request_error", param="model", code="model_bypass_forbidden")
+    return Plan("", BYPASS, BYPASS, None, (Target(upstream, BYPASS),))
+
+
+def _visible(principal: Principal, snapshot: Snapshot) -> list[str]:
+    return [name for name in snapshot.features if principal.features is None or name in principal.features]
+
+
+def _no_access(model: str, features: frozenset[str]) -> ApiError:
+    return unknown_model(model, [MODEL_PREFIX + name for name in features])
+
+
+def _cannot_decide(model: str, reason: Reason, snapshot: Snapshot) -> ApiError:
+    if reason is Reason.UNKNOWN_FEATURE:
+        return unknown_model(model, [MODEL_PREFIX + name for name in snapshot.features])
+    return ApiError(
+        503, "The gateway has not loaded its features yet.", "server_error", code="not_ready", retry_after_s=1
+    )

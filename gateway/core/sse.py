@@ -1,0 +1,174 @@
+"""Incremental reader of an event stream: sees first content, usage, finish, error and `[DONE]` at any byte split.
+
+It returns what to forward: whole events only, byte for byte, less the usage event nobody asked for. Most events are
+never decoded: cheap byte searches say which ones could matter, and the decoder has the last word. (A word inside
+generated text can't deceive it: quotes inside a JSON string are escaped.)
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EVENT_MAX_BYTES = 4 * 1024 * 1024
+
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+_ERROR = re.compile(rb'"error"\s*:\s*[{"]')
+_BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_LINE = re.compile(rb"\r\n|\n|\r")
+_DONE = b"[DONE]"
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    tool_calls: msgspec.Raw | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts as the upstream reports them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Event(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: Usage | None = None
+    error: msgspec.Raw | None = None
+
+
+_DECODE = msgspec.json.Decoder(_Event).decode
+
+
+class StreamTooLargeError(ValueError):
+    """One event is larger than `EVENT_MAX_BYTES`."""
+
+
+class StreamView:
+    """What one stream has shown so far. `usage_wanted`: whether the caller asked for the usage event."""
+
+    __slots__ = ("_rest", "content_begun", "done", "error_seen", "events", "finish_reason", "usage", "usage_wanted")
+
+    def __init__(self, *, usage_wanted: bool) -> None:
+        self.usage_wanted = usage_wanted
+        self.content_begun = False
+        self.done = False
+        self.error_seen = False
+        self.events = 0
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes of the stream, return those to forward now. Raises `StreamTooLargeError`."""
+        if self._rest:
+            data = self._rest + data
+        whole, self._rest = _split_whole(data)
+        if len(self._rest) > EVENT_MAX_BYTES:
+            raise StreamTooLargeError
+        if not whole:
+            return b""
+        self.events += whole.count(b"\n\n")
+        usage_seen = b'"usage"' in whole and _USAGE.search(whole) is not None
+        if (
+            not self.content_begun
+            or usage_seen
+            or _DONE in whole
+            or (b'"finish_reason"' in whole and _FINISH.search(whole) is not None)
+            or (b'"error"' in whole and _ERROR.search(whole) is not None)
+        ):
+            return self._inspect(whole, usage_seen=usage_seen)
+        return whole
+
+    def end(self) -> bytes:
+        """The stream is over: bytes of an unfinished last event, to be forwarded as they are."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._look(_payload(rest))
+        return rest
+
+    def _inspect(self, whole: bytes, *, usage_seen: bool) -> bytes:
+        dropping = usage_seen and not self.usage_wanted
+        kept: list[bytes] = []
+        for event in _events(whole):
+            is_bare_usage = self._look(_payload(event))
+            if dropping and not is_bare_usage:
+                kept.append(event)
+        return b"".join(kept) if dropping else whole
+
+    def _look(self, payload: bytes) -> bool:
+        """Note what one event says; True if it carries usage and no choices."""
+        if not payload:
+            return False
+        if payload == _DONE:
+            self.done = True
+            return False
+        try:
+            event = _DECODE(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        if event.error is not None and bytes(event.error) != b"null":
+            self.error_seen = True
+        for choice in event.choices:
+            self.finish_reason = choice.finish_reason or self.finish_reason
+            self.content_begun = self.content_begun or _has_content(choice)
+        if event.usage is None:
+            return False
+        self.usage = event.usage
+        return not event.choices
+
+
+def _has_content(choice: _Choice) -> bool:
+    delta = choice.delta
+    if delta is None:
+        return bool(choice.text)
+    return bool(delta.content or delta.reasoning or delta.reasoning_content or delta.refusal or delta.tool_calls)
+
+
+def _split_whole(data: bytes) -> tuple[bytes, bytes]:
+    """(all whole events, the begun one)."""
+    if data.endswith(b"\n\n"):
+        return data, b""
+    end = data.rfind(b"\n\n")
+    end = end + 2 if end >= 0 else 0
+    if b"\r" in data:
+        for boundary in (b"\r\n\r\n", b"\r\r"):
+            found = data.rfind(boundary)
+            end = max(end, found + len(boundary) if found >= 0 else 0)
+    return data[:end], data[end:]
+
+
+def _events(whole: bytes) -> Iterator[bytes]:
+    """The events of `whole`, each with its boundary."""
+    start = 0
+    for match in _BOUNDARY.finditer(whole):
+        yield whole[start : match.end()]
+        start = match.end()
+
+
+def _payload(event: bytes) -> bytes:
+    """The `data` of one event, its lines joined by LF; comments and other fields left out."""
+    if event.startswith(b"data: ") and event.count(b"\n") == 2 and event.endswith(b"\n\n"):  # noqa: PLR2004  one line
+        return event[6:-2].strip()
+    lines = [_value(line) for line in _LINE.split(event) if line.startswith(b"data:")]
+    return b"\n".join(lines).strip()
+
+
+def _value(line: bytes) -> bytes:
+    value = line[5:]
+    return value[1:] if value.startswith(b" ") else value

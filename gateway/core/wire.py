@@ -1,0 +1,148 @@
+"""Heads on the wire: what goes to an upstream, what comes back to a caller; both are allow-lists."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from gateway.core.errors import RETRY_AFTER_MAX_S, ApiError
+from gateway.core.outcome import Failure, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+JSON_TYPE = b"content-type: application/json\r\n"
+FORWARDED_REQUEST_HEADERS = (b"traceparent", b"tracestate")
+RETURNED_HEADERS = frozenset({b"content-type", b"content-encoding", b"openai-processing-ms", b"retry-after-ms"})
+_UNSAFE = re.compile(rb"[\x00-\x1f\x7f]")
+_SECRET = re.compile(
+    r"(?i)(bearer\s+\S+|\b(?:sk|pk|gp|gpk|key|api)[-_][A-Za-z0-9_*\-]{6,}|\bhttps?://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b)"
+)
+_UNAUTHORISED = frozenset({401, 403, 405, 407})
+_OVERLOADED = frozenset({503, 529})
+_TOO_MANY = 429
+_TIMEOUT = 504
+_SERVER_ERRORS_FROM = 500
+
+
+def upstream_head(path: str, host: str, kind: str, api_key: str | None) -> bytes:
+    """Fixed part of the request head for one endpoint, up to where the per-request lines follow."""
+    credentials = f"api-key: {api_key}" if kind == "azure" else f"authorization: Bearer {api_key}"
+    authorization = f"{credentials}\r\n" if api_key else ""
+    return (
+        f"POST {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: glidepath\r\naccept-encoding: identity\r\n"
+        f"content-type: application/json\r\n{authorization}"
+    ).encode("ascii")
+
+
+def request_lines(headers: Mapping[bytes, bytes], request_id: bytes, length: int) -> bytes:
+    """Rest of the request head."""
+    lines = b"x-request-id: %b\r\ncontent-length: %d\r\n" % (request_id, length)
+    for name in FORWARDED_REQUEST_HEADERS:
+        value = headers.get(name)
+        if value is not None and not _UNSAFE.search(value):
+            lines += b"%b: %b\r\n" % (name, value)
+    return lines + b"\r\n"
+
+
+def returned_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Header lines of an upstream's answer that a caller may see."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers if pair[0] in RETURNED_HEADERS])
+
+
+class _Error(msgspec.Struct):
+    message: str | None = None
+    type: str | None = None
+    param: str | None = None
+    code: str | int | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Error | str | None = None
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+
+
+_DECODE = msgspec.json.Decoder(_ErrorBody).decode
+
+
+def upstream_error(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> ApiError:
+    """An upstream's error answer as the caller gets it.
+
+    A 4xx that is the caller's keeps status, code and message; one that is the operator's (the upstream refused our
+    key) and any 5xx become 502, overload 503. Secrets, URLs and addresses are cut out of texts.
+    """
+    retry_after_s = _retry_after_s(headers)
+    if status in _UNAUTHORISED:
+        return ApiError(502, "The model's server refused the gateway.", "server_error", code="upstream_auth_failed")
+    if status in _OVERLOADED:
+        return unavailable("The model's server is overloaded.", code="upstream_overloaded", retry_after_s=retry_after_s)
+    if status == _TIMEOUT:
+        return ApiError(504, "The model's server took too long.", "server_error", code="upstream_timeout")
+    if status >= _SERVER_ERRORS_FROM:
+        return ApiError(502, "The model's server failed.", "server_error", code="upstream_error")
+    error = _read_error(body)
+    if status == _TOO_MANY:
+        wait_s = 1 if retry_after_s is None else retry_after_s
+        text = error.message or "Too many requests."
+        return ApiError(429, redact(text), "rate_limit_error", code=_code(error, status), retry_after_s=wait_s)
+    text = error.message or f"The model's server refused the request with status {status}."
+    kind = error.type or "invalid_request_error"
+    return ApiError(status, redact(text), kind, param=error.param, code=_code(error, status))
+
+
+def broken(failure: Failure) -> ApiError:
+    """An attempt that never became an answer, as the caller gets it."""
+    if failure.kind.endswith("timeout"):
+        return ApiError(504, "The model's server did not answer in time.", "server_error", code="upstream_timeout")
+    if failure.phase is Phase.CONNECT:
+        return unavailable("No server for this model can be reached.", code="upstream_unreachable", retry_after_s=None)
+    return ApiError(502, "The connection to the model's server broke.", "server_error", code="upstream_broke")
+
+
+def unavailable(message: str, *, code: str, retry_after_s: int | None) -> ApiError:
+    """503, always with a Retry-After."""
+    return ApiError(503, message, "server_error", code=code, retry_after_s=1 if retry_after_s is None else retry_after_s)
+
+
+def error_lines(error: ApiError, *, retry_is_useless: bool) -> bytes:
+    """Header lines that belong to an error answer."""
+    lines = JSON_TYPE
+    if error.retry_after_s is not None:
+        lines += b"retry-after: %d\r\n" % error.retry_after_s
+    if retry_is_useless:
+        lines += b"x-should-retry: false\r\n"
+    return lines
+
+
+def redact(text: str) -> str:
+    """Text of an upstream without keys, URLs and addresses, at most 2 000 characters."""
+    return _SECRET.sub("[redacted]", text[:2000])
+
+
+def _read_error(body: bytes) -> _Error:
+    try:
+        parsed = _DECODE(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _Error()
+    if isinstance(parsed.error, _Error):
+        return parsed.error
+    return _Error(message=parsed.error or parsed.message, type=parsed.type, code=parsed.code)
+
+
+def _code(error: _Error, status: int) -> str | None:
+    """A code that says more than the status; vLLM repeats the status there."""
+    if error.code is None or str(error.code) == str(status):
+        return None
+    return str(error.code)
+
+
+def _retry_after_s(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """Whole seconds of a Retry-After; a date or nonsense counts as absent."""
+    for name, value in headers:
+        if name == b"retry-after" and value.isdigit():
+            return min(int(value), RETRY_AFTER_MAX_S)
+    return None

@@ -1,0 +1,360 @@
+"""The life of one relay request: plan -> attempt -> relay -> settle, exactly once, without a task of its own.
+
+Every step is a callback from a socket or from the deadline sweep, so each runs to its end undisturbed. The exchange
+owns all that must be given back (lease, endpoint count, place among the active) and gives it back in `_settle` only.
+"""
+
+from __future__ import annotations
+
+import time
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from gateway.core.call import Call, parse, request_id, rewrite
+from gateway.core.errors import ApiError, render_body
+from gateway.core.outcome import Failure, Outcome, Phase, Record, StreamEnd, classify_status, classify_stream
+from gateway.core.routing import Plan, may_fail_over, plan, status_fails_over
+from gateway.core.sse import StreamTooLargeError, StreamView
+from gateway.core.wire import broken, error_lines, request_lines, returned_lines, upstream_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.core.routing import Principal
+    from gateway.http.client import Answer, Lease
+    from gateway.http.server import Incoming
+    from gateway.relay import Relay
+    from gateway.upstream import Endpoint, Upstream
+
+ERRORS_FROM = 400
+ERROR_BODY_MAX_BYTES = 65_536
+ANSWER_HELD_MAX_BYTES = 1_048_576
+"""A non-stream answer up to this size is held until it is whole, so that a break can still become an error."""
+
+
+class Exchange:
+    """One request. It is the `Listener` of its caller and the `Receiver` of its upstream."""
+
+    __slots__ = (
+        "_answer_bytes",
+        "_attempts",
+        "_blocked",
+        "_call",
+        "_endpoint",
+        "_headers",
+        "_held",
+        "_incoming",
+        "_last_read_s",
+        "_lease",
+        "_plan",
+        "_principal",
+        "_relay",
+        "_request_id",
+        "_sent_s",
+        "_settled",
+        "_status",
+        "_ttft_s",
+        "_upstream",
+        "_view",
+    )
+
+    def __init__(self, relay: Relay, incoming: Incoming) -> None:
+        self._relay = relay
+        self._incoming = incoming
+        self._headers = dict(incoming.headers)
+        self._request_id = request_id(self._headers.get(b"x-request-id")) or relay.next_request_id()
+        self._call: Call | None = None
+        self._plan: Plan | None = None
+        self._principal: Principal | None = None
+        self._upstream: Upstream | None = None
+        self._endpoint: Endpoint | None = None
+        self._lease: Lease | None = None
+        self._view: StreamView | None = None
+        self._held: list[bytes] = []
+        self._answer_bytes = 0
+        self._attempts = 0
+        self._status = 0
+        self._sent_s: float | None = None
+        self._ttft_s: float | None = None
+        self._last_read_s = 0.0
+        self._blocked = False
+        self._settled = False
+
+    def begin(self) -> None:
+        """Decide, then make the first attempt; a refusal is answered at once."""
+        relay, incoming, headers = self._relay, self._incoming, self._headers
+        try:
+            principal = self._principal = relay.keyring.find(headers.get(b"authorization"), time.time())
+            call = self._call = parse(incoming.body, headers, principal.tenant)
+            self._plan = plan(call, principal, relay.snapshot(), relay.upstream_of_model)
+        except ApiError as error:
+            self._answer_error(error, Outcome.REFUSED, error.code or "refused")
+            return
+        incoming.listener = self
+        relay.active.add(self)
+        self._attempt()
+
+    def on_answer(self, answer: Answer, chunks: Sequence[bytes], *, complete: bool) -> None:
+        """Receiver: relay what one read of the upstream's socket brought."""
+        if self._settled:
+            return
+        now_s = self._last_read_s = perf_counter()
+        if self._status == 0:
+            self._status = answer.status
+            if answer.status < ERRORS_FROM and _is_event_stream(answer.headers):
+                self._view = StreamView(usage_wanted=self._call is not None and self._call.usage_wanted)
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if self._status >= ERRORS_FROM:
+            self._take_error(answer, data, complete=complete)
+        elif self._view is not None:
+            self._relay_stream(self._view, answer, data, now_s, complete=complete)
+        else:
+            self._relay_whole(answer, data, complete=complete)
+
+    def on_failure(self, failure: Failure) -> None:
+        """Receiver: the attempt broke; try the next target, or tell the caller as well as is still possible."""
+        if self._settled:
+            return
+        self._lease = None
+        incoming = self._incoming
+        if not incoming.begun:
+            if self._another_target() and may_fail_over(failure):
+                self._attempt()
+            else:
+                self._answer_error(broken(failure), _outcome_of(failure), failure.kind)
+            return
+        if self._view is not None:
+            self._end_stream_broken(self._view, failure.kind)
+        else:
+            incoming.abort()
+            self._settle(Outcome.TRUNCATED, failure.kind)
+
+    def on_caller_gone(self) -> None:
+        """Listener: nobody waits for the answer; the upstream sees the abort at once."""
+        self._settle(Outcome.CANCELLED, "caller_gone")
+
+    def on_caller_blocked(self) -> None:
+        """Listener: the caller is slow; stop reading from the upstream."""
+        self._blocked = True
+        if self._lease is not None:
+            self._lease.pause_reading()
+
+    def on_caller_ready(self) -> None:
+        """Listener: read on."""
+        self._blocked = False
+        self._last_read_s = perf_counter()
+        if self._lease is not None:
+            self._lease.resume_reading()
+
+    def check(self, now_s: float) -> None:
+        """Break the attempt whose deadline has passed (`now_s`: perf_counter)."""
+        upstream, lease = self._upstream, self._lease
+        if upstream is None or lease is None:
+            return
+        limits = upstream.deadlines
+        if now_s - self._incoming.arrived_at_s > limits.total_s:
+            self._expire(lease, "total_timeout")
+        elif self._status == 0:
+            if now_s - self._last_read_s > limits.first_byte_s:
+                self._expire(lease, "first_byte_timeout")
+        elif not self._blocked and now_s - self._last_read_s > limits.idle_s:
+            self._expire(lease, "idle_timeout")
+
+    def _expire(self, lease: Lease, kind: str) -> None:
+        phase = lease.phase
+        lease.cancel()
+        self.on_failure(Failure(phase, kind, "deadline passed"))
+
+    def _attempt(self) -> None:
+        """Send the call to the next target."""
+        call, chosen = self._call, self._plan
+        if call is None or chosen is None:  # pragma: no cover - begin() sets both
+            return
+        self._give_endpoint_back()
+        self._status, self._view, self._held, self._answer_bytes = 0, None, [], 0
+        upstream = self._upstream = self._relay.upstreams.get(chosen.targets[self._attempts].upstream)
+        self._attempts += 1
+        if upstream is None:
+            self.on_failure(Failure(Phase.CONNECT, "unknown_upstream", "named in the flag, absent from the config"))
+            return
+        endpoint = self._endpoint = upstream.choose()
+        endpoint.outstanding += 1
+        body = rewrite(call, upstream.raw_model)
+        head = endpoint.heads[self._incoming.operation] + request_lines(
+            self._headers, self._request_id.encode("ascii"), len(body)
+        )
+        now_s = self._last_read_s = perf_counter()
+        self._sent_s = now_s - self._incoming.arrived_at_s
+        self._lease = endpoint.pool.request(self, head, body)
+
+    def _another_target(self) -> bool:
+        return self._plan is not None and self._attempts < len(self._plan.targets)
+
+    def _relay_whole(self, answer: Answer, data: bytes, *, complete: bool) -> None:
+        """Hold a plain answer until it is whole (or too large to hold), then pass it on in one write."""
+        incoming = self._incoming
+        self._answer_bytes += len(data)
+        if incoming.begun:
+            incoming.send(data)
+        else:
+            self._held.append(data)
+            if not complete:
+                if self._answer_bytes > ANSWER_HELD_MAX_BYTES:
+                    incoming.begin(self._status, self._head(answer), b"".join(self._held))
+                return
+            body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+            incoming.respond(self._status, self._head(answer), body)
+            self._settle(Outcome.OK, "", body)
+            return
+        if complete:
+            incoming.finish()
+            self._settle(Outcome.OK, "")
+
+    def _relay_stream(self, view: StreamView, answer: Answer, data: bytes, now_s: float, *, complete: bool) -> None:
+        """Pass on the whole events of one read in one write; judge the stream at its end."""
+        incoming = self._incoming
+        try:
+            forward = view.feed(data) if data else b""
+        except StreamTooLargeError:
+            self._cancel_lease()
+            self.on_failure(Failure(Phase.BODY, "event_too_large", "one event is larger than the limit"))
+            return
+        if self._ttft_s is None and view.content_begun:
+            self._ttft_s = now_s - incoming.arrived_at_s
+        if complete:
+            self._finish_stream(view, answer, forward + view.end())
+        elif forward:
+            if incoming.begun:
+                incoming.send(forward)
+            else:
+                incoming.begin(self._status, self._head(answer), forward)
+
+    def _finish_stream(self, view: StreamView, answer: Answer, forward: bytes) -> None:
+        end = StreamEnd(view.done, view.finish_reason is not None, view.error_seen, broken=False)
+        outcome = classify_stream(end)
+        if outcome is Outcome.TRUNCATED and not self._incoming.begun and not forward:
+            self.on_failure(Failure(Phase.FIRST_BYTE, "empty_stream", "the stream ended before its first event"))
+            return
+        if not self._incoming.begun:
+            self._incoming.begin(self._status, self._head(answer), forward)
+            forward = b""
+        if outcome is Outcome.TRUNCATED:
+            self._incoming.send(forward)
+            self._end_stream_broken(view, "cut")
+            return
+        self._incoming.finish(forward)
+        self._settle(outcome, "in_band_error" if outcome is Outcome.UPSTREAM_ERROR else "")
+
+    def _end_stream_broken(self, view: StreamView, cause: str) -> None:
+        """Say in the stream that it is incomplete: SDKs take a clean end for success."""
+        incoming = self._incoming
+        if not view.error_seen:
+            error = ApiError(502, "The stream broke off before its end.", "server_error", code="upstream_broke")
+            incoming.send(b"data: " + render_body(error) + b"\n\n")
+        incoming.keep_alive = False
+        incoming.finish()
+        self._settle(Outcome.TIMEOUT if cause.endswith("timeout") else Outcome.TRUNCATED, cause)
+
+    def _take_error(self, answer: Answer, data: bytes, *, complete: bool) -> None:
+        """Collect an error answer; then the next target, or the caller, gets its turn."""
+        if status_fails_over(self._status) and self._another_target():
+            self._cancel_lease()
+            self._attempt()
+            return
+        self._answer_bytes += len(data)
+        if self._answer_bytes <= ERROR_BODY_MAX_BYTES:
+            self._held.append(data)
+        if complete:
+            error = upstream_error(self._status, answer.headers, b"".join(self._held))
+            self._answer_error(error, classify_status(self._status), f"status_{self._status}")
+
+    def _answer_error(self, error: ApiError, outcome: Outcome, cause: str) -> None:
+        head = b"x-request-id: %b\r\n" % self._request_id.encode("ascii")
+        chosen = self._plan
+        if chosen is not None and self._attempts:
+            arm = chosen.targets[self._attempts - 1].arm
+            model = self._upstream.model_bytes if self._upstream else b""
+            head += self._relay.answer_lines(chosen, arm, model, self._attempts)
+        head += error_lines(error, retry_is_useless=self._attempts > 1)
+        self._status = error.status
+        self._incoming.respond(error.status, head, render_body(error))
+        self._settle(outcome, cause)
+
+    def _head(self, answer: Answer) -> bytes:
+        chosen, upstream = self._plan, self._upstream
+        if chosen is None or upstream is None:  # pragma: no cover - an answer has both
+            return b""
+        arm = chosen.targets[self._attempts - 1].arm
+        return b"x-request-id: %b\r\n%b%b" % (
+            self._request_id.encode("ascii"),
+            self._relay.answer_lines(chosen, arm, upstream.model_bytes, self._attempts),
+            returned_lines(answer.headers),
+        )
+
+    def _settle(self, outcome: Outcome, cause: str, body: bytes | None = None) -> None:
+        """Give everything back and leave the one Record."""
+        if self._settled:
+            return
+        self._settled = True
+        self._relay.active.discard(self)
+        self._cancel_lease()
+        self._give_endpoint_back()
+        self._incoming.listener = None
+        self._relay.record(self._make_record(outcome, cause, body))
+
+    def _cancel_lease(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.cancel()
+
+    def _give_endpoint_back(self) -> None:
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            endpoint.outstanding -= 1
+
+    def _make_record(self, outcome: Outcome, cause: str, body: bytes | None) -> Record:
+        chosen, call, view = self._plan, self._call, self._view
+        decision = chosen.decision if chosen else None
+        usage = view.usage if view else None
+        return Record(
+            self._request_id,
+            time.time(),
+            self._incoming.operation,
+            chosen.feature if chosen else "",
+            chosen.assigned if chosen else "",
+            chosen.targets[self._attempts - 1].arm if chosen and self._attempts else "",
+            chosen.reason if chosen else "",
+            (decision.unit_kind or "") if decision else "",
+            decision.bucket if decision else -1,
+            decision.revision if decision else 0,
+            self._principal.tenant if self._principal else "",
+            self._upstream.name if self._upstream else "",
+            call.stream if call else False,
+            self._status,
+            outcome,
+            cause,
+            self._attempts,
+            _client_retries(self._headers),
+            self._sent_s,
+            self._ttft_s,
+            perf_counter() - self._incoming.arrived_at_s,
+            usage.prompt_tokens if usage else None,
+            usage.completion_tokens if usage else None,
+            body,
+        )
+
+
+def _is_event_stream(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+
+
+def _client_retries(headers: Mapping[bytes, bytes]) -> int:
+    """Retries the official SDKs say they have made."""
+    value = headers.get(b"x-stainless-retry-count", b"0")
+    return int(value) if value.isdigit() and len(value) <= 2 else 0  # noqa: PLR2004  two digits are plenty
+
+
+def _outcome_of(failure: Failure) -> Outcome:
+    if failure.kind.endswith("timeout"):
+        return Outcome.TIMEOUT
+    return Outcome.UNREACHABLE if failure.phase is Phase.CONNECT else Outcome.UPSTREAM_ERROR

@@ -1,0 +1,106 @@
+"""Feedback on answers: which answer it belongs to, and what counts when it comes twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from gateway.core.outcome import Record
+    from gateway.metrics import Metrics
+
+ANSWERS_MAX = 100_000
+AGE_MAX_S = 3_600.0
+KINDS = ("rating", "accepted", "score")
+_RATING_SPAN = 2.0
+
+
+class Feedback(BaseModel):
+    """Body of POST /v1/feedback; exactly one of rating, accepted, score."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    request_id: Annotated[str, Field(min_length=1, max_length=128)]
+    rating: Annotated[float | None, Field(ge=-1, le=1, strict=True)] = None
+    accepted: Annotated[bool | None, Field(strict=True)] = None
+    score: Annotated[float | None, Field(ge=0, le=1, strict=True)] = None
+    edit_ratio: Annotated[float | None, Field(ge=0, le=1)] = None
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=200)]] | None, Field(max_length=16)] = None
+    comment: Annotated[str | None, Field(max_length=4_000)] = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Feedback:
+        if sum(getattr(self, kind) is not None for kind in KINDS) != 1:
+            raise ValueError("give exactly one of rating (-1..1), accepted (true/false), score (0..1)")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which of the three it is."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def value(self) -> float:
+        """As a score in [0, 1], higher is better."""
+        if self.rating is not None:
+            return (self.rating + 1) / _RATING_SPAN
+        if self.accepted is not None:
+            return float(self.accepted)
+        return float(self.score or 0.0)
+
+
+class Answered(NamedTuple):
+    """What is remembered of an answer for its feedback. `assigned` is the arm the feedback counts for."""
+
+    feature: str
+    assigned: str
+    tenant: str
+    at_s: float
+    scores: dict[str, float]
+
+
+class UnknownAnswerError(Exception):
+    """No such request id, or not this caller's."""
+
+
+class LateFeedbackError(Exception):
+    """The answer is older than `AGE_MAX_S`."""
+
+
+class AnswerIndex:
+    """Recent answers by request id: bounded in number and age."""
+
+    def __init__(self, metrics: Metrics, *, answers_max: int = ANSWERS_MAX, age_max_s: float = AGE_MAX_S) -> None:
+        self._metrics = metrics
+        self._answers_max = answers_max
+        self._age_max_s = age_max_s
+        self._answers: dict[str, Answered] = {}
+
+    def add(self, record: Record) -> None:
+        """Remember an answered request, forgetting the oldest if there are too many."""
+        self._answers[record.request_id] = Answered(record.feature, record.assigned, record.tenant, record.at_s, {})
+        if len(self._answers) > self._answers_max:
+            del self._answers[next(iter(self._answers))]
+
+    def take(self, feedback: Feedback, tenant: str, now_s: float) -> Answered:
+        """Count one feedback; the last one per (request, kind) wins. `now_s`: Unix time.
+
+        Raises `UnknownAnswerError` or `LateFeedbackError`. Another tenant's request id counts as unknown.
+        """
+        answered = self._answers.get(feedback.request_id)
+        if answered is None or answered.tenant != tenant:
+            raise UnknownAnswerError
+        if now_s - answered.at_s > self._age_max_s:
+            raise LateFeedbackError
+        kind, value = feedback.kind, feedback.value
+        labels = (answered.feature, answered.assigned, kind)
+        before = answered.scores.get(kind)
+        answered.scores[kind] = value
+        self._metrics.feedback.add(labels)
+        self._metrics.quality_sum.add(labels, value - (before or 0.0))
+        self._metrics.quality_units.add(labels, 0.0 if before is not None else 1.0)
+        return answered
+
+    def __len__(self) -> int:
+        return len(self._answers)

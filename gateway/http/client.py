@@ -1,0 +1,416 @@
+"""Pooled HTTP/1.1 client for the relay: callbacks instead of tasks, so a request costs no task switch.
+
+A `Receiver` is told what happens to its request, always from the event loop and never after `Lease.cancel()`:
+`on_answer` once per socket read that brought something, then exactly one of `on_answer(..., complete=True)` or
+`on_failure`. Deciding is synchronous, so there is no await point at which a cancellation could leak a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol, cast
+
+import httptools
+
+from gateway.core.outcome import Failure, Phase
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Sequence
+
+_WRITEV_FROM_BYTES = 65_536
+_MAX_HEAD_BYTES = 65_536
+_FIRST_FINAL_STATUS = 200
+
+
+class Receiver(Protocol):
+    """Whoever asked for the answer."""
+
+    def on_answer(self, answer: Answer, chunks: Sequence[bytes], *, complete: bool) -> None:
+        """Body bytes of one socket read (maybe none), in order; `complete` when the message has ended."""
+        ...
+
+    def on_failure(self, failure: Failure) -> None:
+        """Report that no (further) answer will come."""
+        ...
+
+
+class Answer:
+    """The head of one upstream answer: status and headers, names in lower case."""
+
+    __slots__ = ("first_byte_at_s", "headers", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.first_byte_at_s = 0.0
+
+
+class Lease:
+    """One request on its way through a pool; `cancel` may be called at any time, any number of times."""
+
+    __slots__ = ("_cancelled", "body", "connection", "head", "pool", "queued_at_s", "receiver", "retried")
+
+    def __init__(self, pool: Pool, receiver: Receiver, head: bytes, body: bytes) -> None:
+        self.pool = pool
+        self.receiver = receiver
+        self.head = head
+        self.body = body
+        self.connection: Connection | None = None
+        self.queued_at_s = 0.0
+        self.retried = False
+        self._cancelled = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the receiver lost interest."""
+        return self._cancelled
+
+    @property
+    def phase(self) -> Phase:
+        """How far the request got: waiting for a connection, for the first byte, or inside the answer."""
+        if self.connection is None:
+            return Phase.CONNECT
+        return Phase.BODY if self.connection.answer_begun else Phase.FIRST_BYTE
+
+    def cancel(self) -> None:
+        """Forget the receiver and close the connection that serves it: the upstream sees the abort at once."""
+        if self._cancelled:
+            return
+        self._cancelled = True
+        if self.connection is not None:
+            self.connection.abort()
+
+    def pause_reading(self) -> None:
+        """Stop reading the answer (the caller's socket is full)."""
+        if self.connection is not None:
+            self.connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self.connection is not None:
+            self.connection.resume_reading()
+
+
+class Connection(asyncio.Protocol):
+    """One upstream connection; carries one exchange at a time."""
+
+    __slots__ = (
+        "_answer",
+        "_chunks",
+        "_closing",
+        "_complete",
+        "_head_bytes",
+        "_head_done",
+        "_lease",
+        "_parser",
+        "_paused",
+        "_pool",
+        "_reused",
+        "_transport",
+        "_keep_alive",
+        "answer_begun",
+        "idle_since_s",
+    )
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._lease: Lease | None = None
+        self._answer = Answer()
+        self._chunks: list[bytes] = []
+        self._complete = False
+        self._head_done = False
+        self._head_bytes = 0
+        self._keep_alive = False
+        self._reused = False
+        self._paused = False
+        self._closing = False
+        self.answer_begun = False
+        self.idle_since_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the transport; the pool hands out work."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def start(self, lease: Lease) -> None:
+        """Send the request of `lease`; its receiver hears from this connection until the answer ends."""
+        lease.connection = self
+        self._lease = lease
+        self._answer = Answer()
+        self._complete = self._head_done = self.answer_begun = False
+        self._head_bytes = 0
+        transport = self._transport
+        if transport is None:  # pragma: no cover - the pool only hands out made connections
+            return
+        if len(lease.body) < _WRITEV_FROM_BYTES:
+            transport.write(lease.head + lease.body)
+        else:
+            transport.writelines((lease.head, lease.body))
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be sent on it."""
+        return not self._closing and self._transport is not None and not self._transport.is_closing()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse one read and report it in one call."""
+        lease = self._lease
+        if lease is None:
+            self.abort()
+            return
+        answer = self._answer
+        if not self.answer_begun:
+            self.answer_begun = True
+            answer.first_byte_at_s = perf_counter()
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(Failure(self._phase_of_break(), "bad_answer", f"the answer is not valid HTTP/1.1: {error}"))
+            return
+        if not self._head_done:
+            return
+        chunks, complete = self._chunks, self._complete
+        if chunks:
+            self._chunks = []
+        if complete:
+            self._release()
+        lease.receiver.on_answer(answer, chunks, complete=complete)
+
+    def on_message_begin(self) -> None:
+        """httptools callback; one request gets one answer."""
+        if self._complete:
+            raise ValueError("a second answer to one request")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools callback."""
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > _MAX_HEAD_BYTES:
+            raise ValueError("head too large")
+        self._answer.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """httptools callback."""
+        status = self._parser.get_status_code()
+        if status < _FIRST_FINAL_STATUS:
+            self._answer.headers.clear()
+            return
+        self._answer.status = status
+        self._head_done = True
+        self._keep_alive = self._parser.should_keep_alive()
+
+    def on_body(self, body: bytes) -> None:
+        """httptools callback."""
+        self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        """httptools callback; an interim (1xx) answer is not the answer."""
+        if self._head_done:
+            self._complete = True
+
+    def eof_received(self) -> bool:
+        """Let the transport close; `connection_lost` decides what the end means."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone: end an answer that was delimited by EOF, else report the break."""
+        self._closing = True
+        self._pool.forget(self)
+        lease, self._lease = self._lease, None
+        if lease is None or lease.cancelled:
+            return
+        if self._head_done and not self._complete and exc is None and _delimited_by_eof(self._answer.headers):
+            lease.receiver.on_answer(self._answer, (), complete=True)
+            return
+        if self._reused and not self.answer_begun and not lease.retried:
+            lease.retried = True
+            lease.connection = None
+            self._pool.submit(lease, fresh=True)
+            return
+        text = f"{type(exc).__name__}: {exc}" if exc else "the connection was closed"
+        lease.receiver.on_failure(Failure(self._phase_of_break(), "reset", text))
+
+    def abort(self) -> None:
+        """Close at once, dropping whatever is unsent."""
+        self._lease = None
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Backpressure from the caller."""
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`."""
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _phase_of_break(self) -> Phase:
+        return Phase.BODY if self.answer_begun else Phase.FIRST_BYTE
+
+    def _fail(self, failure: Failure) -> None:
+        lease = self._lease
+        self.abort()
+        if lease is not None and not lease.cancelled:
+            lease.receiver.on_failure(failure)
+
+    def _release(self) -> None:
+        """Give the connection back before the receiver runs, so that its next request can reuse it."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.connection = None
+        if self._keep_alive and self.usable:
+            self._reused = True
+            self.resume_reading()
+            self._pool.give_back(self)
+        else:
+            self._closing = True
+            if self._transport is not None:
+                self._transport.close()
+
+
+def _delimited_by_eof(headers: list[tuple[bytes, bytes]]) -> bool:
+    return not any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)
+
+
+class Pool:
+    """Connections to one endpoint: newest idle first, at most `connections_max`, bounded FIFO wait."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        connections_max: int = 512,
+        waiting_max: int = 4096,
+        idle_s: float = 4.0,
+        connect_s: float = 2.0,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._tls = tls
+        self._connections_max = connections_max
+        self._waiting_max = waiting_max
+        self._idle_s = idle_s
+        self._connect_s = connect_s
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._waiting: deque[Lease] = deque()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """(idle, busy, waiting) connections and requests, for gauges and tests."""
+        return len(self._idle), len(self._open) - len(self._idle), len(self._waiting)
+
+    def request(self, receiver: Receiver, head: bytes, body: bytes) -> Lease:
+        """Send a request, now or as soon as a connection is there. The receiver hears of every end."""
+        lease = Lease(self, receiver, head, body)
+        self.submit(lease)
+        return lease
+
+    def submit(self, lease: Lease, *, fresh: bool = False) -> None:
+        """Put `lease` on an idle connection (unless `fresh`), else queue it and see to it that one is being made."""
+        idle = self._idle
+        while idle and not fresh:
+            connection = idle.pop()
+            if connection.usable:
+                connection.start(lease)
+                return
+        if len(self._waiting) >= self._waiting_max:
+            asyncio.get_running_loop().call_soon(_report, lease, Failure(Phase.CONNECT, "queue_full", "too many waiting"))
+            return
+        lease.queued_at_s = perf_counter()
+        self._waiting.append(lease)
+        self._connect_if_needed()
+
+    def give_back(self, connection: Connection) -> None:
+        """Take a connection whose exchange has ended: next in the queue, or idle."""
+        while self._waiting:
+            lease = self._waiting.popleft()
+            if not lease.cancelled:
+                connection.start(lease)
+                return
+        connection.idle_since_s = perf_counter()
+        self._idle.append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """Drop a connection that is gone and replace it if somebody waits."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if self._waiting and not self._closed:
+            self._connect_if_needed()
+
+    def sweep(self, now_s: float) -> None:
+        """Close connections idle for longer than `idle_s` and drop cancelled waiters (`now_s`: perf_counter)."""
+        keep = [c for c in self._idle if c.usable and now_s - c.idle_since_s < self._idle_s]
+        gone = [c for c in self._idle if c not in keep] if len(keep) < len(self._idle) else []
+        self._idle = keep
+        for connection in gone:
+            connection.abort()
+        if any(lease.cancelled for lease in self._waiting):
+            self._waiting = deque(lease for lease in self._waiting if not lease.cancelled)
+
+    def close(self) -> None:
+        """Close everything; waiting requests fail."""
+        self._closed = True
+        for task in self._connecting:
+            task.cancel()
+        for connection in list(self._open):
+            connection.abort()
+        self._fail_waiting(Failure(Phase.CONNECT, "closed", "the gateway is shutting down"), everybody=True)
+
+    def _connect_if_needed(self) -> None:
+        room = self._connections_max - len(self._open) - len(self._connecting)
+        wanted = min(len(self._waiting) - len(self._connecting), room)
+        for _ in range(wanted):
+            task = asyncio.get_running_loop().create_task(self._connect())
+            self._connecting.add(task)
+            task.add_done_callback(self._connected)
+
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        if self._waiting and not self._closed:
+            self._connect_if_needed()
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_s):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self),
+                    self.host,
+                    self.port,
+                    ssl=self._tls,
+                    server_hostname=self.host if self._tls else None,
+                )
+        except TimeoutError:
+            self._fail_waiting(Failure(Phase.CONNECT, "connect_timeout", f"no connection within {self._connect_s} s"))
+        except OSError as error:
+            self._fail_waiting(Failure(Phase.CONNECT, "refused", error.strerror or str(error)))
+        else:
+            self._open.add(connection)
+            self.give_back(connection)
+
+    def _fail_waiting(self, failure: Failure, *, everybody: bool = False) -> None:
+        """A failed attempt fails the one who has waited longest; the others have attempts of their own."""
+        while self._waiting:
+            lease = self._waiting.popleft()
+            _report(lease, failure)
+            if not everybody and not lease.cancelled:
+                return
+
+
+def _report(lease: Lease, failure: Failure) -> None:
+    if not lease.cancelled:
+        lease.receiver.on_failure(failure)

@@ -1,0 +1,151 @@
+"""Every metric: name, labels, buckets, declared once. Label values come from configuration or closed sets only.
+
+Counting is batched by the recorder, so the series are plain numbers here and become Prometheus families when scraped.
+`gen_ai_*` follow OpenTelemetry's GenAI conventions (names, buckets); `glidepath_*` is what no convention covers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+TTFT_BUCKETS = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160,
+)  # fmt: skip
+TPOT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
+DURATION_BUCKETS = tuple(round(0.01 * 2**power, 2) for power in range(14))
+TOKEN_BUCKETS = tuple(4**power for power in range(14))
+OVERHEAD_BUCKETS = (0.00005, 0.0001, 0.00015, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1)
+
+_MODEL = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name", "glidepath_arm")
+_TOKENS = (*_MODEL, "gen_ai_token_type")
+_DURATION = (*_MODEL, "error_type")
+_REQUEST = ("feature", "assigned", "served", "reason", "outcome")
+_FEEDBACK = ("feature", "arm", "kind")
+
+
+class Counter:
+    """Sums by label values."""
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
+        self.name, self.text, self.labels = name, text, labels
+        self.series: dict[tuple[str, ...], float] = {}
+
+    def add(self, values: tuple[str, ...], amount: float = 1.0) -> None:
+        """Add `amount` to the series of these label values."""
+        self.series[values] = self.series.get(values, 0.0) + amount
+
+    def family(self) -> Metric:
+        """As Prometheus sees it."""
+        family = CounterMetricFamily(self.name, self.text, labels=self.labels)
+        for values, amount in self.series.items():
+            family.add_metric(values, amount)
+        return family
+
+
+class Gauge(Counter):
+    """As `Counter`, for sums that may fall, and for values that are set."""
+
+    def set(self, values: tuple[str, ...], amount: float) -> None:
+        """Set the series of these label values."""
+        self.series[values] = amount
+
+    def family(self) -> Metric:
+        """As Prometheus sees it."""
+        family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
+        for values, amount in self.series.items():
+            family.add_metric(values, amount)
+        return family
+
+
+class Histogram:
+    """Bucket counts and sums by label values."""
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> None:
+        self.name, self.text, self.labels, self.buckets = name, text, labels, buckets
+        self.series: dict[tuple[str, ...], tuple[list[int], list[float]]] = {}
+
+    def observe(self, values: tuple[str, ...], amount: float) -> None:
+        """Count `amount` in its bucket (upper bounds inclusive, as Prometheus has it)."""
+        series = self.series.get(values)
+        if series is None:
+            series = self.series[values] = ([0] * (len(self.buckets) + 1), [0.0])
+        series[0][bisect_left(self.buckets, amount)] += 1
+        series[1][0] += amount
+
+    def family(self) -> Metric:
+        """As Prometheus sees it: cumulative."""
+        family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
+        bounds = [*(str(float(bound)) for bound in self.buckets), "+Inf"]
+        for values, (counts, total) in self.series.items():
+            cumulative, buckets = 0, []
+            for bound, count in zip(bounds, counts, strict=True):
+                cumulative += count
+                buckets.append((bound, float(cumulative)))
+            family.add_metric(values, buckets, total[0])
+        return family
+
+
+class Metrics(Collector):
+    """All series of one worker, plus gauges that are read when scraped."""
+
+    def __init__(self) -> None:
+        self.duration = Histogram(
+            "gen_ai_server_request_duration_seconds", "Arrival to last byte.", _DURATION, DURATION_BUCKETS
+        )
+        self.ttft = Histogram(
+            "gen_ai_server_time_to_first_token_seconds", "Arrival to first content of a stream.", _MODEL, TTFT_BUCKETS
+        )
+        self.tpot = Histogram(
+            "gen_ai_server_time_per_output_token_seconds",
+            "Decode time of a stream divided by the tokens after the first.",
+            _MODEL,
+            TPOT_BUCKETS,
+        )
+        self.tokens = Histogram(
+            "gen_ai_client_token_usage", "Tokens per request as the upstream reports them.", _TOKENS, TOKEN_BUCKETS
+        )
+        self.overhead = Histogram(
+            "glidepath_overhead_seconds",
+            "Arrival of the whole request to sending it on, waiting for a connection excluded.",
+            ("gen_ai_operation_name",),
+            OVERHEAD_BUCKETS,
+        )
+        self.requests = Counter("glidepath_requests", "Settled requests; `served` is empty if nobody was asked.", _REQUEST)
+        self.units = Counter("glidepath_units", "Decisions by the kind of unit that was hashed.", ("feature", "unit"))
+        self.failovers = Counter("glidepath_failovers", "Requests that needed a second attempt.", ("feature",))
+        self.client_retries = Counter("glidepath_client_retries", "Requests that SDKs marked as retries.", ("feature",))
+        self.feedback = Counter("glidepath_feedback", "Feedback taken, replacements included.", _FEEDBACK)
+        self.quality_sum = Gauge(
+            "glidepath_quality_score_sum", "Sum of scores in [0,1]; the last feedback per request counts.", _FEEDBACK
+        )
+        self.quality_units = Gauge("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
+        self._sources: list[Callable[[], Iterable[Metric]]] = []
+
+    def add_source(self, source: Callable[[], Iterable[Metric]]) -> None:
+        """Add gauges that are computed when scraped."""
+        self._sources.append(source)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family."""
+        for own in vars(self).values():
+            if isinstance(own, (Counter, Histogram)):
+                yield own.family()
+        for source in self._sources:
+            yield from source()
+
+
+def gauge(name: str, text: str, labels: tuple[str, ...], series: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+    """Make a gauge family in one go, for sources."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, amount in series:
+        family.add_metric(values, amount)
+    return family

@@ -1,0 +1,77 @@
+"""What all exchanges of one worker share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.exchange import Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gateway.auth import Keyring
+    from gateway.core.outcome import Record
+    from gateway.core.routing import Plan
+    from gateway.http.server import Incoming
+    from gateway.upstream import Upstream
+    from rollout.core.model import Snapshot
+
+_HEADS_CACHED_MAX = 4096
+
+
+class Relay:
+    """Accepts requests and holds what they need: keys, the current snapshot, upstreams, the recorder."""
+
+    def __init__(
+        self,
+        *,
+        keyring: Keyring,
+        snapshot: Callable[[], Snapshot],
+        upstreams: Mapping[str, Upstream],
+        record: Callable[[Record], None],
+        next_request_id: Callable[[], str],
+    ) -> None:
+        self.keyring = keyring
+        self.snapshot = snapshot
+        self.upstreams = upstreams
+        self.upstream_of_model = {upstream.model: name for name, upstream in upstreams.items()}
+        self.record = record
+        self.next_request_id = next_request_id
+        self.active: set[Exchange] = set()
+        self._heads: dict[tuple[object, ...], bytes] = {}
+
+    def accept(self, incoming: Incoming) -> None:
+        """Take one complete request; it will be answered."""
+        Exchange(self, incoming).begin()
+
+    def sweep(self, now_s: float) -> None:
+        """Enforce deadlines and expire idle upstream connections (`now_s`: perf_counter)."""
+        for exchange in list(self.active):
+            exchange.check(now_s)
+        for upstream in self.upstreams.values():
+            upstream.sweep(now_s)
+
+    def close(self) -> None:
+        """Close all upstream connections."""
+        for upstream in self.upstreams.values():
+            upstream.close()
+
+    def answer_lines(self, plan: Plan, arm: str, model: bytes, attempts: int) -> bytes:
+        """The `x-glidepath-*` lines, cached: there are few combinations per document version."""
+        revision = plan.decision.revision if plan.decision else 0
+        key = (plan.feature, arm, plan.assigned, model, revision, plan.reason, attempts)
+        lines = self._heads.get(key)
+        if lines is None:
+            if len(self._heads) >= _HEADS_CACHED_MAX:
+                self._heads.clear()
+            lines = self._heads[key] = _answer_lines(plan, arm, model, revision, attempts)
+        return lines
+
+
+def _answer_lines(plan: Plan, arm: str, model: bytes, revision: int, attempts: int) -> bytes:
+    text = (
+        f"x-glidepath-feature: {plan.feature}\r\nx-glidepath-arm: {arm}\r\nx-glidepath-assigned: {plan.assigned}\r\n"
+        f"x-glidepath-flag-version: {revision}\r\nx-glidepath-reason: {plan.reason}\r\n"
+        f"x-glidepath-attempts: {attempts}\r\nx-glidepath-model: "
+    )
+    return text.encode("ascii") + model + b"\r\n"
