@@ -14,7 +14,7 @@ from gateway.core.errors import ApiError, bad_body, render_body, unknown_model
 from gateway.core.routing import MODEL_PREFIX, Principal
 from gateway.core.wire import unavailable
 from gateway.feedback import Feedback, LateFeedbackError, UnknownAnswerError
-from gateway.openapi import describe_relay
+from gateway.openapi import RELAY_PATHS, describe_relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,14 @@ def build_app(relay: Relay, recorder: Recorder, answers: AnswerIndex, ready: Cal
         header = request.headers.get("authorization")
         return relay.keyring.find(header.encode("latin-1") if header else None, time.time())
 
+    _add_relay_stubs(app)
+    _add_models(app, relay, caller)
+    _add_feedback(app, recorder, answers, caller)
+    _add_health(app, ready)
+    return app
+
+
+def _add_models(app: FastAPI, relay: Relay, caller: Callable[[Request], Principal]) -> None:
     @app.get("/v1/models")
     async def list_models(request: Request) -> dict[str, Any]:
         """List what the caller's key may call."""
@@ -49,6 +57,20 @@ def build_app(relay: Relay, recorder: Recorder, answers: AnswerIndex, ready: Cal
             raise unknown_model(name, visible)
         return _model(name)
 
+
+def _add_relay_stubs(app: FastAPI) -> None:
+    """Give the relay paths a place in the router, so that other methods get 405 (POSTs never come here)."""
+
+    async def not_relayed() -> Response:
+        raise ApiError(404, "Write the path plainly, without escapes.", "invalid_request_error", code="not_found")
+
+    for path in RELAY_PATHS:
+        app.add_api_route(path, not_relayed, methods=["POST"], include_in_schema=False)
+
+
+def _add_feedback(
+    app: FastAPI, recorder: Recorder, answers: AnswerIndex, caller: Callable[[Request], Principal]
+) -> None:
     @app.post("/v1/feedback")
     async def give_feedback(feedback: Feedback, request: Request) -> dict[str, Any]:
         """Join a rating to the arm its request was assigned to."""
@@ -61,14 +83,14 @@ def build_app(relay: Relay, recorder: Recorder, answers: AnswerIndex, ready: Cal
                 answered = answers.take(feedback, tenant, time.time())
         except UnknownAnswerError:
             text = f"No answer with the request id `{feedback.request_id}` is known; it may have expired."
-            raise ApiError(
-                404, text, "invalid_request_error", param="request_id", code="request_not_found"
-            ) from None
+            raise ApiError(404, text, "invalid_request_error", param="request_id", code="request_not_found") from None
         except LateFeedbackError:
             text = "The answer is too old for feedback."
             raise ApiError(410, text, "invalid_request_error", param="request_id", code="feedback_too_late") from None
         return {"object": "feedback", "request_id": feedback.request_id, "feature": MODEL_PREFIX + answered.feature}
 
+
+def _add_health(app: FastAPI, ready: Callable[[], str | None]) -> None:
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Liveness: the event loop turns."""
@@ -82,14 +104,10 @@ def build_app(relay: Relay, recorder: Recorder, answers: AnswerIndex, ready: Cal
             raise unavailable(reason, code="not_ready", retry_after_s=1)
         return {"status": "ready"}
 
-    return app
-
 
 def _visible(relay: Relay, principal: Principal) -> list[str]:
     features = relay.snapshot().features
-    names = [
-        MODEL_PREFIX + name for name in features if principal.features is None or name in principal.features
-    ]
+    names = [MODEL_PREFIX + name for name in features if principal.features is None or name in principal.features]
     return [*names, *relay.upstream_of_model] if principal.model_bypass else names
 
 
@@ -128,5 +146,3 @@ def _code_of(status: int) -> str:
 def _answer(error: ApiError) -> Response:
     headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
     return Response(render_body(error), error.status, headers, media_type="application/json")
-
-

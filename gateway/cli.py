@@ -1,2 +1,105 @@
-def main() -> int:
+"""The `glidepath` command: every part registers its verbs; this is the only place that knows them all."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_CONFIG = Path("glidepath.toml")
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; faults that were foreseen are one line of cause and one of hint, never a traceback."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        cause = getattr(error, "cause", None)
+        if not isinstance(cause, str):
+            raise
+        sys.stderr.write(f"glidepath: {cause}\n")
+        if getattr(error, "hint", ""):
+            sys.stderr.write(f"  hint: {error.hint}\n")  # type: ignore[attr-defined]
+        return int(getattr(error, "exit_code", 1))
+
+
+def _parser() -> argparse.ArgumentParser:
+    from serving.cli import add_commands as add_serving
+
+    from loadtests.cli import add_commands as add_loadtests
+    from rollout.cli import add_commands as add_rollout
+
+    parser = argparse.ArgumentParser(
+        prog="glidepath", description="Move LLM traffic home, gradually and provably safely."
+    )
+    parser.add_argument("--version", action="version", version=f"glidepath {version('glidepath')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    gateway = commands.add_parser("gateway", help="start gateway, operator API and controller")
+    gateway.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
+    gateway.set_defaults(run=_gateway)
+
+    init = commands.add_parser("init", help="write a commented glidepath.toml")
+    init.add_argument("file", nargs="?", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+    init.add_argument("--force", action="store_true", help="overwrite an existing file")
+    init.set_defaults(run=_init)
+
+    check = commands.add_parser("check", help="validate a configuration file")
+    check.add_argument("file", nargs="?", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
+    check.set_defaults(run=_check)
+
+    add_rollout(commands)
+    add_serving(commands)
+    add_loadtests(commands)
+    return parser
+
+
+def _gateway(args: argparse.Namespace) -> int:
+    from gateway.settings import load, upstream_keys
+    from gateway.supervisor import report, run
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = load(args.config)
+    run(settings, upstream_keys(settings), report)
     return 0
+
+
+def _init(args: argparse.Namespace) -> int:
+    from gateway.settings import SettingsError
+    from gateway.template import CONFIG_TEMPLATE
+
+    try:
+        with args.file.open("w" if args.force else "x", encoding="utf-8") as file:
+            file.write(CONFIG_TEMPLATE)
+    except FileExistsError:
+        raise SettingsError(
+            f"{args.file} exists already", "use --force to overwrite it, or name another file"
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"cannot write {args.file}: {error.strerror}", "choose another place") from None
+    print(f"wrote {args.file}; next: glidepath check {args.file} && glidepath gateway --config {args.file}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from gateway.settings import load
+
+    settings = load(args.file)
+    print(f"{args.file}: ok ({len(settings.upstreams)} upstreams, {len(settings.features)} features)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -119,7 +119,9 @@ class Metrics(Collector):
             ("gen_ai_operation_name",),
             OVERHEAD_BUCKETS,
         )
-        self.requests = Counter("glidepath_requests", "Settled requests; `served` is empty if nobody was asked.", _REQUEST)
+        self.requests = Counter(
+            "glidepath_requests", "Settled requests; `served` is empty if nobody was asked.", _REQUEST
+        )
         self.units = Counter("glidepath_units", "Decisions by the kind of unit that was hashed.", ("feature", "unit"))
         self.failovers = Counter("glidepath_failovers", "Requests that needed a second attempt.", ("feature",))
         self.client_retries = Counter("glidepath_client_retries", "Requests that SDKs marked as retries.", ("feature",))

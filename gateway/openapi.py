@@ -27,7 +27,11 @@ _REQUEST = {
     "type": "object",
     "required": ["model"],
     "properties": {
-        "model": {"type": "string", "description": "A feature, e.g. copilot/summarize", "examples": ["copilot/summarize"]},
+        "model": {
+            "type": "string",
+            "description": "A feature, e.g. copilot/summarize",
+            "examples": ["copilot/summarize"],
+        },
         "stream": {"type": ["boolean", "null"]},
         "user": {"type": "string"},
         "safety_identifier": {"type": "string"},
@@ -46,7 +50,7 @@ _ERROR_STATUSES = {
     "503": "No upstream; see Retry-After",
     "504": "A deadline passed",
 }
-_PATHS = {"/v1/chat/completions": "Chat completion", "/v1/completions": "Text completion"}
+RELAY_PATHS = {"/v1/chat/completions": "Chat completion", "/v1/completions": "Text completion"}
 
 
 def describe_relay(app: FastAPI) -> None:
@@ -55,7 +59,7 @@ def describe_relay(app: FastAPI) -> None:
 
     def whole() -> dict[str, Any]:
         document = own()
-        for path, summary in _PATHS.items():
+        for path, summary in RELAY_PATHS.items():
             document.setdefault("paths", {}).setdefault(path, {"post": _operation(summary)})
         return document
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from gateway.core.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 ENV_PREFIX = "GLIDEPATH_"
 ENV_SEPARATOR = "__"
@@ -118,7 +118,9 @@ class Settings(_Section):
                 if upstream not in self.upstreams:
                     near = nearest(upstream, self.upstreams, count=1)
                     hint = f"; did you mean {near[0]!r}?" if near else ""
-                    raise ValueError(f"features.{name}.{role} names the upstream {upstream!r}, which is not there{hint}")
+                    raise ValueError(
+                        f"features.{name}.{role} names the upstream {upstream!r}, which is not there{hint}"
+                    )
             if feature.candidate == feature.baseline:
                 raise ValueError(f"features.{name}: candidate and baseline are both {feature.baseline!r}")
         return self

@@ -38,9 +38,7 @@ class ApiError(Exception):
 
 def render_body(error: ApiError) -> bytes:
     """`{"error":{"message","type","param","code"}}` as JSON."""
-    return _ENCODE(
-        {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
-    )
+    return _ENCODE({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
 
 
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.errors import ApiError, unknown_model
-from gateway.core.outcome import Failure
 from rollout.core.evaluate import decide
 from rollout.core.model import Arm, Decision, Reason
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.core.call import Call
+    from gateway.core.outcome import Failure
     from rollout.core.model import Snapshot
 
 MODEL_PREFIX = "copilot/"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -105,7 +105,9 @@ def broken(failure: Failure) -> ApiError:
 
 def unavailable(message: str, *, code: str, retry_after_s: int | None) -> ApiError:
     """503, always with a Retry-After."""
-    return ApiError(503, message, "server_error", code=code, retry_after_s=1 if retry_after_s is None else retry_after_s)
+    return ApiError(
+        503, message, "server_error", code=code, retry_after_s=1 if retry_after_s is None else retry_after_s
+    )
 
 
 def error_lines(error: ApiError, *, retry_is_useless: bool) -> bytes:

@@ -104,13 +104,13 @@ class Connection(asyncio.Protocol):
         "_complete",
         "_head_bytes",
         "_head_done",
+        "_keep_alive",
         "_lease",
         "_parser",
         "_paused",
         "_pool",
         "_reused",
         "_transport",
-        "_keep_alive",
         "answer_begun",
         "idle_since_s",
     )
@@ -181,19 +181,19 @@ class Connection(asyncio.Protocol):
         lease.receiver.on_answer(answer, chunks, complete=complete)
 
     def on_message_begin(self) -> None:
-        """httptools callback; one request gets one answer."""
+        """Httptools callback; one request gets one answer."""
         if self._complete:
             raise ValueError("a second answer to one request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools callback."""
+        """Httptools callback."""
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > _MAX_HEAD_BYTES:
             raise ValueError("head too large")
         self._answer.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """httptools callback."""
+        """Httptools callback."""
         status = self._parser.get_status_code()
         if status < _FIRST_FINAL_STATUS:
             self._answer.headers.clear()
@@ -203,11 +203,11 @@ class Connection(asyncio.Protocol):
         self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
-        """httptools callback."""
+        """Httptools callback."""
         self._chunks.append(body)
 
     def on_message_complete(self) -> None:
-        """httptools callback; an interim (1xx) answer is not the answer."""
+        """Httptools callback; an interim (1xx) answer is not the answer."""
         if self._head_done:
             self._complete = True
 
@@ -327,7 +327,9 @@ class Pool:
                 connection.start(lease)
                 return
         if len(self._waiting) >= self._waiting_max:
-            asyncio.get_running_loop().call_soon(_report, lease, Failure(Phase.CONNECT, "queue_full", "too many waiting"))
+            asyncio.get_running_loop().call_soon(
+                _report, lease, Failure(Phase.CONNECT, "queue_full", "too many waiting")
+            )
             return
         lease.queued_at_s = perf_counter()
         self._waiting.append(lease)

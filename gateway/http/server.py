@@ -209,14 +209,14 @@ class RelayProtocol(HttpToolsProtocol):
         self._head_size = 0
 
     def on_url(self, url: bytes) -> None:
-        """httptools callback; the size of the whole head is bounded."""
+        """Httptools callback; the size of the whole head is bounded."""
         self._head_size += len(url)
         if self._head_size > _HEAD_BYTES_MAX:
             raise ValueError("head too large")
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools callback; the size of the whole head is bounded."""
+        """Httptools callback; the size of the whole head is bounded."""
         self._head_size += len(name) + len(value)
         if self._head_size > _HEAD_BYTES_MAX:
             raise ValueError("head too large")
@@ -267,7 +267,8 @@ class RelayProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """As the parent, with a time stamp instead of a timer per request for keep-alive."""
-        if type(self.cycle) is not Incoming and not self.pipeline:
+        cycle: Any = self.cycle
+        if type(cycle) is not Incoming and not self.pipeline:
             super().on_response_complete()
             return
         self.server_state.total_requests += 1
@@ -334,7 +335,7 @@ class RelayProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def date_line(self) -> bytes:
-        """uvicorn's default headers (date), rendered once per change."""
+        """Uvicorn's default headers (date), rendered once per change."""
         default = self.server_state.default_headers
         cls = type(self)
         if cls._date_of is not default:
