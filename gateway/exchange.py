@@ -10,17 +10,20 @@ import time
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from gateway.core.answer import read_usage
 from gateway.core.call import Call, parse, request_id, rewrite
 from gateway.core.errors import ApiError, render_body
 from gateway.core.outcome import Failure, Outcome, Phase, Record, StreamEnd, classify_status, classify_stream
 from gateway.core.routing import Plan, may_fail_over, plan, status_fails_over
 from gateway.core.sse import StreamTooLargeError, StreamView
 from gateway.core.wire import broken, error_lines, request_lines, returned_lines, upstream_error
+from rollout.core.model import Arm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gateway.core.routing import Principal
+    from gateway.core.sse import Usage
     from gateway.http.client import Answer, Lease
     from gateway.http.server import Incoming
     from gateway.relay import Relay
@@ -35,50 +38,29 @@ ANSWER_HELD_MAX_BYTES = 1_048_576
 class Exchange:
     """One request. It is the `Listener` of its caller and the `Receiver` of its upstream."""
 
-    __slots__ = (
-        "_answer_bytes",
-        "_attempts",
-        "_blocked",
-        "_call",
-        "_endpoint",
-        "_headers",
-        "_held",
-        "_incoming",
-        "_last_read_s",
-        "_lease",
-        "_plan",
-        "_principal",
-        "_relay",
-        "_request_id",
-        "_sent_s",
-        "_settled",
-        "_status",
-        "_ttft_s",
-        "_upstream",
-        "_view",
-    )
+    _call: Call | None = None
+    _plan: Plan | None = None
+    _principal: Principal | None = None
+    _upstream: Upstream | None = None
+    _endpoint: Endpoint | None = None
+    _lease: Lease | None = None
+    _view: StreamView | None = None
+    _sent_s: float | None = None
+    _ttft_s: float | None = None
+    _answer_bytes = 0
+    _attempts = 0
+    _status = 0
+    _last_read_s = 0.0
+    _blocked = False
+    _settled = False
 
     def __init__(self, relay: Relay, incoming: Incoming) -> None:
         self._relay = relay
         self._incoming = incoming
-        self._headers = dict(incoming.headers)
-        self._request_id = request_id(self._headers.get(b"x-request-id")) or relay.next_request_id()
-        self._call: Call | None = None
-        self._plan: Plan | None = None
-        self._principal: Principal | None = None
-        self._upstream: Upstream | None = None
-        self._endpoint: Endpoint | None = None
-        self._lease: Lease | None = None
-        self._view: StreamView | None = None
+        self._headers = headers = incoming.headers
+        sent = headers.get(b"x-request-id")
+        self._request_id = (request_id(sent) if sent else None) or relay.next_request_id()
         self._held: list[bytes] = []
-        self._answer_bytes = 0
-        self._attempts = 0
-        self._status = 0
-        self._sent_s: float | None = None
-        self._ttft_s: float | None = None
-        self._last_read_s = 0.0
-        self._blocked = False
-        self._settled = False
 
     def begin(self) -> None:
         """Decide, then make the first attempt; a refusal is answered at once."""
@@ -172,7 +154,8 @@ class Exchange:
             return
         self._give_endpoint_back()
         self._status, self._view, self._held, self._answer_bytes = 0, None, [], 0
-        upstream = self._upstream = self._relay.upstreams.get(chosen.targets[self._attempts].upstream)
+        name = chosen.fallback if self._attempts else chosen.upstream
+        upstream = self._upstream = self._relay.upstreams.get(name)
         self._attempts += 1
         if upstream is None:
             self.on_failure(Failure(Phase.CONNECT, "unknown_upstream", "named in the flag, absent from the config"))
@@ -188,7 +171,7 @@ class Exchange:
         self._lease = endpoint.pool.request(self, head, body)
 
     def _another_target(self) -> bool:
-        return self._plan is not None and self._attempts < len(self._plan.targets)
+        return self._attempts == 1 and self._plan is not None and self._plan.fallback != ""
 
     def _relay_whole(self, answer: Answer, data: bytes, *, complete: bool) -> None:
         """Hold a plain answer until it is whole (or too large to hold), then pass it on in one write."""
@@ -204,7 +187,7 @@ class Exchange:
                 return
             body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
             incoming.respond(self._status, self._head(answer), body)
-            self._settle(Outcome.OK, "", body)
+            self._settle(Outcome.OK, "", read_usage(body))
             return
         if complete:
             incoming.finish()
@@ -272,7 +255,7 @@ class Exchange:
         head = b"x-request-id: %b\r\n" % self._request_id.encode("ascii")
         chosen = self._plan
         if chosen is not None and self._attempts:
-            arm = chosen.targets[self._attempts - 1].arm
+            arm = self._served_arm(chosen)
             model = self._upstream.model_bytes if self._upstream else b""
             head += self._relay.answer_lines(chosen, arm, model, self._attempts)
         head += error_lines(error, retry_is_useless=self._attempts > 1)
@@ -284,14 +267,17 @@ class Exchange:
         chosen, upstream = self._plan, self._upstream
         if chosen is None or upstream is None:  # pragma: no cover - an answer has both
             return b""
-        arm = chosen.targets[self._attempts - 1].arm
+        arm = self._served_arm(chosen)
         return b"x-request-id: %b\r\n%b%b" % (
             self._request_id.encode("ascii"),
             self._relay.answer_lines(chosen, arm, upstream.model_bytes, self._attempts),
             returned_lines(answer.headers),
         )
 
-    def _settle(self, outcome: Outcome, cause: str, body: bytes | None = None) -> None:
+    def _served_arm(self, chosen: Plan) -> str:
+        return chosen.assigned if self._attempts == 1 else Arm.BASELINE
+
+    def _settle(self, outcome: Outcome, cause: str, usage: Usage | None = None) -> None:
         """Give everything back and leave the one Record."""
         if self._settled:
             return
@@ -300,7 +286,7 @@ class Exchange:
         self._cancel_lease()
         self._give_endpoint_back()
         self._incoming.listener = None
-        self._relay.record(self._make_record(outcome, cause, body))
+        self._relay.record(self._make_record(outcome, cause, usage))
 
     def _cancel_lease(self) -> None:
         lease, self._lease = self._lease, None
@@ -312,17 +298,18 @@ class Exchange:
         if endpoint is not None:
             endpoint.outstanding -= 1
 
-    def _make_record(self, outcome: Outcome, cause: str, body: bytes | None) -> Record:
-        chosen, call, view = self._plan, self._call, self._view
+    def _make_record(self, outcome: Outcome, cause: str, usage: Usage | None) -> Record:
+        chosen, call = self._plan, self._call
         decision = chosen.decision if chosen else None
-        usage = view.usage if view else None
+        if self._view is not None:
+            usage = self._view.usage
         return Record(
             self._request_id,
             time.time(),
             self._incoming.operation,
             chosen.feature if chosen else "",
             chosen.assigned if chosen else "",
-            chosen.targets[self._attempts - 1].arm if chosen and self._attempts else "",
+            self._served_arm(chosen) if chosen and self._attempts else "",
             chosen.reason if chosen else "",
             (decision.unit_kind or "") if decision else "",
             decision.bucket if decision else -1,
@@ -340,18 +327,17 @@ class Exchange:
             perf_counter() - self._incoming.arrived_at_s,
             usage.prompt_tokens if usage else None,
             usage.completion_tokens if usage else None,
-            body,
         )
 
 
-def _is_event_stream(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+def _is_event_stream(headers: Mapping[bytes, bytes]) -> bool:
+    return headers.get(b"content-type", b"").startswith(b"text/event-stream")
 
 
 def _client_retries(headers: Mapping[bytes, bytes]) -> int:
     """Retries the official SDKs say they have made."""
-    value = headers.get(b"x-stainless-retry-count", b"0")
-    return int(value) if value.isdigit() and len(value) <= 2 else 0  # noqa: PLR2004  two digits are plenty
+    value = headers.get(b"x-stainless-retry-count")
+    return int(value) if value and value.isdigit() and len(value) <= 2 else 0  # noqa: PLR2004  two digits are plenty
 
 
 def _outcome_of(failure: Failure) -> Outcome:

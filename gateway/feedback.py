@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -50,16 +50,6 @@ class Feedback(BaseModel):
         return float(self.score or 0.0)
 
 
-class Answered(NamedTuple):
-    """What is remembered of an answer for its feedback. `assigned` is the arm the feedback counts for."""
-
-    feature: str
-    assigned: str
-    tenant: str
-    at_s: float
-    scores: dict[str, float]
-
-
 class UnknownAnswerError(Exception):
     """No such request id, or not this caller's."""
 
@@ -79,16 +69,19 @@ class AnswerIndex:
         self._metrics = metrics
         self._generation_max = max(1, answers_max // 2)
         self._age_max_s = age_max_s
-        self._young: dict[str, Answered] = {}
-        self._old: dict[str, Answered] = {}
+        self._young: dict[str, Record] = {}
+        self._old: dict[str, Record] = {}
+        self._scores: dict[tuple[str, str], float] = {}
 
     def add(self, record: Record) -> None:
         """Remember an answered request, forgetting the oldest if there are too many."""
         if len(self._young) >= self._generation_max:
+            for key in [key for key in self._scores if key[0] in self._old]:
+                del self._scores[key]
             self._old, self._young = self._young, {}
-        self._young[record.request_id] = Answered(record.feature, record.assigned, record.tenant, record.at_s, {})
+        self._young[record.request_id] = record
 
-    def take(self, feedback: Feedback, tenant: str, now_s: float) -> Answered:
+    def take(self, feedback: Feedback, tenant: str, now_s: float) -> Record:
         """Count one feedback; the last one per (request, kind) wins. `now_s`: Unix time.
 
         Raises `UnknownAnswerError` or `LateFeedbackError`. Another tenant's request id counts as unknown.
@@ -100,11 +93,12 @@ class AnswerIndex:
             raise LateFeedbackError
         kind, value = feedback.kind, feedback.value
         labels = (answered.feature, answered.assigned, kind)
-        before = answered.scores.get(kind)
-        answered.scores[kind] = value
+        before = self._scores.get((feedback.request_id, kind))
+        self._scores[feedback.request_id, kind] = value
         self._metrics.feedback.add(labels)
         self._metrics.quality_sum.add(labels, value - (before or 0.0))
-        self._metrics.quality_units.add(labels, 0.0 if before is not None else 1.0)
+        if before is None:
+            self._metrics.quality_units.add(labels)
         return answered
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ Counting is batched by the recorder, so the series are plain numbers here and be
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -66,31 +67,43 @@ class Gauge(Counter):
         return family
 
 
+class Cell:
+    """One series of a histogram; whoever counts often keeps it at hand."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, amount: float) -> None:
+        """Count `amount` in its bucket (upper bounds inclusive, as Prometheus has it)."""
+        self.counts[bisect_left(self._bounds, amount)] += 1
+        self.total += amount
+
+
 class Histogram:
     """Bucket counts and sums by label values."""
 
     def __init__(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> None:
         self.name, self.text, self.labels, self.buckets = name, text, labels, buckets
-        self.series: dict[tuple[str, ...], tuple[list[int], list[float]]] = {}
+        self.series: dict[tuple[str, ...], Cell] = {}
 
-    def observe(self, values: tuple[str, ...], amount: float) -> None:
-        """Count `amount` in its bucket (upper bounds inclusive, as Prometheus has it)."""
-        series = self.series.get(values)
-        if series is None:
-            series = self.series[values] = ([0] * (len(self.buckets) + 1), [0.0])
-        series[0][bisect_left(self.buckets, amount)] += 1
-        series[1][0] += amount
+    def cell(self, *values: str) -> Cell:
+        """The series of these label values, made if need be."""
+        cell = self.series.get(values)
+        if cell is None:
+            cell = self.series[values] = Cell(self.buckets)
+        return cell
 
     def family(self) -> Metric:
         """As Prometheus sees it: cumulative."""
         family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
         bounds = [*(str(float(bound)) for bound in self.buckets), "+Inf"]
-        for values, (counts, total) in self.series.items():
-            cumulative, buckets = 0, []
-            for bound, count in zip(bounds, counts, strict=True):
-                cumulative += count
-                buckets.append((bound, float(cumulative)))
-            family.add_metric(values, buckets, total[0])
+        for values, cell in self.series.items():
+            cumulative = [float(total) for total in accumulate(cell.counts)]
+            family.add_metric(values, list(zip(bounds, cumulative, strict=True)), cell.total)
         return family
 
 
@@ -116,7 +129,7 @@ class Metrics(Collector):
         self.overhead = Histogram(
             "glidepath_overhead_seconds",
             "Arrival of the whole request to sending it on, waiting for a connection excluded.",
-            ("gen_ai_operation_name",),
+            _MODEL,
             OVERHEAD_BUCKETS,
         )
         self.requests = Counter(

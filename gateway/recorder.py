@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
-from gateway.core.answer import read_usage
 from gateway.core.routing import MODEL_PREFIX
 
 if TYPE_CHECKING:
@@ -15,8 +13,8 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
 
 DRAIN_EVERY_S = 0.1
-BATCH = 128
-"""Records handled before other work gets its turn: about a third of a millisecond."""
+BATCH = 64
+"""Records counted before other work gets its turn: about a quarter of a millisecond."""
 TOKENS_FOR_TPOT = 2
 
 
@@ -27,10 +25,9 @@ class Recorder:
         self._metrics = metrics
         self._answers = answers
         self._pending: list[Record] = []
-
-    def record(self, record: Record) -> None:
-        """Take one Record; called on the request path, so it only appends."""
-        self._pending.append(record)
+        self._series: dict[tuple[str, ...], _AttemptedSeries] = {}
+        self.record = self._pending.append
+        """Takes one Record; called on the request path, so it only appends."""
 
     async def run(self) -> None:
         """Drain for ever; what is pending when cancelled is counted."""
@@ -49,45 +46,57 @@ class Recorder:
             self._drain(BATCH)
 
     def _drain(self, count: int) -> None:
-        batch, self._pending = self._pending[:count], self._pending[count:]
+        batch = self._pending[:count]
+        del self._pending[:count]
         for record in batch:
-            # One record that can't be counted must not lose the others.
-            with contextlib.suppress(ValueError, TypeError):
-                count_record(self._metrics, record)
-            if record.feature and record.attempts:
-                self._answers.add(record)
+            self._count(record)
+
+    def _count(self, record: Record) -> None:
+        metrics, feature = self._metrics, record.feature
+        metrics.requests.add((feature, record.assigned, record.served, record.reason, record.outcome))
+        if record.unit_kind:
+            metrics.units.add((feature, record.unit_kind))
+        if record.client_retries:
+            metrics.client_retries.add((feature,))
+        if not record.attempts:
+            return
+        if record.attempts > 1:
+            metrics.failovers.add((feature,))
+        key = (record.operation, feature or record.reason, record.upstream, record.served, record.cause)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = _AttemptedSeries(metrics, record)
+        series.count(record)
+        if feature:
+            self._answers.add(record)
 
 
-def count_record(metrics: Metrics, record: Record) -> None:
-    """Add one Record to the series."""
-    metrics.requests.add((record.feature, record.assigned, record.served, record.reason, record.outcome))
-    if record.unit_kind:
-        metrics.units.add((record.feature, record.unit_kind))
-    if record.attempts > 1:
-        metrics.failovers.add((record.feature,))
-    if record.client_retries:
-        metrics.client_retries.add((record.feature,))
-    if not record.attempts:
-        return
-    model = MODEL_PREFIX + record.feature if record.feature else record.reason
-    labels = (record.operation, model, record.upstream, record.served)
-    metrics.duration.observe((*labels, record.cause), record.duration_s)
-    if record.sent_s is not None and record.attempts == 1:
-        metrics.overhead.observe((record.operation,), record.sent_s)
-    if record.ttft_s is not None:
-        metrics.ttft.observe(labels, record.ttft_s)
-    _count_tokens(metrics, record, labels)
+class _AttemptedSeries:
+    """The histogram cells of requests that reached an upstream, for one combination of labels."""
 
+    __slots__ = ("_duration", "_input", "_output", "_overhead", "_tpot", "_ttft")
 
-def _count_tokens(metrics: Metrics, record: Record, labels: tuple[str, ...]) -> None:
-    prompt, completion = record.prompt_tokens, record.completion_tokens
-    if record.body is not None:
-        usage = read_usage(record.body)
-        if usage is not None:
-            prompt, completion = usage.prompt_tokens, usage.completion_tokens
-    if prompt is not None:
-        metrics.tokens.observe((*labels, "input"), prompt)
-    if completion is not None:
-        metrics.tokens.observe((*labels, "output"), completion)
-        if record.ttft_s is not None and completion >= TOKENS_FOR_TPOT:
-            metrics.tpot.observe(labels, (record.duration_s - record.ttft_s) / (completion - 1))
+    def __init__(self, metrics: Metrics, like: Record) -> None:
+        model = MODEL_PREFIX + like.feature if like.feature else like.reason
+        labels = (like.operation, model, like.upstream, like.served)
+        self._duration = metrics.duration.cell(*labels, like.cause)
+        self._overhead = metrics.overhead.cell(*labels)
+        self._ttft = metrics.ttft.cell(*labels)
+        self._tpot = metrics.tpot.cell(*labels)
+        self._input = metrics.tokens.cell(*labels, "input")
+        self._output = metrics.tokens.cell(*labels, "output")
+
+    def count(self, record: Record) -> None:
+        """Add one Record."""
+        self._duration.observe(record.duration_s)
+        if record.sent_s is not None and record.attempts == 1:
+            self._overhead.observe(record.sent_s)
+        if record.prompt_tokens is not None:
+            self._input.observe(record.prompt_tokens)
+        completion, ttft_s = record.completion_tokens, record.ttft_s
+        if completion is not None:
+            self._output.observe(completion)
+        if ttft_s is not None:
+            self._ttft.observe(ttft_s)
+            if completion is not None and completion >= TOKENS_FOR_TPOT:
+                self._tpot.observe((record.duration_s - ttft_s) / (completion - 1))

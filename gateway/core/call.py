@@ -7,7 +7,7 @@ prompt is copied, never turned into Python objects, and a key that came twice le
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Raw
@@ -28,7 +28,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+@-]{1,%d}" % REQUEST_ID_MAX_CHARS)
 _TRUE, _FALSE, _NULL = b"true", b"false", b"null"
 _USAGE_ONLY = Raw(b'{"include_usage":true}')
 _RAW_TRUE = Raw(b"true")
-_CALL_FEATURES_BY_HEADER = b"x-conversation-id"
+_CONVERSATION_HEADER = b"x-conversation-id"
 
 
 class _Metadata(msgspec.Struct):
@@ -43,7 +43,7 @@ _DECODE_METADATA = msgspec.json.Decoder(_Metadata).decode
 _DECODE_CONVERSATION = msgspec.json.Decoder(_Conversation | str).decode
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One parsed request."""
 
     fields: dict[str, Raw]
@@ -65,13 +65,13 @@ def parse(body: bytes, headers: Mapping[bytes, bytes], tenant: str | None) -> Ca
     model = _text(raw_model)
     if model is None:
         raise bad_body("Invalid type for 'model': expected a string.", param="model", code="invalid_type")
-    stream = _flag(fields, "stream")
+    stream = "stream" in fields and _flag(fields["stream"], "stream")
     return Call(
         fields,
         model,
         stream,
         stream and _usage_wanted(fields.get("stream_options")),
-        _subject(fields, headers.get(_CALL_FEATURES_BY_HEADER), tenant),
+        _subject(fields, headers.get(_CONVERSATION_HEADER), tenant),
     )
 
 
@@ -96,20 +96,15 @@ def request_id(sent: bytes | None) -> str | None:
     return None
 
 
-def _text(raw: Raw | None) -> str | None:
+def _text(raw: Raw) -> str | None:
     """A JSON string's value; None for anything else."""
-    if raw is None:
-        return None
     try:
         return _DECODE_STR(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def _flag(fields: Mapping[str, Raw], name: str) -> bool:
-    raw = fields.get(name)
-    if raw is None:
-        return False
+def _flag(raw: Raw, name: str) -> bool:
     value = bytes(raw)
     if value == _TRUE:
         return True
@@ -142,32 +137,37 @@ def _with_usage(raw: Raw | None) -> Raw:
 
 def _subject(fields: Mapping[str, Raw], conversation_header: bytes | None, tenant: str | None) -> Subject:
     """Who is asking, in the contract's order; what has the wrong type counts as absent."""
-    conversation = (
-        _header_text(conversation_header)
-        or _conversation_of_metadata(fields.get("metadata"))
-        or _text(fields.get("previous_response_id"))
-        or _conversation_of_field(fields.get("conversation"))
-    )
-    user = _text(fields.get("safety_identifier")) or _text(fields.get("user"))
-    return Subject(_bounded(conversation, "conversation id"), _bounded(user, "user"), tenant)
+    if conversation_header:
+        conversation: str | None = conversation_header.decode("utf-8", "replace").strip()
+    else:
+        conversation = None if _CONVERSATION_NAMES.isdisjoint(fields) else _conversation_of_body(fields)
+    user = None
+    if "safety_identifier" in fields:
+        user = _text(fields["safety_identifier"])
+    if not user and "user" in fields:
+        user = _text(fields["user"])
+    if (conversation and len(conversation) > UNIT_MAX_CHARS) or (user and len(user) > UNIT_MAX_CHARS):
+        raise bad_body(f"An id is longer than {UNIT_MAX_CHARS} characters.", code="string_above_max_length")
+    return Subject(conversation or None, user or None, tenant)
 
 
-def _header_text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "replace").strip()
+def _conversation_of_body(fields: Mapping[str, Raw]) -> str | None:
+    for name, read in _CONVERSATION_FIELDS:
+        if name in fields:
+            found = read(fields[name])
+            if found:
+                return found
+    return None
 
 
-def _conversation_of_metadata(raw: Raw | None) -> str | None:
-    if raw is None:
-        return None
+def _conversation_of_metadata(raw: Raw) -> str | None:
     try:
         return _DECODE_METADATA(raw).conversation_id
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def _conversation_of_field(raw: Raw | None) -> str | None:
-    if raw is None:
-        return None
+def _conversation_of_field(raw: Raw) -> str | None:
     try:
         value = _DECODE_CONVERSATION(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -175,7 +175,9 @@ def _conversation_of_field(raw: Raw | None) -> str | None:
     return value if isinstance(value, str) else value.id
 
 
-def _bounded(unit: str | None, what: str) -> str | None:
-    if unit is not None and len(unit) > UNIT_MAX_CHARS:
-        raise bad_body(f"The {what} is longer than {UNIT_MAX_CHARS} characters.", code="string_above_max_length")
-    return unit or None
+_CONVERSATION_FIELDS = (
+    ("metadata", _conversation_of_metadata),
+    ("previous_response_id", _text),
+    ("conversation", _conversation_of_field),
+)
+_CONVERSATION_NAMES = frozenset(name for name, _ in _CONVERSATION_FIELDS)

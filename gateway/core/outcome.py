@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+import msgspec
+
 
 class Phase(StrEnum):
     """How far an attempt got when it broke."""
@@ -36,11 +38,11 @@ class Outcome(StrEnum):
     REFUSED = "refused"
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """What one settled exchange leaves; all that metrics, evidence, usage and the access log are made from.
 
     Times: `at_s` Unix, the others seconds since arrival, None when it never came to that. Token counts are None when
-    the upstream reported none; a non-stream answer's `body` is read for them later, off the request path.
+    the upstream reported none.
     """
 
     request_id: str
@@ -66,7 +68,6 @@ class Record(NamedTuple):
     duration_s: float
     prompt_tokens: int | None
     completion_tokens: int | None
-    body: bytes | None
 
 
 class StreamEnd(NamedTuple):

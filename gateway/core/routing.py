@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from gateway.core.errors import ApiError, unknown_model
 from rollout.core.evaluate import decide
 from rollout.core.model import Arm, Decision, Reason
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from rollout.core.model import Snapshot
 
 MODEL_PREFIX = "copilot/"
+_PREFIX_CHARS = len(MODEL_PREFIX)
+_BASELINE = Arm.BASELINE
 BYPASS = "bypass"
 _FINAL_FAILURES = frozenset({"total_timeout", "closed"})
 _UNAVAILABLE_STATUS = frozenset({429, 500, 502, 503, 504, 529})
@@ -32,21 +36,18 @@ class Principal(NamedTuple):
     model_bypass: bool
 
 
-class Target(NamedTuple):
-    """One upstream to try, and the arm it stands for."""
+class Plan(msgspec.Struct, frozen=True, gc=False):
+    """Who answers, and who may step in. `decision` is None for a real model called by its own name.
 
-    upstream: str
-    arm: str
-
-
-class Plan(NamedTuple):
-    """The order of attempts and what was decided. `decision` is None for a real model called by its own name."""
+    `fallback` is the upstream that may answer when `upstream` fails ("" for none); it stands for the baseline.
+    """
 
     feature: str
     assigned: str
     reason: str
     decision: Decision | None
-    targets: tuple[Target, ...]
+    upstream: str
+    fallback: str = ""
 
 
 def plan(call: Call, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:
@@ -58,13 +59,14 @@ def plan(call: Call, principal: Principal, snapshot: Snapshot, upstream_of_model
     model = call.model
     if not model.startswith(MODEL_PREFIX):
         return _bypass(model, principal, snapshot, upstream_of_model)
-    feature = model[len(MODEL_PREFIX) :]
+    feature = model[_PREFIX_CHARS:]
     if principal.features is not None and feature not in principal.features:
         raise _no_access(model, principal.features)
     decision = decide(snapshot, feature, call.subject)
     if not decision.upstream:
         raise _cannot_decide(model, decision.reason, snapshot)
-    return Plan(feature, decision.arm, decision.reason, decision, _targets(decision, snapshot))
+    fallback = "" if decision.arm is _BASELINE else snapshot.features[feature].flag.baseline
+    return Plan(feature, decision.arm, decision.reason, decision, decision.upstream, fallback)
 
 
 def may_fail_over(failure: Failure) -> bool:
@@ -77,14 +79,6 @@ def status_fails_over(status: int) -> bool:
     return status in _UNAVAILABLE_STATUS
 
 
-def _targets(decision: Decision, snapshot: Snapshot) -> tuple[Target, ...]:
-    served = Target(decision.upstream, decision.arm)
-    if decision.arm is Arm.BASELINE:
-        return (served,)
-    baseline = snapshot.features[decision.feature].flag.baseline
-    return (served, Target(baseline, Arm.BASELINE))
-
-
 def _bypass(model: str, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:
     upstream = upstream_of_model.get(model)
     if upstream is None:
@@ -93,7 +87,7 @@ def _bypass(model: str, principal: Principal, snapshot: Snapshot, upstream_of_mo
     if not principal.model_bypass:
         text = f"Your key may call features, not the model `{model[:200]}` itself."
         raise ApiError(403, text, "invalid_request_error", param="model", code="model_bypass_forbidden")
-    return Plan("", BYPASS, BYPASS, None, (Target(upstream, BYPASS),))
+    return Plan("", BYPASS, BYPASS, None, upstream)
 
 
 def _visible(principal: Principal, snapshot: Snapshot) -> list[str]:

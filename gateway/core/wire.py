@@ -11,17 +11,17 @@ from gateway.core.errors import RETRY_AFTER_MAX_S, ApiError
 from gateway.core.outcome import Failure, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 JSON_TYPE = b"content-type: application/json\r\n"
-FORWARDED_REQUEST_HEADERS = (b"traceparent", b"tracestate")
-RETURNED_HEADERS = frozenset({b"content-type", b"content-encoding", b"openai-processing-ms", b"retry-after-ms"})
+_TRACE_HEADERS = (b"traceparent", b"tracestate")
 _UNSAFE = re.compile(rb"[\x00-\x1f\x7f]")
 _SECRET = re.compile(
     r"(?i)(bearer\s+\S+|\b(?:sk|pk|gp|gpk|key|api)[-_][A-Za-z0-9_*\-]{6,}|\bhttps?://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b)"
 )
 _UNAUTHORISED = frozenset({401, 403, 405, 407})
 _OVERLOADED = frozenset({503, 529})
+_DIGITS_MAX = 10
 _TOO_MANY = 429
 _TIMEOUT = 504
 _SERVER_ERRORS_FROM = 500
@@ -40,16 +40,20 @@ def upstream_head(path: str, host: str, kind: str, api_key: str | None) -> bytes
 def request_lines(headers: Mapping[bytes, bytes], request_id: bytes, length: int) -> bytes:
     """Rest of the request head."""
     lines = b"x-request-id: %b\r\ncontent-length: %d\r\n" % (request_id, length)
-    for name in FORWARDED_REQUEST_HEADERS:
-        value = headers.get(name)
-        if value is not None and not _UNSAFE.search(value):
-            lines += b"%b: %b\r\n" % (name, value)
+    if b"traceparent" in headers:
+        for name in _TRACE_HEADERS:
+            value = headers.get(name)
+            if value is not None and not _UNSAFE.search(value):
+                lines += b"%b: %b\r\n" % (name, value)
     return lines + b"\r\n"
 
 
-def returned_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def returned_lines(headers: Mapping[bytes, bytes]) -> bytes:
     """Header lines of an upstream's answer that a caller may see."""
-    return b"".join([b"%b: %b\r\n" % pair for pair in headers if pair[0] in RETURNED_HEADERS])
+    lines = b"content-type: %b\r\n" % headers.get(b"content-type", b"application/json")
+    if b"content-encoding" in headers:
+        lines += b"content-encoding: %b\r\n" % headers[b"content-encoding"]
+    return lines
 
 
 class _Error(msgspec.Struct):
@@ -69,7 +73,7 @@ class _ErrorBody(msgspec.Struct):
 _DECODE = msgspec.json.Decoder(_ErrorBody).decode
 
 
-def upstream_error(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> ApiError:
+def upstream_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> ApiError:
     """An upstream's error answer as the caller gets it.
 
     A 4xx that is the caller's keeps status, code and message; one that is the operator's (the upstream refused our
@@ -142,9 +146,7 @@ def _code(error: _Error, status: int) -> str | None:
     return str(error.code)
 
 
-def _retry_after_s(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+def _retry_after_s(headers: Mapping[bytes, bytes]) -> int | None:
     """Whole seconds of a Retry-After; a date or nonsense counts as absent."""
-    for name, value in headers:
-        if name == b"retry-after" and value.isdigit():
-            return min(int(value), RETRY_AFTER_MAX_S)
-    return None
+    value = headers.get(b"retry-after", b"")
+    return min(int(value), RETRY_AFTER_MAX_S) if value.isdigit() and len(value) < _DIGITS_MAX else None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _WRITEV_FROM_BYTES = 65_536
-_MAX_HEAD_BYTES = 65_536
+_HEAD_MAX_BYTES = 65_536
 _FIRST_FINAL_STATUS = 200
 
 
@@ -38,14 +38,13 @@ class Receiver(Protocol):
 
 
 class Answer:
-    """The head of one upstream answer: status and headers, names in lower case."""
+    """The head of one upstream answer: status and headers, names in lower case (of a repeated one, the last)."""
 
-    __slots__ = ("first_byte_at_s", "headers", "status")
+    __slots__ = ("headers", "status")
 
     def __init__(self) -> None:
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.first_byte_at_s = 0.0
+        self.headers: dict[bytes, bytes] = {}
 
 
 class Lease:
@@ -118,7 +117,6 @@ class Connection(asyncio.Protocol):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
         self._lease: Lease | None = None
         self._answer = Answer()
         self._chunks: list[bytes] = []
@@ -134,7 +132,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport; the pool hands out work."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport: asyncio.Transport = cast("asyncio.Transport", transport)
 
     def start(self, lease: Lease) -> None:
         """Send the request of `lease`; its receiver hears from this connection until the answer ends."""
@@ -143,18 +141,15 @@ class Connection(asyncio.Protocol):
         self._answer = Answer()
         self._complete = self._head_done = self.answer_begun = False
         self._head_bytes = 0
-        transport = self._transport
-        if transport is None:  # pragma: no cover - the pool only hands out made connections
-            return
         if len(lease.body) < _WRITEV_FROM_BYTES:
-            transport.write(lease.head + lease.body)
+            self._transport.write(lease.head + lease.body)
         else:
-            transport.writelines((lease.head, lease.body))
+            self._transport.writelines((lease.head, lease.body))
 
     @property
     def usable(self) -> bool:
         """Whether another request may be sent on it."""
-        return not self._closing and self._transport is not None and not self._transport.is_closing()
+        return not self._closing and not self._transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
         """Parse one read and report it in one call."""
@@ -163,15 +158,16 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         answer = self._answer
-        if not self.answer_begun:
-            self.answer_begun = True
-            answer.first_byte_at_s = perf_counter()
+        self.answer_begun = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(Failure(self._phase_of_break(), "bad_answer", f"the answer is not valid HTTP/1.1: {error}"))
+            self._fail(Failure(Phase.BODY, "bad_answer", f"the answer is not valid HTTP/1.1: {error}"))
             return
         if not self._head_done:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_MAX_BYTES:
+                self._fail(Failure(Phase.BODY, "bad_answer", "the answer's head is too large"))
             return
         chunks, complete = self._chunks, self._complete
         if chunks:
@@ -180,20 +176,14 @@ class Connection(asyncio.Protocol):
             self._release()
         lease.receiver.on_answer(answer, chunks, complete=complete)
 
-    def on_message_begin(self) -> None:
-        """Httptools callback; one request gets one answer."""
-        if self._complete:
-            raise ValueError("a second answer to one request")
-
     def on_header(self, name: bytes, value: bytes) -> None:
         """Httptools callback."""
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > _MAX_HEAD_BYTES:
-            raise ValueError("head too large")
-        self._answer.headers.append((name.lower(), value))
+        self._answer.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        """Httptools callback."""
+        """Httptools callback; one request gets one answer, not counting interim (1xx) ones."""
+        if self._complete:
+            raise ValueError("a second answer to one request")
         status = self._parser.get_status_code()
         if status < _FIRST_FINAL_STATUS:
             self._answer.headers.clear()
@@ -237,18 +227,17 @@ class Connection(asyncio.Protocol):
         """Close at once, dropping whatever is unsent."""
         self._lease = None
         self._closing = True
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     def pause_reading(self) -> None:
         """Backpressure from the caller."""
-        if not self._paused and self._transport is not None and not self._transport.is_closing():
+        if not self._paused and self.usable:
             self._paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Undo `pause_reading`."""
-        if self._paused and self._transport is not None and not self._transport.is_closing():
+        if self._paused and self.usable:
             self._paused = False
             self._transport.resume_reading()
 
@@ -272,12 +261,11 @@ class Connection(asyncio.Protocol):
             self._pool.give_back(self)
         else:
             self._closing = True
-            if self._transport is not None:
-                self._transport.close()
+            self._transport.close()
 
 
-def _delimited_by_eof(headers: list[tuple[bytes, bytes]]) -> bool:
-    return not any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)
+def _delimited_by_eof(headers: dict[bytes, bytes]) -> bool:
+    return b"content-length" not in headers and b"transfer-encoding" not in headers
 
 
 class Pool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.core.errors import ApiError, render_body
@@ -70,55 +71,33 @@ _NO_EVENT = _NoEvent()
 class Incoming:
     """One relay request and the right to answer it once."""
 
-    __slots__ = (
-        "_begun",
-        "_chunked",
-        "_chunks",
-        "_size",
-        "arrived_at_s",
-        "body_refused",
-        "disconnected",
-        "expects_continue",
-        "headers",
-        "keep_alive",
-        "listener",
-        "message_event",
-        "more_body",
-        "operation",
-        "protocol",
-        "response_complete",
-        "started",
-    )
+    message_event = _NO_EVENT
+    listener: Listener | None = None
+    more_body = True
+    response_complete = False
+    disconnected = False
+    started = False
+    body_refused = False
+    begun = False
+    """Whether the head of the answer has been written."""
+    _size = 0
+    _chunked = False
 
-    def __init__(self, protocol: RelayProtocol, operation: str, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self, protocol: RelayProtocol, operation: str, headers: dict[bytes, bytes], *, keep_alive: bool
+    ) -> None:
         self.protocol = protocol
         self.operation = operation
         self.headers = headers
         self.arrived_at_s = perf_counter()
-        self.keep_alive = True
-        self.more_body = True
-        self.response_complete = False
-        self.disconnected = False
-        self.expects_continue = False
-        self.started = False
-        self.body_refused = False
-        self.message_event = _NO_EVENT
-        self.listener: Listener | None = None
+        self.keep_alive = keep_alive
         self._chunks: list[bytes] = []
-        self._size = 0
-        self._begun = False
-        self._chunked = False
 
     @property
     def body(self) -> bytes:
         """The whole request body."""
         chunks = self._chunks
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    @property
-    def begun(self) -> bool:
-        """Whether the head of the answer has been written."""
-        return self._begun
 
     def feed(self, chunk: bytes, size_max: int) -> None:
         """Take a piece of the request body, refusing what is over `size_max` bytes in total."""
@@ -133,7 +112,7 @@ class Incoming:
         """Write a whole answer in one write. `head`: header lines, each ended by CRLF, without lengths."""
         if self.disconnected or self.response_complete:
             return
-        self._begun = True
+        self.begun = True
         close = b"" if self.keep_alive else _CLOSE
         self.protocol.transport.write(
             b"%b%b%bcontent-length: %d\r\n%b\r\n%b"
@@ -145,7 +124,7 @@ class Incoming:
         """Write the head and the first bytes of an answer that goes on; chunked unless `length` is known."""
         if self.disconnected or self.response_complete:
             return
-        self._begun = True
+        self.begun = True
         self._chunked = length is None
         close = b"" if self.keep_alive else _CLOSE
         framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
@@ -196,46 +175,52 @@ class RelayProtocol(HttpToolsProtocol):
     accept: Callable[[Incoming], None]
 
     _active: Incoming | None = None
+    _in_head = False
     _head_size = 0
     _idle_since_s = 0.0
     _date_of: list[tuple[bytes, bytes]] | None = None
     _date_line = b""
 
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; bytes that are no HTTP, or a head without end, end the connection."""
+        self._idle_since_s = 0.0
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("The request is not valid HTTP/1.1.")
+        except httptools.HttpParserUpgrade:
+            # Its answer is still due; what follows on this connection would no longer be HTTP.
+            self.cycle.keep_alive = False
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > _HEAD_BYTES_MAX:
+                self.send_400_response("The request's head is too large.")
+
     def on_message_begin(self) -> None:
         """Begin cheaply; the ASGI scope is only built for requests that go to the parent."""
         self.url = b""
-        self.expect_100_continue = False
         self.headers = []
+        self._in_head = True
         self._head_size = 0
 
-    def on_url(self, url: bytes) -> None:
-        """Httptools callback; the size of the whole head is bounded."""
-        self._head_size += len(url)
-        if self._head_size > _HEAD_BYTES_MAX:
-            raise ValueError("head too large")
-        self.url += url
-
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Httptools callback; the size of the whole head is bounded."""
-        self._head_size += len(name) + len(value)
-        if self._head_size > _HEAD_BYTES_MAX:
-            raise ValueError("head too large")
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
+        """Take one header line (parser callback)."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Take relay requests, leave the rest to the parent."""
+        self._in_head = False
+        parser = self.parser
         operation = self.relay_paths.get(self.url) or self.relay_paths.get(self.url.partition(b"?")[0])
-        if operation is None or self.parser.get_method() != b"POST":
+        if operation is None or parser.get_method() != b"POST":
             self._hand_to_parent()
             return
-        incoming = Incoming(self, operation, self.headers)
-        incoming.keep_alive = self.parser.should_keep_alive() and not self.parser.should_upgrade()
+        incoming = Incoming(self, operation, dict(self.headers), keep_alive=parser.should_keep_alive())
         existing: Any = self.cycle
         self.cycle = cast("Any", incoming)
-        if self.expect_100_continue:
+        if b"expect" in incoming.headers and incoming.headers[b"expect"].lower() == b"100-continue":
             self.transport.write(_CONTINUE)
         if existing is None or existing.response_complete:
             incoming.started = True
@@ -248,10 +233,9 @@ class RelayProtocol(HttpToolsProtocol):
         """Collect a relay body; everything else is the parent's."""
         cycle: Any = self.cycle
         if type(cycle) is Incoming:
-            if not cycle.response_complete:
-                cycle.feed(body, self.body_max_bytes)
-                if cycle.body_refused:
-                    self._refuse_body(cycle)
+            cycle.feed(body, self.body_max_bytes)
+            if cycle.body_refused and cycle.started and not cycle.response_complete:
+                self._refuse_body(cycle)
         else:
             super().on_body(body)
 
@@ -274,7 +258,8 @@ class RelayProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         else:
@@ -284,9 +269,8 @@ class RelayProtocol(HttpToolsProtocol):
         if type(cycle) is Incoming:
             cycle.started = True
             self._active = cycle
-            if not cycle.more_body and not cycle.response_complete:
-                # not from inside the previous answer's write
-                self.loop.call_soon(self._accept_if_open, cycle)
+            # Not from inside the previous answer's write.
+            self.loop.call_soon(self._answer_in_turn, cycle)
         else:
             super()._start_asgi_task(cycle, app)
 
@@ -316,7 +300,16 @@ class RelayProtocol(HttpToolsProtocol):
             active.listener.on_caller_ready()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no HTTP request with an OpenAI error object, then close."""
+        """Answer what is no acceptable HTTP request with an OpenAI error object, then close.
+
+        Not while an earlier request waits for its answer: its caller would take this for it.
+        """
+        cycle = self.cycle
+        if self.transport.is_closing():
+            return
+        if cycle is not None and not cycle.response_complete:
+            self.transport.close()
+            return
         body = render_body(ApiError(400, msg, "invalid_request_error", code="bad_http"))
         self.transport.write(
             b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
@@ -329,11 +322,6 @@ class RelayProtocol(HttpToolsProtocol):
         if self._idle_since_s and now_s - self._idle_since_s > idle_s and self.cycle.response_complete:
             self.transport.close()
 
-    def data_received(self, data: bytes) -> None:
-        """As the parent; any byte ends idleness."""
-        self._idle_since_s = 0.0
-        super().data_received(data)
-
     def date_line(self) -> bytes:
         """Uvicorn's default headers (date), rendered once per change."""
         default = self.server_state.default_headers
@@ -344,14 +332,21 @@ class RelayProtocol(HttpToolsProtocol):
         return cls._date_line
 
     def _hand_to_parent(self) -> None:
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
         super().on_message_begin()
-        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.url, self.headers = url, headers
+        self.expect_100_continue = any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
+        )
         self.scope["headers"] = headers
         super().on_headers_complete()
 
-    def _accept_if_open(self, incoming: Incoming) -> None:
-        if not incoming.disconnected:
+    def _answer_in_turn(self, incoming: Incoming) -> None:
+        if incoming.disconnected or incoming.response_complete:
+            return
+        if incoming.body_refused:
+            self._refuse_body(incoming)
+        elif not incoming.more_body:
             self.accept(incoming)
 
     def _refuse_body(self, incoming: Incoming) -> None:
