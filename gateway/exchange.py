@@ -106,7 +106,7 @@ class Exchange:
                 self._answer_error(broken(failure), _outcome_of(failure), failure.kind)
             return
         if self._view is not None:
-            self._end_stream_broken(self._view, failure.kind)
+            self._break_stream(self._view, failure.kind)
         else:
             incoming.abort()
             self._settle(Outcome.TRUNCATED, failure.kind)
@@ -205,38 +205,43 @@ class Exchange:
         if self._ttft_s is None and view.content_begun:
             self._ttft_s = now_s - incoming.arrived_at_s
         if complete:
-            self._finish_stream(view, answer, forward + view.end())
+            self._end_stream(view, answer, forward + view.end())
+        elif forward and incoming.begun:
+            incoming.send(forward)
         elif forward:
-            if incoming.begun:
-                incoming.send(forward)
-            else:
-                incoming.begin(self._status, self._head(answer), forward)
+            incoming.begin(self._status, self._head(answer), forward)
 
-    def _finish_stream(self, view: StreamView, answer: Answer, forward: bytes) -> None:
-        end = StreamEnd(view.done, view.finish_reason is not None, view.error_seen, broken=False)
-        outcome = classify_stream(end)
-        if outcome is Outcome.TRUNCATED and not self._incoming.begun and not forward:
+    def _end_stream(self, view: StreamView, answer: Answer, forward: bytes) -> None:
+        """Pass on the end of a stream that ended cleanly on the wire, after judging whether it was complete."""
+        incoming = self._incoming
+        outcome = classify_stream(StreamEnd(view.done, view.finish_reason is not None, view.error_seen, broken=False))
+        if outcome is Outcome.TRUNCATED and not incoming.begun and not forward:
             self.on_failure(Failure(Phase.FIRST_BYTE, "empty_stream", "the stream ended before its first event"))
             return
-        if not self._incoming.begun:
-            self._incoming.begin(self._status, self._head(answer), forward)
-            forward = b""
-        if outcome is Outcome.TRUNCATED:
-            self._incoming.send(forward)
-            self._end_stream_broken(view, "cut")
-            return
-        self._incoming.finish(forward)
-        self._settle(outcome, "in_band_error" if outcome is Outcome.UPSTREAM_ERROR else "")
+        if not incoming.begun:
+            incoming.begin(self._status, self._head(answer), forward)
+        else:
+            incoming.send(forward)
+        self._close_stream(outcome, "cut" if outcome is Outcome.TRUNCATED else "")
 
-    def _end_stream_broken(self, view: StreamView, cause: str) -> None:
-        """Say in the stream that it is incomplete: SDKs take a clean end for success."""
+    def _break_stream(self, view: StreamView, cause: str) -> None:
+        """End a stream whose upstream broke; the begun event that `end()` gives is dropped, being of no use."""
+        view.end()
+        end = StreamEnd(view.done, view.finish_reason is not None, view.error_seen, broken=True)
+        outcome = classify_stream(end)
+        timed_out = outcome is Outcome.TRUNCATED and cause.endswith("timeout")
+        self._close_stream(Outcome.TIMEOUT if timed_out else outcome, cause)
+
+    def _close_stream(self, outcome: Outcome, cause: str) -> None:
+        """Finish the answer. SDKs take a clean end for success, so an incomplete stream says so itself, and closes."""
         incoming = self._incoming
-        if not view.error_seen:
-            error = ApiError(502, "The stream broke off before its end.", "server_error", code="upstream_broke")
-            incoming.send(b"data: " + render_body(error) + b"\n\n")
-        incoming.keep_alive = False
+        if outcome is not Outcome.OK:
+            incoming.keep_alive = False
+            if outcome is not Outcome.UPSTREAM_ERROR:
+                error = ApiError(502, "The stream broke off before its end.", "server_error", code="upstream_broke")
+                incoming.send(b"data: " + render_body(error) + b"\n\n")
         incoming.finish()
-        self._settle(Outcome.TIMEOUT if cause.endswith("timeout") else Outcome.TRUNCATED, cause)
+        self._settle(outcome, cause if outcome is not Outcome.UPSTREAM_ERROR else "in_band_error")
 
     def _take_error(self, answer: Answer, data: bytes, *, complete: bool) -> None:
         """Collect an error answer; then the next target, or the caller, gets its turn."""

@@ -26,6 +26,8 @@ _DECODE_STR = msgspec.json.Decoder(str).decode
 _ENCODE = msgspec.json.Encoder().encode
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+@-]{1,%d}" % REQUEST_ID_MAX_CHARS)
 _TRUE, _FALSE, _NULL = b"true", b"false", b"null"
+# Raw slices are checked for their shape only: bad UTF-8 and depth show up when one is decoded.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _USAGE_ONLY = Raw(b'{"include_usage":true}')
 _RAW_TRUE = Raw(b"true")
 _CONVERSATION_HEADER = b"x-conversation-id"
@@ -57,7 +59,7 @@ def parse(body: bytes, headers: Mapping[bytes, bytes], tenant: str | None) -> Ca
     """Read what routing needs. `headers`: lower-case names. Raises `ApiError` 400 for what can't be relayed."""
     try:
         fields = _DECODE_FIELDS(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         raise bad_body("We could not parse the JSON body of your request: send one JSON object.") from None
     raw_model = fields.get("model")
     if raw_model is None:
@@ -100,7 +102,7 @@ def _text(raw: Raw) -> str | None:
     """A JSON string's value; None for anything else."""
     try:
         return _DECODE_STR(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return None
 
 
@@ -118,7 +120,7 @@ def _options(raw: Raw | None) -> dict[str, Raw]:
         return {}
     try:
         return _DECODE_FIELDS(raw)
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         text = "Invalid type for 'stream_options': expected an object."
         raise bad_body(text, param="stream_options", code="invalid_type") from None
 
@@ -137,10 +139,9 @@ def _with_usage(raw: Raw | None) -> Raw:
 
 def _subject(fields: Mapping[str, Raw], conversation_header: bytes | None, tenant: str | None) -> Subject:
     """Who is asking, in the contract's order; what has the wrong type counts as absent."""
-    if conversation_header:
-        conversation: str | None = conversation_header.decode("utf-8", "replace").strip()
-    else:
-        conversation = None if _CONVERSATION_NAMES.isdisjoint(fields) else _conversation_of_body(fields)
+    conversation = conversation_header.decode("utf-8", "replace").strip() if conversation_header else None
+    if not conversation and not _CONVERSATION_NAMES.isdisjoint(fields):
+        conversation = _conversation_of_body(fields)
     user = None
     if "safety_identifier" in fields:
         user = _text(fields["safety_identifier"])
@@ -163,14 +164,14 @@ def _conversation_of_body(fields: Mapping[str, Raw]) -> str | None:
 def _conversation_of_metadata(raw: Raw) -> str | None:
     try:
         return _DECODE_METADATA(raw).conversation_id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return None
 
 
 def _conversation_of_field(raw: Raw) -> str | None:
     try:
         value = _DECODE_CONVERSATION(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return None
     return value if isinstance(value, str) else value.id
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _ENCODE = msgspec.json.Encoder().encode
 RETRY_AFTER_MAX_S = 120
+_NAME_SHOWN_CHARS = 200
 
 
 class ApiError(Exception):
@@ -43,14 +44,15 @@ def render_body(error: ApiError) -> bytes:
 
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
     """Names of `known` that look like `name`, best first."""
-    return get_close_matches(name, list(known), n=count, cutoff=0.5)
+    # Comparing a name of megabytes would take seconds.
+    return get_close_matches(name[:_NAME_SHOWN_CHARS], list(known), n=count, cutoff=0.5)
 
 
 def unknown_model(name: str, known: Iterable[str]) -> ApiError:
     """404 as OpenAI words it, with the nearest names."""
     near = nearest(name, known)
     hint = f" Did you mean {', '.join(f'`{n}`' for n in near)}?" if near else ""
-    text = f"The model `{name[:200]}` does not exist or you do not have access to it.{hint}"
+    text = f"The model `{name[:_NAME_SHOWN_CHARS]}` does not exist or you do not have access to it.{hint}"
     return ApiError(404, text, "invalid_request_error", param="model", code="model_not_found")
 
 

@@ -80,12 +80,15 @@ class StreamEnd(NamedTuple):
 
 
 def classify_stream(end: StreamEnd) -> Outcome:
-    """Judge a stream at its end: success only if it said so itself (`[DONE]` or a finish reason) and nothing broke."""
+    """Judge a stream at its end: success only if it said so itself.
+
+    `[DONE]` says all was sent, whatever happened to the connection then; a finish reason is enough if nothing broke.
+    """
     if end.error_seen:
         return Outcome.UPSTREAM_ERROR
-    if end.broken or not (end.done or end.finished):
-        return Outcome.TRUNCATED
-    return Outcome.OK
+    if end.done or (end.finished and not end.broken):
+        return Outcome.OK
+    return Outcome.TRUNCATED
 
 
 _STATUS_TABLE = {

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 EVENT_MAX_BYTES = 4 * 1024 * 1024
 
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
-_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]')
 _BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LINE = re.compile(rb"\r\n|\n|\r")
 _DONE = b"[DONE]"
+_TAIL_BYTES = 16_384
+_LAST_EVENTS = 6
+_NO_ERROR = (b"", b"null")
 
 
 class _Delta(msgspec.Struct):
@@ -30,7 +32,7 @@ class _Delta(msgspec.Struct):
     reasoning: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: list[msgspec.Raw] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -49,7 +51,7 @@ class Usage(msgspec.Struct, frozen=True):
 class _Event(msgspec.Struct):
     choices: list[_Choice] = []
     usage: Usage | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 _DECODE = msgspec.json.Decoder(_Event).decode
@@ -60,56 +62,80 @@ class StreamTooLargeError(ValueError):
 
 
 class StreamView:
-    """What one stream has shown so far. `usage_wanted`: whether the caller asked for the usage event."""
+    """What one stream has shown so far. `usage_wanted`: whether the caller asked for the usage event.
 
-    __slots__ = ("_rest", "content_begun", "done", "error_seen", "events", "finish_reason", "usage", "usage_wanted")
+    `done` and `finish_reason` are known after `end()`: they stand in the last events, so those are read once, there.
+    """
+
+    __slots__ = (
+        "_before",
+        "_last",
+        "_rest",
+        "content_begun",
+        "done",
+        "error_seen",
+        "finish_reason",
+        "usage",
+        "usage_wanted",
+    )
 
     def __init__(self, *, usage_wanted: bool) -> None:
         self.usage_wanted = usage_wanted
         self.content_begun = False
         self.done = False
         self.error_seen = False
-        self.events = 0
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
-        self._rest = b""
+        self._rest = self._last = self._before = b""
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the stream, return those to forward now. Raises `StreamTooLargeError`."""
         if self._rest:
             data = self._rest + data
-        whole, self._rest = _split_whole(data)
-        if len(self._rest) > EVENT_MAX_BYTES:
-            raise StreamTooLargeError
+        if data.endswith(b"\n\n"):
+            whole, self._rest = data, b""
+        else:
+            whole, self._rest = _split_whole(data)
+            if len(self._rest) > EVENT_MAX_BYTES:
+                raise StreamTooLargeError
         if not whole:
             return b""
-        self.events += whole.count(b"\n\n")
-        usage_seen = b'"usage"' in whole and _USAGE.search(whole) is not None
-        if (
-            not self.content_begun
-            or usage_seen
-            or _DONE in whole
-            or (b'"finish_reason"' in whole and _FINISH.search(whole) is not None)
-            or (b'"error"' in whole and _ERROR.search(whole) is not None)
-        ):
-            return self._inspect(whole, usage_seen=usage_seen)
+        self._before, self._last = self._last, whole
+        if not self.content_begun:
+            self._find_content(whole)
+        if b'"error"' in whole and _ERROR.search(whole) is not None:
+            self._look_at(_events(whole))
+        if b'"usage"' in whole and _USAGE.search(whole) is not None:
+            return self._take_usage(whole)
         return whole
 
     def end(self) -> bytes:
-        """The stream is over: bytes of an unfinished last event, to be forwarded as they are."""
+        """The stream is over: judge its last events; bytes of an unfinished one, to be forwarded as they are."""
         rest, self._rest = self._rest, b""
+        tail = (self._before + self._last + rest)[-_TAIL_BYTES:]
+        self._look_at(list(_events(tail))[-_LAST_EVENTS:])
         if rest:
             self._look(_payload(rest))
         return rest
 
-    def _inspect(self, whole: bytes, *, usage_seen: bool) -> bytes:
-        dropping = usage_seen and not self.usage_wanted
-        kept: list[bytes] = []
+    def _find_content(self, whole: bytes) -> None:
         for event in _events(whole):
-            is_bare_usage = self._look(_payload(event))
-            if dropping and not is_bare_usage:
-                kept.append(event)
-        return b"".join(kept) if dropping else whole
+            self._look(_payload(event))
+            if self.content_begun:
+                return
+
+    def _take_usage(self, whole: bytes) -> bytes:
+        """Note usage; without the event that only carries it, unless the caller asked for it."""
+        if self.usage_wanted:
+            self._look_at(event for event in _events(whole) if b'"usage"' in event)
+            return whole
+        return b"".join(
+            [event for event in _events(whole) if b'"usage"' not in event or not self._look(_payload(event))]
+        )
+
+    def _look_at(self, events: Iterable[bytes]) -> None:
+        for event in events:
+            self._look(_payload(event))
 
     def _look(self, payload: bytes) -> bool:
         """Note what one event says; True if it carries usage and no choices."""
@@ -142,8 +168,6 @@ def _has_content(choice: _Choice) -> bool:
 
 def _split_whole(data: bytes) -> tuple[bytes, bytes]:
     """(all whole events, the begun one)."""
-    if data.endswith(b"\n\n"):
-        return data, b""
     end = data.rfind(b"\n\n")
     end = end + 2 if end >= 0 else 0
     if b"\r" in data:
@@ -155,6 +179,9 @@ def _split_whole(data: bytes) -> tuple[bytes, bytes]:
 
 def _events(whole: bytes) -> Iterator[bytes]:
     """The events of `whole`, each with its boundary."""
+    if b"\r" not in whole:
+        yield from [event + b"\n\n" for event in whole.split(b"\n\n") if event]
+        return
     start = 0
     for match in _BOUNDARY.finditer(whole):
         yield whole[start : match.end()]

@@ -17,7 +17,8 @@ JSON_TYPE = b"content-type: application/json\r\n"
 _TRACE_HEADERS = (b"traceparent", b"tracestate")
 _UNSAFE = re.compile(rb"[\x00-\x1f\x7f]")
 _SECRET = re.compile(
-    r"(?i)(bearer\s+\S+|\b(?:sk|pk|gp|gpk|key|api)[-_][A-Za-z0-9_*\-]{6,}|\bhttps?://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b)"
+    r"(?i)(?:bearer\s+)+\S+|[\w+.-]{0,30}://\S*"
+    r"|\b(?:sk|pk|gp|gpk|key|api)[-_][A-Za-z0-9_*\-]{6,}|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
 )
 _UNAUTHORISED = frozenset({401, 403, 405, 407})
 _OVERLOADED = frozenset({503, 529})
@@ -94,8 +95,9 @@ def upstream_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> 
         text = error.message or "Too many requests."
         return ApiError(429, redact(text), "rate_limit_error", code=_code(error, status), retry_after_s=wait_s)
     text = error.message or f"The model's server refused the request with status {status}."
-    kind = error.type or "invalid_request_error"
-    return ApiError(status, redact(text), kind, param=error.param, code=_code(error, status))
+    kind = redact(error.type or "invalid_request_error")
+    param = error.param and redact(error.param)
+    return ApiError(status, redact(text), kind, param=param, code=_code(error, status))
 
 
 def broken(failure: Failure) -> ApiError:
@@ -132,7 +134,7 @@ def redact(text: str) -> str:
 def _read_error(body: bytes) -> _Error:
     try:
         parsed = _DECODE(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _Error()
     if isinstance(parsed.error, _Error):
         return parsed.error
@@ -143,7 +145,7 @@ def _code(error: _Error, status: int) -> str | None:
     """A code that says more than the status; vLLM repeats the status there."""
     if error.code is None or str(error.code) == str(status):
         return None
-    return str(error.code)
+    return redact(str(error.code))
 
 
 def _retry_after_s(headers: Mapping[bytes, bytes]) -> int | None:

@@ -1,0 +1,50 @@
+"""Adapters of the rollout engine's ports; imported by composition roots only."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from rollout.core.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from rollout.ports import Store
+
+_HINT = 'write url = "sqlite:///PATH", "sqlite:////absolute/path" or "redis://HOST:PORT/DB"'
+
+
+def open_store(url: str) -> "Store":
+    """Make the store a URL names, without connecting; InvalidArgument for a URL that names none."""
+    scheme, separator, rest = url.partition("://")
+    if scheme == "sqlite" and separator:
+        return _open_sqlite(url, rest)
+    if scheme in {"redis", "rediss"} and separator:
+        return _open_redis(url)
+    raise InvalidArgument(f"there is no store for the URL {_shown(url)!r}", _HINT)
+
+
+def _open_sqlite(url: str, rest: str) -> "Store":
+    from rollout.adapters.sqlite import SqliteStore  # noqa: PLC0415  only the adapter in use is loaded
+
+    path = rest.removeprefix("/")
+    if path == rest or not path or path.endswith("/") or "?" in path:
+        raise InvalidArgument(f"the store URL {url!r} names no file", _HINT)
+    return SqliteStore(Path(path))
+
+
+def _open_redis(url: str) -> "Store":
+    from rollout.adapters.redis import RedisStore  # noqa: PLC0415  only the adapter in use is loaded
+
+    try:
+        parts = urlsplit(url)
+        if not parts.hostname or (parts.path.strip("/") and not parts.path.strip("/").isdigit()):
+            raise ValueError("host and database number are needed")  # noqa: TRY301  one place turns it into ours
+        _ = parts.port
+        return RedisStore(url)
+    except ValueError as fault:
+        raise InvalidArgument(f"the store URL {_shown(url)!r} is not usable: {fault}", _HINT) from fault
+
+
+def _shown(url: str) -> str:
+    """Leave credentials out of what is shown."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

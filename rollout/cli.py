@@ -1,0 +1,236 @@
+"""`glidepath rollout ...`: a thin client of the operator API.
+
+Exit codes: 0 done; 1 refused or failed; 2 bad arguments; 3 somebody else changed it first; 4 no such feature;
+5 unreachable, unauthorised, or the store is down. Faults are RolloutErrors; the caller prints them.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rollout.client import Client
+
+_DEFAULT_URL = "http://127.0.0.1:8081"
+_DEV_KEY = Path("glidepath-data/dev-key")
+_WATCH_S = 1.0
+_Run = Callable[[argparse.Namespace], int]
+
+
+def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register `rollout` and its verbs; each sets `run(args) -> exit code`, which may raise RolloutError."""
+    rollout = subparsers.add_parser("rollout", help="see and change who gets which model", epilog=_epilog())
+    verbs = rollout.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    get = _verb(verbs, "get", _get, "show features and their shares")
+    get.add_argument("feature", nargs="?", metavar="FEATURE")
+    get.add_argument("--watch", action="store_true", help="keep showing, until interrupted")
+
+    share = _verb(verbs, "set-share", _set_share, "set the candidate's share")
+    _feature(share)
+    share.add_argument("share", metavar="SHARE", help='as "25%%", "12.5%%" or "0.001%%"')
+    share.add_argument("--revision", type=int, help="refuse unless the feature is at this revision (default: as read)")
+    _reason(share)
+
+    for name, run, about in (
+        ("kill", _kill, "send everybody to the baseline now"),
+        ("unkill", _unkill, "lift a kill; the share is then as before"),
+    ):
+        verb = _verb(verbs, name, run, about)
+        _feature(verb)
+        _reason(verb)
+
+    history = _verb(verbs, "history", _history, "show who changed what and why")
+    _feature(history)
+    history.add_argument("--limit", type=int, default=20)
+    history.add_argument("--before", type=int, metavar="ID", help="entries older than this one")
+
+    explain = _verb(verbs, "explain", _explain, "show why a subject gets its arm")
+    _feature(explain)
+    for unit in ("conversation", "user", "tenant"):
+        explain.add_argument(f"--{unit}")
+
+
+def _verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: _Run, about: str
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=about, description=about)
+    verb.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    verb.add_argument("--admin-url", metavar="URL", help=f"default: $GLIDEPATH_ADMIN_URL, else {_DEFAULT_URL}")
+    verb.add_argument(
+        "--api-key", metavar="KEY", help=f"default: $GLIDEPATH_API_KEY, the file $GLIDEPATH_KEY_FILE, else {_DEV_KEY}"
+    )
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _feature(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("feature", metavar="FEATURE")
+
+
+def _reason(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--reason", required=True, help="why, for the audit log")
+
+
+def _epilog() -> str:
+    return "exit codes:" + (__doc__ or "").partition("Exit codes:")[2].partition("Faults")[0]
+
+
+def _get(args: argparse.Namespace) -> int:
+    from rollout.render import features_table
+
+    with _client(args) as client:
+        if args.watch:
+            return _watch(args, client)
+        answer = _read(client, args.feature)
+    shown = answer["features"][0] if args.feature else answer
+    return _show(args, shown, features_table(answer))
+
+
+def _set_share(args: argparse.Namespace) -> int:
+    from rollout.core.share import parse_share
+
+    millipct = parse_share(args.share)
+    with _client(args) as client:
+        revision = client.feature(args.feature)["revision"] if args.revision is None else args.revision
+        flag = client.set_share(args.feature, millipct, revision, args.reason)
+    return _show_flag(args, flag, flag, "ok")
+
+
+def _kill(args: argparse.Namespace) -> int:
+    with _client(args) as client:
+        answer = client.kill(args.feature, args.reason)
+    return _show_flag(args, answer, answer["flag"], answer["store"])
+
+
+def _unkill(args: argparse.Namespace) -> int:
+    with _client(args) as client:
+        answer = client.unkill(args.feature, args.reason)
+    return _show_flag(args, answer, answer["flag"], answer["store"])
+
+
+def _history(args: argparse.Namespace) -> int:
+    from rollout.render import history_table
+
+    with _client(args) as client:
+        answer = client.history(args.feature, args.limit, args.before)
+    return _show(args, answer, history_table(answer["entries"]))
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from rollout.render import explanation_table
+
+    subject = {"conversation": args.conversation, "user": args.user, "tenant": args.tenant}
+    with _client(args) as client:
+        answer = client.explain(args.feature, subject)
+    return _show(args, answer, explanation_table(answer))
+
+
+def _client(args: argparse.Namespace) -> "Client":
+    from rollout.client import Client
+
+    return Client(args.admin_url or os.environ.get("GLIDEPATH_ADMIN_URL") or _DEFAULT_URL, _api_key(args))
+
+
+def _api_key(args: argparse.Namespace) -> str | None:
+    from rollout.core.errors import InvalidArgument
+
+    given = args.api_key or os.environ.get("GLIDEPATH_API_KEY")
+    if given:
+        return str(given)
+    named = os.environ.get("GLIDEPATH_KEY_FILE")
+    path = Path(named) if named else _DEV_KEY
+    if not named and not path.exists():
+        return None
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeError) as fault:
+        raise InvalidArgument(f"cannot read the key file {path}: {fault}", "see GLIDEPATH_KEY_FILE") from fault
+
+
+def _read(client: "Client", feature: str | None) -> dict[str, Any]:
+    if feature is None:
+        return client.features()
+    flag = client.feature(feature)
+    return {"store": flag["store"], "version": "-", "features": [flag]}
+
+
+def _show(args: argparse.Namespace, answer: dict[str, Any], table: "RenderableType") -> int:
+    from rich.console import Console
+
+    if args.output == "json":
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        Console().print(table)
+    return 0
+
+
+def _show_flag(args: argparse.Namespace, answer: dict[str, Any], flag: dict[str, Any] | None, store: str) -> int:
+    from rollout.render import flag_line
+
+    if args.output == "json":
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        return 0
+    print(f"{args.feature}: killed" if flag is None else flag_line(flag))
+    if store != "ok":
+        print(f"store: {store}", file=sys.stderr)
+    return 0
+
+
+def _watch(args: argparse.Namespace, client: "Client") -> int:
+    """Show until interrupted; a gateway that is away for a moment is shown as such, not a reason to end."""
+    try:
+        if args.output == "json":
+            _watch_lines(_answers(client, args.feature))
+        else:
+            _watch_table(_answers(client, args.feature))
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _answers(client: "Client", feature: str | None) -> Iterator[dict[str, Any] | str]:
+    """Yield what the API says, once a second; a fault as its text, except at the first try."""
+    from rollout.client import ApiFault
+
+    yield _read(client, feature)
+    while True:
+        time.sleep(_WATCH_S)
+        try:
+            yield _read(client, feature)
+        except ApiFault as fault:
+            yield fault.cause
+
+
+def _watch_lines(answers: Iterator[dict[str, Any] | str]) -> None:
+    last = ""
+    for answer in answers:
+        shown = {"error": answer} if isinstance(answer, str) else {"features": answer["features"]}
+        line = json.dumps(shown, ensure_ascii=False)
+        if line != last:
+            print(line, flush=True)
+        last = line
+
+
+def _watch_table(answers: Iterator[dict[str, Any] | str]) -> None:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    from rollout.render import features_table
+
+    with Live(auto_refresh=False) as live:
+        table: RenderableType = ""
+        for answer in answers:
+            if isinstance(answer, str):
+                live.update(Group(table, Text(answer, style="bold red")), refresh=True)
+            else:
+                table = features_table(answer)
+                live.update(table, refresh=True)

@@ -1,0 +1,112 @@
+"""A thin client of the operator API, for the commands."""
+
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx2
+
+from rollout.core.errors import RolloutError
+
+_LIMIT_S = 10.0
+_EXIT_CODES = {401: 5, 403: 5, 404: 4, 409: 1, 412: 3, 422: 2, 428: 2, 503: 5}
+_UNREACHABLE = 5
+
+
+class ApiFault(RolloutError):  # noqa: N818  named like the faults in core.errors
+    """The API refused, or nobody answered."""
+
+    def __init__(self, cause: str, hint: str, exit_code: int) -> None:
+        super().__init__(cause, hint)
+        self.exit_code = exit_code
+
+
+class Client:
+    """One connection to an admin address; every fault is an ApiFault."""
+
+    def __init__(self, admin_url: str, api_key: str | None) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._address = admin_url.rstrip("/")
+        try:
+            # A proxy in the environment is meant for the internet, not for an admin port.
+            self._http = httpx2.Client(
+                base_url=f"{self._address}/api/v1", headers=headers, timeout=_LIMIT_S, trust_env=False
+            )
+        except (httpx2.InvalidURL, UnicodeError, ValueError) as fault:
+            raise ApiFault(
+                f"cannot use {admin_url!r} with this key: {fault}", "see --admin-url and --api-key", 2
+            ) from fault
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self._http.close()
+
+    def features(self) -> dict[str, Any]:
+        """GET /features."""
+        return self._call("GET", "/features")
+
+    def feature(self, feature: str) -> dict[str, Any]:
+        """GET one feature."""
+        return self._call("GET", _path(feature))
+
+    def set_share(self, feature: str, share_millipct: int, revision: int, reason: str) -> dict[str, Any]:
+        """PUT the share for that revision."""
+        body = {"share_millipct": share_millipct, "reason": reason}
+        return self._call("PUT", f"{_path(feature)}/share", body, {"If-Match": f'"{revision}"'})
+
+    def kill(self, feature: str, reason: str) -> dict[str, Any]:
+        """POST a kill."""
+        return self._call("POST", f"{_path(feature)}/kill", {"reason": reason})
+
+    def unkill(self, feature: str, reason: str) -> dict[str, Any]:
+        """POST the lifting of a kill."""
+        return self._call("POST", f"{_path(feature)}/unkill", {"reason": reason})
+
+    def history(self, feature: str, limit: int, before: int | None) -> dict[str, Any]:
+        """GET a page of the audit log."""
+        page = f"?limit={limit}" + ("" if before is None else f"&before={before}")
+        return self._call("GET", f"{_path(feature)}/history{page}")
+
+    def explain(self, feature: str, subject: dict[str, str | None]) -> dict[str, Any]:
+        """POST a subject to explain."""
+        return self._call("POST", f"{_path(feature)}/explain", subject)
+
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        try:
+            answer = self._http.request(method, path, json=body, headers=headers)
+        except (httpx2.RequestError, httpx2.InvalidURL) as fault:
+            cause = f"no answer from {self._address}: {fault or type(fault).__name__}"
+            raise ApiFault(cause, "is the gateway running, and is this its admin address?", _UNREACHABLE) from fault
+        content = _json_object(answer)
+        if answer.is_success and content is not None:
+            return content
+        if content is None or "detail" not in content:
+            cause = f"{self._address} answered {answer.status_code}, not as the operator API does"
+            raise ApiFault(cause, "is this the admin address of a gateway?", _UNREACHABLE)
+        raise _refusal(answer.status_code, content)
+
+
+def _path(feature: str) -> str:
+    return f"/features/{quote(feature, safe='')}"
+
+
+def _json_object(answer: httpx2.Response) -> dict[str, Any] | None:
+    try:
+        content = answer.json()
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _refusal(status: int, content: dict[str, Any]) -> ApiFault:
+    hint = str(content.get("hint") or "")
+    if status in {401, 403} and not hint:
+        hint = "give a key with the needed role: --api-key, GLIDEPATH_API_KEY or GLIDEPATH_KEY_FILE"
+    current = content.get("current")
+    if current is not None:
+        hint += f"; it is now at revision {current['revision']} with {current['share']}"
+    return ApiFault(str(content["detail"]), hint, _EXIT_CODES.get(status, 1))

@@ -1,0 +1,59 @@
+"""The append-only audit log: what one entry holds, how it is made from a change, and its replay."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from rollout.core.model import FeatureFlag
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of one flag.
+
+    `id` is the store's version after the change (0 until stored), so ids grow but may have gaps.
+    `details` maps each changed field (JSON spelling) to its new value, complete enough to replay.
+    """
+
+    id: int = 0
+    at_s: float
+    actor: str
+    command: str
+    reason: str
+    feature: str
+    revision_before: int
+    revision_after: int
+    share_before_millipct: int
+    share_after_millipct: int
+    details: dict[str, Any] = {}
+
+
+def record_change(
+    before: FeatureFlag | None, after: FeatureFlag, *, actor: str, command: str, reason: str, at_s: float
+) -> AuditEntry:
+    """Describe the step from `before` (None: created) to `after`; only changed fields go into the details."""
+    old: dict[str, Any] = {} if before is None else msgspec.to_builtins(before)
+    new: dict[str, Any] = msgspec.to_builtins(after)
+    changed = {name: value for name, value in new.items() if name != "revision" and old.get(name, ...) != value}
+    revision = 0 if before is None else before.revision
+    return AuditEntry(
+        at_s=at_s,
+        actor=actor,
+        command=command,
+        reason=reason,
+        feature=after.feature,
+        revision_before=revision,
+        revision_after=revision + 1,
+        share_before_millipct=0 if before is None else before.share_millipct,
+        share_after_millipct=after.share_millipct,
+        details=changed,
+    )
+
+
+def replay(entries: Iterable[AuditEntry]) -> dict[str, FeatureFlag]:
+    """Rebuild every flag from its entries, oldest first."""
+    states: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        state = states.setdefault(entry.feature, {})
+        state.update(entry.details, revision=entry.revision_after)
+    return {feature: msgspec.convert(state, FeatureFlag) for feature, state in states.items()}

@@ -1,0 +1,77 @@
+"""What can go wrong, in words for an operator. Nothing here knows HTTP."""
+
+# ruff: noqa: N818  a fault is named for what happened; the base class says that it is an error
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from rollout.core.model import FeatureFlag
+
+
+def nearest_names(word: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Return up to three names that `word` may have been meant for: those it begins, then the similar ones."""
+    names = sorted(known)
+    begun = [name for name in names if word and name.startswith(word)]
+    similar = get_close_matches(word, names, n=3, cutoff=0.5)
+    return tuple(dict.fromkeys([*begun, *similar]))[:3]
+
+
+class RolloutError(Exception):
+    """Base: one line of cause, one of hint, and the exit code of the command that meets it."""
+
+    exit_code = 1
+
+    def __init__(self, cause: str, hint: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.hint = hint
+
+
+class InvalidDocument(RolloutError):
+    """A flag document, or a part of one, that must not come into force."""
+
+    exit_code = 2
+
+
+class InvalidArgument(RolloutError):
+    """A command's argument that cannot be meant: a share, a reason, a store URL."""
+
+    exit_code = 2
+
+
+class RevisionConflict(RolloutError):
+    """Somebody else wrote first. `current` is the flag now in force; None when it does not exist."""
+
+    exit_code = 3
+
+    def __init__(self, feature: str, expected: int, current: FeatureFlag | None) -> None:
+        found = "does not exist" if current is None else f"is at revision {current.revision}"
+        super().__init__(
+            f"{feature!r} {found}, the change was made for revision {expected}",
+            "read it again, check that the change still makes sense, and repeat it",
+        )
+        self.current = current
+
+
+class UnknownFeature(RolloutError):
+    """No flag of that name. `nearest` lists similar names, best first."""
+
+    exit_code = 4
+
+    def __init__(self, feature: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        self.nearest = nearest_names(feature, names)
+        meant = f"did you mean {' or '.join(self.nearest)}?" if self.nearest else f"known: {', '.join(names) or 'none'}"
+        super().__init__(f"there is no feature {feature!r}", meant)
+
+
+class StoreUnavailable(RolloutError):
+    """The store does not answer in time, cannot be opened, or is damaged. The last good snapshot stays in force."""
+
+    exit_code = 5
+
+
+class ShareIncreaseRefused(RolloutError):
+    """Raising the share is not allowed in the flag's present condition."""
+
+    exit_code = 1

@@ -1,0 +1,158 @@
+"""Flags -> Snapshot, and the decision for one request: pure, about a microsecond, never raises.
+
+Order, first match wins: unknown feature, DISABLED, KILLED, no unit, holdout, split.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from rollout.core.bucketing import bucketer
+from rollout.core.model import (
+    BUCKETS,
+    NOT_LOADED,
+    Arm,
+    CompiledFeature,
+    Decision,
+    FeatureFlag,
+    Reason,
+    Snapshot,
+    State,
+    Subject,
+    UnitKind,
+)
+
+_CHAIN = tuple(enumerate(UnitKind))
+
+
+def compile_snapshot(flags: Mapping[str, FeatureFlag], version: int) -> Snapshot:
+    """Compile all flags (keyed by feature) into one snapshot of that store version."""
+    return Snapshot(version, {feature: _compile(flag) for feature, flag in flags.items()})
+
+
+def decide(snapshot: Snapshot, feature: str, subject: Subject) -> Decision:
+    """Decide the arm; any fault gives the baseline with Reason.ERROR, never an exception."""
+    try:
+        compiled = snapshot.features.get(feature)
+        if compiled is None:
+            return _absent(snapshot, feature)
+    except Exception:  # noqa: BLE001  a decision must never fail a request
+        return _baseline(str(type(feature)), "", Reason.ERROR)
+    try:
+        return compiled.decide(subject)
+    except Exception:  # noqa: BLE001  see above
+        return compiled.fault
+
+
+def _absent(snapshot: Snapshot, feature: str) -> Decision:
+    reason = Reason.NO_SNAPSHOT if snapshot.version == NOT_LOADED else Reason.UNKNOWN_FEATURE
+    return _baseline(feature, "", reason)
+
+
+def _baseline(feature: str, upstream: str, reason: Reason, revision: int = 0, share_millipct: int = 0) -> Decision:
+    return Decision(feature, Arm.BASELINE, upstream, reason, -1, None, revision, share_millipct)
+
+
+def _compile(flag: FeatureFlag) -> CompiledFeature:
+    def fixed(reason: Reason) -> Decision:
+        return _baseline(flag.feature, flag.baseline, reason, flag.revision, flag.share_millipct)
+
+    fault = fixed(Reason.ERROR)
+    if flag.state is State.DISABLED:
+        return CompiledFeature(flag, _always(fixed(Reason.DISABLED)), fault)
+    if flag.kill.on:
+        return CompiledFeature(flag, _always(fixed(Reason.KILLED)), fault)
+    return CompiledFeature(flag, _splitter(flag, fixed(Reason.NO_UNIT)), fault)
+
+
+def _always(decision: Decision) -> Callable[[Subject], Decision]:
+    def constant(_subject: Subject) -> Decision:
+        return decision
+
+    return constant
+
+
+def _splitter(flag: FeatureFlag, no_unit: Decision) -> Callable[[Subject], Decision]:
+    """Close over everything a split needs, so that one decision is a hash, two comparisons and one object."""
+    chain = unit_chain(flag.bucket_by)
+    draw = bucketer(flag.hash_version, flag.split_salt)
+    draw_holdout = bucketer(flag.hash_version, flag.holdout_salt) if flag.holdout.millipct else draw
+    feature, candidate, baseline = flag.feature, flag.candidate, flag.baseline
+    revision, share, held = flag.revision, flag.share_millipct, flag.holdout.millipct
+    treated, control, split, holdout = Arm.CANDIDATE, Arm.BASELINE, Reason.SPLIT, Reason.HOLDOUT
+
+    def decide_split(subject: Subject) -> Decision:
+        for position, kind in chain:
+            unit = subject[position]
+            if unit:
+                bucket = draw(unit)
+                if held and draw_holdout(unit) < held:
+                    return Decision(feature, control, baseline, holdout, bucket, kind, revision, share)
+                if bucket < share:
+                    return Decision(feature, treated, candidate, split, bucket, kind, revision, share)
+                return Decision(feature, control, baseline, split, bucket, kind, revision, share)
+        return no_unit
+
+    return decide_split
+
+
+def unit_chain(bucket_by: UnitKind) -> tuple[tuple[int, UnitKind], ...]:
+    """Positions in Subject to try, in order, starting at the flag's unit."""
+    start = tuple(UnitKind).index(bucket_by)
+    return _CHAIN[start:]
+
+
+class Step(NamedTuple):
+    """One line of an explanation: what was checked, what was found, whether it settled the decision."""
+
+    check: str
+    found: str
+    settled: bool
+
+
+class Explanation(NamedTuple):
+    """A decision with the steps that led to it, for people."""
+
+    decision: Decision
+    steps: tuple[Step, ...]
+
+
+def explain(snapshot: Snapshot, feature: str, subject: Subject) -> Explanation:
+    """Give the same decision as `decide` with the steps up to the one that settled it."""
+    decision = decide(snapshot, feature, subject)
+    compiled = snapshot.features.get(feature)
+    if compiled is None:
+        known = ", ".join(sorted(snapshot.features)) or "none"
+        return Explanation(decision, (Step("feature", f"{feature!r} is not in the snapshot (known: {known})", True),))
+    steps = _steps(compiled.flag, decision, subject)
+    last = next((index for index, step in enumerate(steps) if step.settled), len(steps) - 1)
+    return Explanation(decision, steps[: last + 1])
+
+
+def _steps(flag: FeatureFlag, decision: Decision, subject: Subject) -> tuple[Step, ...]:
+    reason, kill, held = decision.reason, flag.kill, flag.holdout.millipct
+    unit = None if decision.unit_kind is None else getattr(subject, decision.unit_kind)
+    wanted = f"bucketBy {flag.bucket_by}: "
+    found = "no unit, so the baseline" if unit is None else f"{decision.unit_kind} {unit!r}"
+    passed = "" if decision.unit_kind in {None, flag.bucket_by} else f" ({flag.bucket_by} is absent)"
+    killed = f"on, by {kill.actor}: {kill.reason}" if kill.on else "off"
+    return (
+        Step("feature", f"{flag.feature!r} at revision {flag.revision}", False),
+        Step("state", flag.state.value, reason is Reason.DISABLED),
+        Step("kill", killed, reason is Reason.KILLED),
+        Step("fault", "deciding failed, so the baseline" if reason is Reason.ERROR else "none", reason is Reason.ERROR),
+        Step("unit", wanted + found + passed, reason is Reason.NO_UNIT),
+        Step("holdout", _holdout_text(flag, unit, held), reason is Reason.HOLDOUT),
+        Step("split", _split_text(flag, decision), True),
+    )
+
+
+def _holdout_text(flag: FeatureFlag, unit: str | None, held: int) -> str:
+    if unit is None or not held:
+        return "none"
+    drawn = bucketer(flag.hash_version, flag.holdout_salt)(unit)
+    return f"bucket {drawn} of {BUCKETS} with salt {flag.holdout_salt!r}, held out below {held}"
+
+
+def _split_text(flag: FeatureFlag, decision: Decision) -> str:
+    rule = f"candidate below {flag.share_millipct}: {decision.arm}, upstream {decision.upstream!r}"
+    return f"bucket {decision.bucket} of {BUCKETS} with salt {flag.split_salt!r}, {rule}"

@@ -1,0 +1,198 @@
+"""The current Snapshot in one process: polls the store, keeps the last good one, obeys the local kill file.
+
+A request reads `.snapshot`, an attribute. Nothing here is ever awaited by a request.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from rollout import kill_file as kills
+from rollout import last_good as saved
+from rollout.core.errors import InvalidDocument, RolloutError
+from rollout.core.evaluate import compile_snapshot
+from rollout.core.model import EMPTY_SNAPSHOT, NOT_LOADED, FeatureFlag, Kill, Snapshot
+from rollout.ports import Clock, Store
+
+_log = logging.getLogger(__name__)
+_STORE, _KILL_FILE = "store", "kill file"
+_LOCAL_KILL = Kill(on=True, actor="kill file", reason="listed in this replica's kill file")
+
+
+class Follower:
+    """Follows one store.
+
+    For readers: `snapshot` (always usable), `flags` (as committed, without local kills), `version`,
+    `refused_documents` (counter), `killed_locally` (features, or "*").
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        poll_s: float = 0.25,
+        last_good: Path | None = None,
+        kill_file: Path | None = None,
+    ) -> None:
+        """Start from the files, if given and there; a damaged one is noted in `last_error`."""
+        self._store, self._clock, self._poll_s = store, clock, poll_s
+        self._last_good, self._kill_file = last_good, kill_file
+        self._store_turn, self._kill_turn = asyncio.Lock(), asyncio.Lock()
+        self._kills_in_memory: frozenset[str] = frozenset()
+        self._confirmed_at_s: float | None = None
+        self._refused_version = NOT_LOADED
+        self._in_touch = False
+        self.flags: Mapping[str, FeatureFlag] = {}
+        self.version = NOT_LOADED
+        self.snapshot: Snapshot = EMPTY_SNAPSHOT
+        self.killed_locally: frozenset[str] = frozenset()
+        self.refused_documents = 0
+        self._faults: dict[str, RolloutError] = {}
+        self._start_from_files()
+
+    @property
+    def last_error(self) -> RolloutError | None:
+        """The fault that keeps this replica from following now; None while all is well."""
+        return next(iter(self._faults.values()), None)
+
+    def age_s(self, now_s: float) -> float:
+        """Seconds since the store last confirmed this snapshot; infinite when it never did."""
+        return float("inf") if self._confirmed_at_s is None else max(0.0, now_s - self._confirmed_at_s)
+
+    async def run(self) -> None:
+        """Follow until cancelled. Two loops: a store that hangs until its time limit must not delay a local kill."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._repeat(self.refresh))
+            tasks.create_task(self._repeat(self.read_kill_file))
+
+    async def refresh(self) -> bool:
+        """Catch up with the store now; False, with `last_error`, when it gave no good document."""
+        async with self._store_turn:
+            try:
+                await self._catch_up()
+            except Exception as fault:  # noqa: BLE001  following must outlive whatever a store or a document does
+                self._note(_STORE, fault)
+                return False
+            self._faults.pop(_STORE, None)
+            return True
+
+    async def read_kill_file(self) -> None:
+        """Obey the kill file as it is now; an unreadable one changes nothing."""
+        if self._kill_file is None:
+            return
+        async with self._kill_turn:
+            try:
+                listed = await asyncio.to_thread(kills.read, self._kill_file)
+            except RolloutError as fault:
+                self._note(_KILL_FILE, fault)
+                return
+            self._faults.pop(_KILL_FILE, None)
+            self._put_kills_in_force(listed)
+
+    async def kill_locally(self, feature: str, note: str = "") -> None:
+        """Kill on this replica without the store: at once in memory, then in the kill file.
+
+        KillFileFault when the file can't be written: the kill then lasts until this process ends.
+        """
+        async with self._kill_turn:
+            self._kills_in_memory |= {feature}
+            self._put_kills_in_force(self.killed_locally)
+            if self._kill_file is not None:
+                await asyncio.to_thread(kills.add, self._kill_file, feature, note)
+                self._kills_in_memory -= {feature}
+
+    async def unkill_locally(self, feature: str) -> None:
+        """Lift a local kill, in the file first: a kill that can't be removed there must not look lifted."""
+        async with self._kill_turn:
+            if self._kill_file is not None:
+                await asyncio.to_thread(kills.remove, self._kill_file, feature)
+            self._kills_in_memory -= {feature}
+            self._put_kills_in_force(self.killed_locally - {feature})
+
+    def is_killed_locally(self, feature: str) -> bool:
+        """Tell whether this replica kills the feature whatever the store says."""
+        return not self.killed_locally.isdisjoint((feature, kills.ALL))
+
+    async def _catch_up(self) -> None:
+        # After a loss of contact the store may be another one, restored or reseeded, that counts to the same version.
+        trusted, self._in_touch = self._in_touch, False
+        seen = await self._store.version()
+        if seen != self.version or not trusted:
+            await self._take(seen)
+        self._in_touch = True
+        self._confirmed_at_s = self._clock.now_s()
+
+    async def _take(self, seen: int) -> None:
+        try:
+            version, flags = await self._store.load()
+            self._refuse_loss(flags)
+        except InvalidDocument:
+            self.refused_documents += seen != self._refused_version
+            self._refused_version = seen
+            raise
+        self._adopt(version, flags)
+        if self._last_good is not None:
+            await self._save(self._last_good)
+
+    def _refuse_loss(self, flags: Mapping[str, FeatureFlag]) -> None:
+        """No command removes a feature: an empty store has lost its data, and must not replace what is known."""
+        if self.flags and not flags:
+            raise InvalidDocument("the store is empty, though it held features", "restore it, or restart to reseed")
+
+    async def _save(self, path: Path) -> None:
+        good = saved.LastGood(self.version, self._clock.now_s(), dict(self.flags))
+        try:
+            await asyncio.to_thread(saved.write, path, good)
+        except OSError as fault:
+            _log.warning("cannot save the last good snapshot: %s", fault)
+
+    def _adopt(self, version: int, flags: Mapping[str, FeatureFlag]) -> None:
+        self.snapshot = self._compile(version, flags)
+        self.version, self.flags = version, flags
+
+    def _put_kills_in_force(self, listed: frozenset[str]) -> None:
+        wanted = listed | self._kills_in_memory
+        if wanted != self.killed_locally:
+            _log.warning("local kills now: %s", ", ".join(sorted(wanted)) or "none")
+            self.killed_locally = wanted
+            self.snapshot = self._compile(self.version, self.flags)
+
+    def _compile(self, version: int, flags: Mapping[str, FeatureFlag]) -> Snapshot:
+        return compile_snapshot({name: self._overlaid(flag) for name, flag in flags.items()}, version)
+
+    def _overlaid(self, flag: FeatureFlag) -> FeatureFlag:
+        return replace(flag, kill=_LOCAL_KILL) if self.is_killed_locally(flag.feature) else flag
+
+    def _start_from_files(self) -> None:
+        if self._kill_file is not None:
+            try:
+                self.killed_locally = kills.read(self._kill_file)
+            except RolloutError as fault:
+                self._note(_KILL_FILE, fault)
+        if self._last_good is not None:
+            try:
+                self._resume(saved.read(self._last_good))
+            except InvalidDocument as fault:
+                self.refused_documents += 1
+                self._note(_STORE, fault)
+
+    def _resume(self, good: saved.LastGood | None) -> None:
+        if good is not None:
+            self._confirmed_at_s = good.at_s
+            self._adopt(good.version, good.flags)
+
+    def _note(self, source: str, fault: Exception) -> None:
+        known = isinstance(fault, RolloutError)
+        error = fault if isinstance(fault, RolloutError) else RolloutError(f"following the {source} failed: {fault!r}")
+        if str(error) != str(self._faults.get(source)):
+            _log.warning("%s; what was in force stays", error.cause, exc_info=None if known else fault)
+        self._faults[source] = error
+
+    async def _repeat(self, step: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            await step()
+            await asyncio.sleep(self._poll_s)

@@ -1,0 +1,42 @@
+"""The last good document in a local file, so that a restart without the store still knows the shares."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from rollout import atomic_file
+from rollout.core.codec import parse_document, render_document
+from rollout.core.errors import InvalidDocument
+from rollout.core.model import FeatureFlag
+
+
+class LastGood(NamedTuple):
+    """What was in force, at which store version, and when the store confirmed it (Unix seconds)."""
+
+    version: int
+    at_s: float
+    flags: dict[str, FeatureFlag]
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+    at_s: float
+    document: dict[str, object]
+
+
+def read(path: Path) -> LastGood | None:
+    """Read the file; None when there is none, InvalidDocument when it is damaged or cannot be read."""
+    try:
+        saved = msgspec.json.decode(path.read_bytes(), type=_File)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as fault:
+        raise InvalidDocument(f"cannot use the last good snapshot {path}: {fault}", "delete the file") from fault
+    return LastGood(saved.version, saved.at_s, parse_document(saved.document))
+
+
+def write(path: Path, good: LastGood) -> None:
+    """Replace the file atomically; OSError when that fails."""
+    saved = _File(good.version, good.at_s, render_document(good.flags))
+    atomic_file.replace(path, msgspec.json.encode(saved))

@@ -1,0 +1,153 @@
+"""What operators do, over store, follower and clock, without HTTP."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from rollout.core import commands
+from rollout.core.audit import AuditEntry, record_change
+from rollout.core.errors import (
+    InvalidDocument,
+    RevisionConflict,
+    RolloutError,
+    ShareIncreaseRefused,
+    StoreUnavailable,
+    UnknownFeature,
+)
+from rollout.core.model import NOT_LOADED, FeatureFlag
+from rollout.follower import Follower
+from rollout.kill_file import ALL
+from rollout.ports import Clock, Store
+
+_ATTEMPTS = 10
+_OK = "ok"
+_LAST_GOOD = "unavailable, this is the last good snapshot"
+_KILLED_HERE = "unavailable, killed on this replica"
+
+
+class Flags(NamedTuple):
+    """Flags as read, and where from: `store` is "ok" or says that they are the last good ones."""
+
+    version: int
+    flags: Mapping[str, FeatureFlag]
+    store: str
+
+
+class KillOutcome(NamedTuple):
+    """How a kill or its lifting ended; `flag` is None when the store could not give it."""
+
+    feature: str
+    killed: bool
+    store: str
+    flag: FeatureFlag | None
+
+
+class Operations:
+    """The operator's commands. Writes go to the store by compare-and-set, then this replica catches up at once."""
+
+    def __init__(self, store: Store, follower: Follower, clock: Clock) -> None:
+        self._store, self._follower, self._clock = store, follower, clock
+
+    async def read(self) -> Flags:
+        """Read all flags, from the last good snapshot when the store is down."""
+        try:
+            version, flags = await self._store.load()
+        except (StoreUnavailable, InvalidDocument):
+            if self._follower.version == NOT_LOADED:
+                raise
+            return Flags(self._follower.version, self._follower.flags, _LAST_GOOD)
+        return Flags(version, flags, _OK)
+
+    async def set_share(
+        self, feature: str, share_millipct: int, *, expected_revision: int, actor: str, reason: str
+    ) -> FeatureFlag:
+        """Set the share; RevisionConflict unless the flag is at `expected_revision`."""
+        why = commands.checked_reason(reason)
+        before = await self._get(feature)
+        if before.revision != expected_revision:
+            raise RevisionConflict(feature, expected_revision, before)
+        after = commands.set_share(before, share_millipct)
+        written = await self._put(before, after, actor, "set-share", why)
+        await self._follower.refresh()
+        return written
+
+    async def kill(self, feature: str, *, actor: str, reason: str) -> KillOutcome:
+        """Kill: on this replica first and without the store, then in the store for all.
+
+        The local kill is taken back once the store's is in force here; it stays when the store can't be written.
+        """
+        why = commands.checked_reason(reason)
+        await self._check_known(feature)
+        was_local = self._follower.is_killed_locally(feature)
+        fault = await self._kill_here(feature, f"{actor}: {why}")
+        try:
+            flag = await self._until_written(feature, lambda flag: self._killed(flag, actor, why), actor, "kill", why)
+        except (StoreUnavailable, InvalidDocument, RevisionConflict):
+            if fault is not None:
+                hint = "this process has killed it, until it ends; mend the store or the kill file"
+                raise RolloutError(f"neither the store nor the kill file took the kill: {fault.cause}", hint) from fault
+            return KillOutcome(feature, killed=True, store=_KILLED_HERE, flag=None)
+        if await self._follower.refresh() and not was_local:
+            await self._follower.unkill_locally(feature)
+        return KillOutcome(feature, killed=True, store=_OK, flag=flag)
+
+    async def unkill(self, feature: str, *, actor: str, reason: str) -> KillOutcome:
+        """Lift the kill in the store and on this replica; needs the store, since it raises exposure."""
+        why = commands.checked_reason(reason)
+        if ALL in self._follower.killed_locally:
+            raise ShareIncreaseRefused("the kill file of this replica kills all features", f"remove its line {ALL!r}")
+        flag = await self._until_written(feature, commands.unkill, actor, "unkill", why)
+        await self._follower.unkill_locally(feature)
+        await self._follower.refresh()
+        return KillOutcome(feature, killed=flag.kill.on, store=_OK, flag=flag)
+
+    async def history(self, feature: str, *, limit: int, before_id: int | None) -> list[AuditEntry]:
+        """Audit entries, newest first; UnknownFeature when there is no such flag."""
+        await self._get(feature)
+        return await self._store.history(feature, limit, before_id)
+
+    def _killed(self, flag: FeatureFlag, actor: str, reason: str) -> FeatureFlag:
+        return flag if flag.kill.on else commands.kill(flag, actor=actor, reason=reason, at_s=self._clock.now_s())
+
+    async def _kill_here(self, feature: str, note: str) -> RolloutError | None:
+        try:
+            await self._follower.kill_locally(feature, note)
+        except RolloutError as fault:
+            return fault
+        return None
+
+    async def _check_known(self, feature: str) -> None:
+        """Refuse a misspelt feature, but never for want of the store when nothing is known at all."""
+        if feature in self._follower.flags:
+            return
+        try:
+            await self._get(feature)
+        except (StoreUnavailable, InvalidDocument):
+            if self._follower.version != NOT_LOADED:
+                raise UnknownFeature(feature, self._follower.flags) from None
+
+    async def _get(self, feature: str) -> FeatureFlag:
+        flag = await self._store.get(feature)
+        if flag is None:
+            _, known = await self._store.load()
+            raise UnknownFeature(feature, known)
+        return flag
+
+    async def _until_written(
+        self, feature: str, change: Callable[[FeatureFlag], FeatureFlag], actor: str, command: str, reason: str
+    ) -> FeatureFlag:
+        """Change whatever revision is current; one that is already so is left alone."""
+        for _ in range(_ATTEMPTS - 1):
+            before = await self._get(feature)
+            after = change(before)
+            if after == before:
+                return before
+            try:
+                return await self._put(before, after, actor, command, reason)
+            except RevisionConflict:
+                continue
+        before = await self._get(feature)
+        return await self._put(before, change(before), actor, command, reason)
+
+    async def _put(self, before: FeatureFlag, after: FeatureFlag, actor: str, command: str, reason: str) -> FeatureFlag:
+        entry = record_change(before, after, actor=actor, command=command, reason=reason, at_s=self._clock.now_s())
+        return await self._store.put_if_revision(after, before.revision, entry)

@@ -1,0 +1,51 @@
+"""Features named in the configuration exist in the store."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rollout.core.audit import record_change
+from rollout.core.commands import rename_upstreams
+from rollout.core.errors import InvalidDocument, RevisionConflict
+from rollout.core.model import FeatureFlag
+from rollout.ports import Clock, Store
+
+_ACTOR = "config"
+_ATTEMPTS = 5
+_CREATE = ("create", "named in the configuration")
+_RENAME = ("rename", "the configuration names other upstreams")
+
+
+async def ensure_features(store: Store, wanted: Mapping[str, tuple[str, str]], clock: Clock) -> None:
+    """Create missing flags with share 0 and follow changed upstream names; `wanted`: feature -> (candidate, baseline).
+
+    Several processes may start at once: whoever loses a race reads again. Features no longer wanted stay.
+    """
+    for feature, (candidate, baseline) in wanted.items():
+        await _ensure(store, _new_flag(feature, candidate, baseline), clock)
+
+
+async def _ensure(store: Store, wanted: FeatureFlag, clock: Clock) -> None:
+    for attempt in range(_ATTEMPTS):
+        before = await store.get(wanted.feature)
+        after = wanted if before is None else rename_upstreams(before, wanted.candidate, wanted.baseline)
+        if after == before:
+            return
+        command, reason = _CREATE if before is None else _RENAME
+        entry = record_change(before, after, actor=_ACTOR, command=command, reason=reason, at_s=clock.now_s())
+        try:
+            await store.put_if_revision(after, 0 if before is None else before.revision, entry)
+        except RevisionConflict:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
+
+
+def _new_flag(feature: str, candidate: str, baseline: str) -> FeatureFlag:
+    raw = {"feature": feature, "candidate": candidate, "baseline": baseline}
+    try:
+        return msgspec.convert(raw, FeatureFlag)
+    except msgspec.ValidationError as fault:
+        hint = "names are letters, digits, '.', '_' and '-', at most 64 characters"
+        raise InvalidDocument(f"feature {feature!r} of the configuration: {fault}", hint) from fault

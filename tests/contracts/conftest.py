@@ -1,0 +1,98 @@
+"""A real Redis and a clock for the suites that every store must pass."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from rollout.adapters import open_store
+from rollout.ports import Store
+
+_LIMIT_S = 10.0
+
+
+class RedisServer:
+    """One redis-server process on a free port, without persistence."""
+
+    def __init__(self, directory: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._directory = directory
+        self.start()
+
+    def start(self) -> None:
+        command = ["redis-server", *self._arguments, "--dir", str(self._directory)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline_s = time.monotonic() + _LIMIT_S
+        while not self.answers():
+            assert self.process.poll() is None, "redis-server ended at its start"
+            assert time.monotonic() < deadline_s, "redis-server did not start in time"
+            time.sleep(0.01)
+
+    def answers(self) -> bool:
+        try:
+            return self.command("PING").startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def command(self, line: str) -> bytes:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            connection.sendall(f"{line}\r\n".encode())
+            return connection.recv(65_536)
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    yield from _redis()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of the test's own, to be mistreated."""
+    yield from _redis()
+
+
+def _redis() -> Iterator[RedisServer]:
+    if shutil.which("redis-server") is None:
+        cause = "redis-server is not installed: the Redis half of the store contract DID NOT RUN"
+        pytest.fail(cause) if os.environ.get("CI") else pytest.skip(cause)
+    with tempfile.TemporaryDirectory() as directory:
+        server = RedisServer(Path(directory))
+        yield server
+        server.kill()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.system)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    server = request.getfixturevalue("shared_redis")
+    server.command("FLUSHALL")
+    return str(server.url)
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    opened = open_store(store_url)
+    yield opened
+    await opened.close()

@@ -1,0 +1,45 @@
+import pytest
+
+from rollout.core import errors
+from rollout.core.model import FeatureFlag
+
+
+@pytest.mark.parametrize(
+    ("fault", "exit_code"),
+    [
+        (errors.RolloutError("c", "h"), 1),
+        (errors.InvalidDocument("c", "h"), 2),
+        (errors.InvalidArgument("c", "h"), 2),
+        (errors.RevisionConflict("f", 1, None), 3),
+        (errors.UnknownFeature("f", ()), 4),
+        (errors.StoreUnavailable("c", "h"), 5),
+        (errors.ShareIncreaseRefused("c", "h"), 1),
+    ],
+)
+def test_every_fault_has_a_line_of_cause_a_hint_and_an_exit_code(fault: errors.RolloutError, exit_code: int) -> None:
+    assert fault.exit_code == exit_code
+    assert fault.cause
+    assert "\n" not in fault.cause
+    assert fault.hint
+    assert str(fault) == fault.cause
+
+
+def test_an_unknown_feature_names_the_nearest() -> None:
+    fault = errors.UnknownFeature("sumarize", ["draft", "summarize", "rewrite"])
+    assert fault.nearest[0] == "summarize"
+    assert "did you mean summarize" in fault.hint
+    assert errors.UnknownFeature("zzz", ["draft"]).hint == "known: draft"
+    assert errors.UnknownFeature("zzz", []).hint == "known: none"
+
+
+def test_a_conflict_carries_the_state_in_force() -> None:
+    current = FeatureFlag(feature="f", candidate="a", baseline="b", revision=4)
+    fault = errors.RevisionConflict("f", 3, current)
+    assert fault.current is current
+    assert "is at revision 4" in fault.cause
+    assert "does not exist" in errors.RevisionConflict("f", 3, None).cause
+
+
+def test_a_name_begun_comes_before_a_similar_one() -> None:
+    assert errors.nearest_names("share", ["state", "share_millipct", "salt"])[0] == "share_millipct"
+    assert errors.nearest_names("", ["state"]) == ()

@@ -1,0 +1,45 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from rollout.core.errors import InvalidDocument
+from rollout.core.model import FeatureFlag
+from rollout.ports import Store
+from rollout.seed import ensure_features
+
+
+async def test_missing_features_are_made_with_share_0(store: Store, clock: Any) -> None:
+    await ensure_features(store, {"summarize": ("inhouse", "partner")}, clock)
+    flag = FeatureFlag(feature="summarize", candidate="inhouse", baseline="partner", revision=1)
+    assert await store.load() == (1, {"summarize": flag})
+    (entry,) = await store.history("summarize")
+    assert (entry.actor, entry.command, entry.at_s) == ("config", "create", clock.now_s())
+
+
+async def test_what_exists_is_left_alone(seeded: Store, clock: Any) -> None:
+    before = await seeded.load()
+    await ensure_features(seeded, {"summarize": ("inhouse", "partner")}, clock)
+    assert await seeded.load() == before
+
+
+async def test_renamed_upstreams_are_followed_and_recorded(seeded: Store, clock: Any) -> None:
+    await ensure_features(seeded, {"summarize": ("inhouse-2", "partner")}, clock)
+    flag = await seeded.get("summarize")
+    assert flag is not None
+    assert (flag.candidate, flag.baseline, flag.revision) == ("inhouse-2", "partner", 2)
+    entry = (await seeded.history("summarize"))[0]
+    assert (entry.actor, entry.command, entry.details) == ("config", "rename", {"candidate": "inhouse-2"})
+
+
+async def test_processes_that_start_at_once_make_each_feature_once(store: Store, clock: Any) -> None:
+    wanted = dict.fromkeys(("one", "two", "three"), ("a", "b"))
+    await asyncio.gather(*(ensure_features(store, wanted, clock) for _ in range(6)))
+    assert await store.version() == 3
+
+
+async def test_a_name_that_cannot_be_one_is_refused_with_its_rule(store: Store, clock: Any) -> None:
+    with pytest.raises(InvalidDocument, match="feature 'a b'") as fault:
+        await ensure_features(store, {"a b": ("x", "y")}, clock)
+    assert "at most 64" in fault.value.hint
+    assert await store.version() == 0
