@@ -33,6 +33,9 @@ ERRORS_FROM = 400
 ERROR_BODY_MAX_BYTES = 65_536
 ANSWER_HELD_MAX_BYTES = 1_048_576
 """A non-stream answer up to this size is held until it is whole, so that a break can still become an error."""
+_BROKEN_STREAM = b"data: %b\n\n" % render_body(
+    ApiError(502, "The stream broke off before its end.", "server_error", code="upstream_broke")
+)
 
 
 class Exchange:
@@ -218,11 +221,7 @@ class Exchange:
         if outcome is Outcome.TRUNCATED and not incoming.begun and not forward:
             self.on_failure(Failure(Phase.FIRST_BYTE, "empty_stream", "the stream ended before its first event"))
             return
-        if not incoming.begun:
-            incoming.begin(self._status, self._head(answer), forward)
-        else:
-            incoming.send(forward)
-        self._close_stream(outcome, "cut" if outcome is Outcome.TRUNCATED else "")
+        self._close_stream(outcome, "cut" if outcome is Outcome.TRUNCATED else "", answer, forward)
 
     def _break_stream(self, view: StreamView, cause: str) -> None:
         """End a stream whose upstream broke; the begun event that `end()` gives is dropped, being of no use."""
@@ -232,16 +231,20 @@ class Exchange:
         timed_out = outcome is Outcome.TRUNCATED and cause.endswith("timeout")
         self._close_stream(Outcome.TIMEOUT if timed_out else outcome, cause)
 
-    def _close_stream(self, outcome: Outcome, cause: str) -> None:
-        """Finish the answer. SDKs take a clean end for success, so an incomplete stream says so itself, and closes."""
+    def _close_stream(self, outcome: Outcome, cause: str, answer: Answer | None = None, forward: bytes = b"") -> None:
+        """Finish the answer in one write. SDKs take a clean end for success: an incomplete stream says what it is."""
         incoming = self._incoming
+        if outcome is Outcome.UPSTREAM_ERROR:
+            cause = "in_band_error"
+        elif outcome is not Outcome.OK:
+            forward += _BROKEN_STREAM
         if outcome is not Outcome.OK:
             incoming.keep_alive = False
-            if outcome is not Outcome.UPSTREAM_ERROR:
-                error = ApiError(502, "The stream broke off before its end.", "server_error", code="upstream_broke")
-                incoming.send(b"data: " + render_body(error) + b"\n\n")
-        incoming.finish()
-        self._settle(outcome, cause if outcome is not Outcome.UPSTREAM_ERROR else "in_band_error")
+        if incoming.begun or answer is None:
+            incoming.finish(forward)
+        else:
+            incoming.respond(self._status, self._head(answer), forward)
+        self._settle(outcome, cause)
 
     def _take_error(self, answer: Answer, data: bytes, *, complete: bool) -> None:
         """Collect an error answer; then the next target, or the caller, gets its turn."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from rollout.client import Client
 
@@ -186,18 +186,24 @@ def _show_flag(args: argparse.Namespace, answer: dict[str, Any], flag: dict[str,
 
 def _watch(args: argparse.Namespace, client: "Client") -> int:
     """Show until interrupted; a gateway that is away for a moment is shown as such, not a reason to end."""
+    from rich.console import Console
+
+    answers, console = _answers(client, args.feature), Console()
     try:
         if args.output == "json":
-            _watch_lines(_answers(client, args.feature))
+            _watch_lines(answers)
+        elif console.is_terminal:
+            _watch_live(answers, console)
         else:
-            _watch_table(_answers(client, args.feature))
+            for answer in _changes(answers):
+                console.print(_rendered(answer))
     except KeyboardInterrupt:
         return 0
     return 0
 
 
-def _answers(client: "Client", feature: str | None) -> Iterator[dict[str, Any] | str]:
-    """Yield what the API says, once a second; a fault as its text, except at the first try."""
+def _answers(client: "Client", feature: str | None) -> Iterator[dict[str, Any]]:
+    """Yield what the API says, once a second; a fault as {"error": cause}, except at the first try."""
     from rollout.client import ApiFault
 
     yield _read(client, feature)
@@ -206,31 +212,35 @@ def _answers(client: "Client", feature: str | None) -> Iterator[dict[str, Any] |
         try:
             yield _read(client, feature)
         except ApiFault as fault:
-            yield fault.cause
+            yield {"error": fault.cause}
 
 
-def _watch_lines(answers: Iterator[dict[str, Any] | str]) -> None:
-    last = ""
+def _changes(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pass on an answer only when its features, or its fault, are others than the last ones."""
+    last: object = None
     for answer in answers:
-        shown = {"error": answer} if isinstance(answer, str) else {"features": answer["features"]}
-        line = json.dumps(shown, ensure_ascii=False)
-        if line != last:
-            print(line, flush=True)
-        last = line
+        told = answer.get("features", answer)
+        if told != last:
+            yield answer
+        last = told
 
 
-def _watch_table(answers: Iterator[dict[str, Any] | str]) -> None:
-    from rich.console import Group
+def _watch_lines(answers: Iterator[dict[str, Any]]) -> None:
+    for answer in _changes(answers):
+        print(json.dumps(answer, ensure_ascii=False), flush=True)
+
+
+def _watch_live(answers: Iterator[dict[str, Any]], console: "Console") -> None:
     from rich.live import Live
+
+    with Live(console=console, auto_refresh=False) as live:
+        for answer in answers:
+            live.update(_rendered(answer), refresh=True)
+
+
+def _rendered(answer: dict[str, Any]) -> "RenderableType":
     from rich.text import Text
 
     from rollout.render import features_table
 
-    with Live(auto_refresh=False) as live:
-        table: RenderableType = ""
-        for answer in answers:
-            if isinstance(answer, str):
-                live.update(Group(table, Text(answer, style="bold red")), refresh=True)
-            else:
-                table = features_table(answer)
-                live.update(table, refresh=True)
+    return Text(answer["error"], style="bold red") if "error" in answer else features_table(answer)

@@ -1,16 +1,18 @@
 """A thin client of the operator API, for the commands."""
 
+import re
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
 import httpx2
 
-from rollout.core.errors import RolloutError
+from rollout.core.errors import InvalidArgument, RolloutError
+from rollout.core.model import NAME_PATTERN
 
 _LIMIT_S = 10.0
 _EXIT_CODES = {401: 5, 403: 5, 404: 4, 409: 1, 412: 3, 422: 2, 428: 2, 503: 5}
 _UNREACHABLE = 5
+_AUTHORITY = {401, 403}  # these may come from in front of the API
 
 
 class ApiFault(RolloutError):  # noqa: N818  named like the faults in core.errors
@@ -84,14 +86,17 @@ class Client:
         content = _json_object(answer)
         if answer.is_success and content is not None:
             return content
-        if content is None or "detail" not in content:
+        ours = content is not None and "detail" in content and ("hint" in content or answer.status_code in _AUTHORITY)
+        if content is None or not ours:
             cause = f"{self._address} answered {answer.status_code}, not as the operator API does"
             raise ApiFault(cause, "is this the admin address of a gateway?", _UNREACHABLE)
         raise _refusal(answer.status_code, content)
 
 
 def _path(feature: str) -> str:
-    return f"/features/{quote(feature, safe='')}"
+    if not re.fullmatch(NAME_PATTERN, feature):
+        raise InvalidArgument(f"{feature!r} can't be a feature's name", "use letters, digits, '.', '_' and '-'")
+    return f"/features/{feature}"
 
 
 def _json_object(answer: httpx2.Response) -> dict[str, Any] | None:
@@ -104,7 +109,7 @@ def _json_object(answer: httpx2.Response) -> dict[str, Any] | None:
 
 def _refusal(status: int, content: dict[str, Any]) -> ApiFault:
     hint = str(content.get("hint") or "")
-    if status in {401, 403} and not hint:
+    if status in _AUTHORITY and not hint:
         hint = "give a key with the needed role: --api-key, GLIDEPATH_API_KEY or GLIDEPATH_KEY_FILE"
     current = content.get("current")
     if current is not None:

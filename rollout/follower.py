@@ -108,7 +108,8 @@ class Follower:
     async def unkill_locally(self, feature: str) -> None:
         """Lift a local kill, in the file first: a kill that can't be removed there must not look lifted."""
         async with self._kill_turn:
-            if self._kill_file is not None:
+            only_in_memory = feature in self._kills_in_memory
+            if self._kill_file is not None and not only_in_memory:
                 await asyncio.to_thread(kills.remove, self._kill_file, feature)
             self._kills_in_memory -= {feature}
             self._put_kills_in_force(self.killed_locally - {feature})

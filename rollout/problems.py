@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
@@ -53,7 +54,7 @@ class ProblemRoute(APIRoute):
             except RequestValidationError as fault:
                 return _of_validation(fault)
             except HTTPException as fault:
-                return problem(fault.status_code, "refused", str(fault.detail), "", "", headers=fault.headers)
+                return _of_refusal(fault)
 
         return handle
 
@@ -79,6 +80,12 @@ def problem(
     type_ = f"urn:glidepath:problem:{name}"
     body = {"type": type_, "title": title, "status": status, "detail": detail, "hint": hint, **members}
     return Response(json.dumps(body), status, headers, media_type="application/problem+json")
+
+
+def _of_refusal(fault: HTTPException) -> Response:
+    """Dress what the mounting application's authorization raised; its headers matter (WWW-Authenticate)."""
+    title = HTTPStatus(fault.status_code).phrase
+    return problem(fault.status_code, "refused", title, str(fault.detail), "", headers=fault.headers)
 
 
 def _of_validation(fault: RequestValidationError) -> Response:

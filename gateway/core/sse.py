@@ -8,6 +8,7 @@ generated text can't deceive it: quotes inside a JSON string are escaped.)
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -68,8 +69,7 @@ class StreamView:
     """
 
     __slots__ = (
-        "_before",
-        "_last",
+        "_latest",
         "_rest",
         "content_begun",
         "done",
@@ -86,7 +86,8 @@ class StreamView:
         self.error_seen = False
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
-        self._rest = self._last = self._before = b""
+        self._rest = b""
+        self._latest: deque[bytes] = deque(maxlen=_LAST_EVENTS)
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the stream, return those to forward now. Raises `StreamTooLargeError`."""
@@ -100,7 +101,7 @@ class StreamView:
                 raise StreamTooLargeError
         if not whole:
             return b""
-        self._before, self._last = self._last, whole
+        self._latest.append(whole)
         if not self.content_begun:
             self._find_content(whole)
         if b'"error"' in whole and _ERROR.search(whole) is not None:
@@ -112,11 +113,12 @@ class StreamView:
     def end(self) -> bytes:
         """The stream is over: judge its last events; bytes of an unfinished one, to be forwarded as they are."""
         rest, self._rest = self._rest, b""
-        tail = (self._before + self._last + rest)[-_TAIL_BYTES:]
-        self._look_at(list(_events(tail))[-_LAST_EVENTS:])
-        if rest:
-            self._look(_payload(rest))
-        return rest
+        for event in reversed(_last_events(b"".join(self._latest)[-_TAIL_BYTES:])):
+            self._look(_payload(event))
+            if self.done and self.finish_reason is not None:
+                break
+        is_bare_usage = self._look(_payload(rest))
+        return b"" if is_bare_usage and not self.usage_wanted else rest
 
     def _find_content(self, whole: bytes) -> None:
         for event in _events(whole):
@@ -146,12 +148,12 @@ class StreamView:
             return False
         try:
             event = _DECODE(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        if event.error is not None and bytes(event.error) != b"null":
+        if bytes(event.error) not in _NO_ERROR:
             self.error_seen = True
         for choice in event.choices:
-            self.finish_reason = choice.finish_reason or self.finish_reason
+            self.finish_reason = self.finish_reason or choice.finish_reason
             self.content_begun = self.content_begun or _has_content(choice)
         if event.usage is None:
             return False
@@ -180,12 +182,24 @@ def _split_whole(data: bytes) -> tuple[bytes, bytes]:
 def _events(whole: bytes) -> Iterator[bytes]:
     """The events of `whole`, each with its boundary."""
     if b"\r" not in whole:
-        yield from [event + b"\n\n" for event in whole.split(b"\n\n") if event]
+        start, end = 0, whole.find(b"\n\n") + 2
+        while end > 1:
+            yield whole[start:end]
+            start, end = end, whole.find(b"\n\n", end) + 2
+        if start < len(whole):
+            yield whole[start:]
         return
     start = 0
     for match in _BOUNDARY.finditer(whole):
         yield whole[start : match.end()]
         start = match.end()
+
+
+def _last_events(tail: bytes) -> list[bytes]:
+    """The last `_LAST_EVENTS` of some whole events."""
+    if b"\r" in tail:
+        return list(_events(tail))[-_LAST_EVENTS:]
+    return [event + b"\n\n" for event in tail.rsplit(b"\n\n", _LAST_EVENTS + 1)[1:] if event]
 
 
 def _payload(event: bytes) -> bytes:

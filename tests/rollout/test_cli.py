@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import json
 import os
+import pty
+import select
 import signal
 import socket
 import subprocess
@@ -18,10 +20,12 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Header, HTTPException
 
+from rollout import cli as cli_module
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
 from rollout.api import router
 from rollout.cli import add_commands
+from rollout.client import Client
 from rollout.core.errors import InvalidArgument, RolloutError
 from rollout.follower import Follower
 from rollout.seed import ensure_features
@@ -239,27 +243,41 @@ sys.exit(args.run(args))
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("output", ["json", "table"])
-def test_watch_shows_changes_until_interrupted(cli: Cli, output: str) -> None:
+@pytest.mark.parametrize("place", ["lines", "file", "terminal"])
+def test_watch_shows_changes_until_interrupted(cli: Cli, place: str) -> None:
+    ours, theirs = pty.openpty() if place == "terminal" else os.pipe()
+    output = "json" if place == "lines" else "table"
     command = [sys.executable, "-c", _PROGRAM, "rollout", "get", "--watch", "-o", output, *cli.at]
-    variables = {**os.environ, "COLUMNS": "120"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables) as watching:
-        assert watching.stdout is not None
-        first = watching.stdout.readline() if output == "json" else ""
-        cli.text("set-share", "summarize", "77.7%", "--reason", "r")
-        if output == "json":
-            assert "77.7%" not in first
-            assert "77.7%" in watching.stdout.readline()
-        else:
-            wait_for_line(watching, "77.7%")
-        watching.send_signal(signal.SIGINT)
-        assert watching.wait(10) == 0
+    watching = subprocess.Popen(command, stdout=theirs, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"})
+    os.close(theirs)
+    assert "77.7%" not in read_until(ours, "summarize")
+    cli.text("set-share", "summarize", "77.7%", "--reason", "r")
+    read_until(ours, "77.7%")
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(10) == 0
+    os.close(ours)
 
 
-def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
-    """Read on; a process that never says it is ended by the caller's limit on the whole test."""
-    assert process.stdout is not None
-    assert any(text in line for line in process.stdout)
+def test_watch_goes_on_while_nobody_answers(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setattr(cli_module, "_WATCH_S", 0.01)
+    with Client(url, KEY) as client:
+        answers = cli_module._answers(client, "summarize")
+        assert next(answers)["features"][0]["feature"] == "summarize"
+        client._http.headers["Authorization"] = "Bearer revoked"
+        assert next(answers) == {"error": "this key is not known"}
+        client._http.headers["Authorization"] = f"Bearer {KEY}"
+        assert "features" in next(answers)
+    assert "not known" in str(cli_module._rendered({"error": "this key is not known"}))
+
+
+def read_until(descriptor: int, text: str) -> str:
+    """Read on until the text was seen, for a bounded time."""
+    seen, deadline_s = "", time.monotonic() + 20
+    while text not in seen:
+        assert time.monotonic() < deadline_s, f"{text!r} was not shown: {seen!r}"
+        if select.select([descriptor], [], [], 0.2)[0]:
+            seen += os.read(descriptor, 65_536).decode()
+    return seen
 
 
 class TestStrangers:

@@ -1,0 +1,54 @@
+# Thin: every target is a command that also works without make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+GLIDE  := $(BIN)/glidepath
+PYTEST := $(BIN)/pytest
+
+.PHONY: demo up setup setup-dev test check bench load lock clean
+
+## the main job
+demo: setup            ## live traffic over three features while a share moves from 1 % to 100 %
+	$(GLIDE) demo
+
+up: setup              ## the same system, left running
+	$(GLIDE) up
+
+## environments
+setup: $(VENV)/.runtime            ## .venv with the glidepath command (no vLLM)
+setup-dev: $(VENV)/.dev            ## the same with test tools
+
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	$(PYTHON) deploy/make_environment.py $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(PYTHON) deploy/make_environment.py $(VENV) requirements-dev.lock
+	@touch $@
+
+## tests
+test: check            ## the whole suite, real vLLM included
+	$(GLIDE) serving install
+	$(PYTEST) -m "system or vllm"
+
+check: setup-dev       ## style, types, import direction, unit tests: under a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYTEST) -n auto --dist loadfile -m "not system and not vllm"
+
+## speed and load
+bench: setup           ## requests/s on one core beside nginx and vllm-router
+	$(GLIDE) bench --output docs/benchmarks
+
+load: setup-dev        ## the smoke scenario against a running `make up`
+	$(GLIDE) load loadtests/scenarios/smoke.toml
+
+lock:                  ## refresh both lock files
+	$(BIN)/pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
+	  --no-emit-trusted-host --build-deps-for editable -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
+	  --no-emit-trusted-host --build-deps-for editable --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
