@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.core.routing import Principal
     from gateway.core.sse import Usage
-    from gateway.http.client import Answer, Lease
+    from gateway.http.connection import Answer, Lease
     from gateway.http.server import Incoming
     from gateway.relay import Relay
     from gateway.upstream import Endpoint, Upstream
