@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from serving.cli import add_commands as add_serving
 
+    from loadtests.bench.cli import add_commands as add_bench
     from loadtests.cli import add_commands as add_loadtests
+    from loadtests.demo.cli import add_commands as add_demo
     from rollout.cli import add_commands as add_rollout
 
     parser = argparse.ArgumentParser(
@@ -63,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     add_rollout(commands)
     add_serving(commands)
     add_loadtests(commands)
+    add_demo(commands)
+    add_bench(commands)
     return parser
 
 

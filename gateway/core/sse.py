@@ -186,8 +186,6 @@ def _events(whole: bytes) -> Iterator[bytes]:
         while end > 1:
             yield whole[start:end]
             start, end = end, whole.find(b"\n\n", end) + 2
-        if start < len(whole):
-            yield whole[start:]
         return
     start = 0
     for match in _BOUNDARY.finditer(whole):
