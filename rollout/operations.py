@@ -1,6 +1,7 @@
 """What operators do, over store, follower and clock, without HTTP."""
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import NamedTuple
 
 from rollout.core import commands
@@ -135,18 +136,18 @@ class Operations:
     async def _until_written(
         self, feature: str, change: Callable[[FeatureFlag], FeatureFlag], actor: str, command: str, reason: str
     ) -> FeatureFlag:
-        """Change whatever revision is current; one that is already so is left alone."""
-        for _ in range(_ATTEMPTS - 1):
+        """Change whatever revision is current, again when somebody else was faster; leave alone what is so already."""
+        for attempt in count(1):
             before = await self._get(feature)
             after = change(before)
             if after == before:
-                return before
+                break
             try:
                 return await self._put(before, after, actor, command, reason)
             except RevisionConflict:
-                continue
-        before = await self._get(feature)
-        return await self._put(before, change(before), actor, command, reason)
+                if attempt == _ATTEMPTS:
+                    raise
+        return before
 
     async def _put(self, before: FeatureFlag, after: FeatureFlag, actor: str, command: str, reason: str) -> FeatureFlag:
         entry = record_change(before, after, actor=actor, command=command, reason=reason, at_s=self._clock.now_s())

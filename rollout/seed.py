@@ -1,6 +1,7 @@
 """Features named in the configuration exist in the store."""
 
 from collections.abc import Mapping
+from itertools import count
 
 import msgspec
 
@@ -26,7 +27,7 @@ async def ensure_features(store: Store, wanted: Mapping[str, tuple[str, str]], c
 
 
 async def _ensure(store: Store, wanted: FeatureFlag, clock: Clock) -> None:
-    for attempt in range(_ATTEMPTS):
+    for attempt in count(1):  # ends when a read shows what is wanted
         before = await store.get(wanted.feature)
         after = wanted if before is None else rename_upstreams(before, wanted.candidate, wanted.baseline)
         if after == before:
@@ -34,12 +35,10 @@ async def _ensure(store: Store, wanted: FeatureFlag, clock: Clock) -> None:
         command, reason = _CREATE if before is None else _RENAME
         entry = record_change(before, after, actor=_ACTOR, command=command, reason=reason, at_s=clock.now_s())
         try:
-            await store.put_if_revision(after, 0 if before is None else before.revision, entry)
+            await store.put_if_revision(after, entry.revision_before, entry)
         except RevisionConflict:
-            if attempt == _ATTEMPTS - 1:
+            if attempt == _ATTEMPTS:
                 raise
-        else:
-            return
 
 
 def _new_flag(feature: str, candidate: str, baseline: str) -> FeatureFlag:

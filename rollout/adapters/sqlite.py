@@ -124,8 +124,8 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
-        with suppress(RuntimeError):  # already closed
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        with suppress(RuntimeError, TimeoutError):  # closed already, or the disk hangs
+            await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect), _LIMIT_S)
         self._thread.shutdown(wait=False)
 
     async def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:

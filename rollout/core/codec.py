@@ -41,8 +41,13 @@ def render_document(flags: Mapping[str, FeatureFlag]) -> dict[str, Any]:
 
 
 def encode_flag(flag: FeatureFlag) -> bytes:
-    """Encode one flag as JSON for a store."""
-    return msgspec.json.encode(flag)
+    """Encode one flag as JSON for a store; InvalidDocument for one that could not be read back."""
+    try:
+        raw = msgspec.json.encode(flag)
+        msgspec.json.decode(raw, type=FeatureFlag)
+    except (msgspec.ValidationError, UnicodeError) as fault:
+        raise InvalidDocument(f"{flag.feature!r} can't be stored: {fault}", _FIX) from fault
+    return raw
 
 
 def decode_flag(raw: bytes | str) -> FeatureFlag:
@@ -139,9 +144,9 @@ def _entry(feature: object, value: object) -> FeatureFlag:
         _refuse_unknown(f"{place}.{name}", _object(f"{place}.{name}", entry.get(name, {})), _keys(kind))
     try:
         flag = msgspec.convert(entry | {"feature": feature}, FeatureFlag)
-        encode_flag(flag)  # text that can't be stored again, as a lone surrogate, must not come into force
-    except (msgspec.ValidationError, UnicodeError) as fault:
+    except msgspec.ValidationError as fault:
         _refuse(f"{place}: {fault}")
+    encode_flag(flag)  # text that can't be stored again, as a lone surrogate, must not come into force
     return flag
 
 

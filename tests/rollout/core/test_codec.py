@@ -68,6 +68,12 @@ def test_a_damaged_record_is_refused(raw: bytes | str) -> None:
         decode_stored(raw, FeatureFlag)
 
 
+@pytest.mark.parametrize("kill", [Kill(actor="x" * 501), Kill(reason="\ud800")])
+def test_what_could_not_be_read_back_is_not_encoded(kill: Kill) -> None:
+    with pytest.raises(InvalidDocument, match="can't be stored"):
+        encode_flag(replace(FLAG, kill=kill))
+
+
 def test_an_entry_needs_only_its_two_upstreams() -> None:
     flag = parse_document(document())["summarize"]
     assert flag == FeatureFlag(feature="summarize", candidate="inhouse", baseline="partner")

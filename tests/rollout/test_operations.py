@@ -1,0 +1,89 @@
+"""Commands among other writers; their HTTP face has its own tests."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from rollout.adapters.sqlite import SqliteStore
+from rollout.core.audit import record_change
+from rollout.core.errors import RevisionConflict, UnknownFeature
+from rollout.core.model import FeatureFlag
+from rollout.follower import Follower
+from rollout.operations import Operations
+from rollout.seed import ensure_features
+
+
+class ContendedStore(SqliteStore):
+    """A real store in which, after each of the first `rivals` reads, somebody else writes first."""
+
+    rivals = 0
+
+    async def get(self, feature: str) -> FeatureFlag | None:
+        flag = await super().get(feature)
+        if flag is not None and self.rivals:
+            self.rivals -= 1
+            after = replace(flag, owner=f"{flag.owner}x")
+            entry = record_change(flag, after, actor="rival", command="own", reason="r", at_s=1.0)
+            await self.put_if_revision(after, flag.revision, entry)
+        return flag
+
+
+@pytest.fixture
+async def contended(store_path: Path, clock: Any) -> AsyncIterator[ContendedStore]:
+    store = ContendedStore(store_path)
+    await ensure_features(store, {"summarize": ("inhouse", "partner")}, clock)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def operations(contended: ContendedStore, clock: Any) -> Operations:
+    follower = Follower(contended, clock)
+    await follower.refresh()
+    return Operations(contended, follower, clock)
+
+
+async def test_a_kill_comes_through_among_other_writers(contended: ContendedStore, operations: Operations) -> None:
+    contended.rivals = 5
+    outcome = await operations.kill("summarize", actor="ann", reason="errors")
+    assert outcome.flag is not None
+    assert (outcome.store, outcome.flag.kill.on, outcome.flag.owner) == ("ok", True, "xxxxx")
+
+
+async def test_a_kill_that_never_gets_its_turn_stays_local(contended: ContendedStore, operations: Operations) -> None:
+    contended.rivals = 1_000
+    outcome = await operations.kill("summarize", actor="ann", reason="errors")
+    assert (outcome.killed, outcome.flag, outcome.store) == (True, None, "unavailable, killed on this replica")
+
+
+async def test_a_share_set_meanwhile_is_a_conflict_not_an_overwrite(
+    contended: ContendedStore, operations: Operations
+) -> None:
+    contended.rivals = 1
+    with pytest.raises(RevisionConflict) as conflict:
+        await operations.set_share("summarize", 5_000, expected_revision=1, actor="ann", reason="r")
+    assert conflict.value.current is not None
+    assert (conflict.value.current.owner, conflict.value.current.share_millipct) == ("x", 0)
+
+
+async def test_seeding_reads_again_when_somebody_else_was_faster(contended: ContendedStore, clock: Any) -> None:
+    contended.rivals = 2
+    await ensure_features(contended, {"summarize": ("inhouse-2", "partner")}, clock)
+    flag = await contended.get("summarize")
+    assert flag is not None
+    assert (flag.candidate, flag.owner) == ("inhouse-2", "xx")
+    contended.rivals = 1_000
+    with pytest.raises(RevisionConflict):
+        await ensure_features(contended, {"summarize": ("inhouse-3", "partner")}, clock)
+
+
+async def test_a_feature_this_replica_has_not_seen_yet_can_be_killed(
+    contended: ContendedStore, operations: Operations, clock: Any
+) -> None:
+    await ensure_features(contended, {"late": ("inhouse", "partner")}, clock)
+    assert (await operations.kill("late", actor="ann", reason="r")).store == "ok"
+    with pytest.raises(UnknownFeature):
+        await operations.kill("never", actor="ann", reason="r")
