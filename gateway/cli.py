@@ -36,12 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from serving.cli import add_commands as add_serving
-
     from loadtests.bench.cli import add_commands as add_bench
     from loadtests.cli import add_commands as add_loadtests
     from loadtests.demo.cli import add_commands as add_demo
     from rollout.cli import add_commands as add_rollout
+    from serving.cli import add_commands as add_serving
 
     parser = argparse.ArgumentParser(
         prog="glidepath", description="Move LLM traffic home, gradually and provably safely."

@@ -70,7 +70,7 @@ class Exchange:
         relay, incoming, headers = self._relay, self._incoming, self._headers
         try:
             principal = self._principal = relay.keyring.find(headers.get(b"authorization"), time.time())
-            call = self._call = parse(incoming.body, headers, principal.tenant)
+            call = self._call = parse(incoming.body, headers, principal.tenant, self._request_id)
             self._plan = plan(call, principal, relay.snapshot(), relay.upstream_of_model)
         except ApiError as error:
             self._answer_error(error, Outcome.REFUSED, error.code or "refused")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _DEFAULT_URL = "http://127.0.0.1:8081"
 _DEV_KEY = Path("glidepath-data/dev-key")
 _WATCH_S = 1.0
+_UNITS = ("conversation", "user", "tenant", "request")
 _Run = Callable[[argparse.Namespace], int]
 
 
@@ -54,7 +55,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
     explain = _verb(verbs, "explain", _explain, "show why a subject gets its arm")
     _feature(explain)
-    for unit in ("conversation", "user", "tenant"):
+    for unit in _UNITS:
         explain.add_argument(f"--{unit}")
 
 
@@ -127,7 +128,7 @@ def _history(args: argparse.Namespace) -> int:
 def _explain(args: argparse.Namespace) -> int:
     from rollout.render import explanation_table
 
-    subject = {"conversation": args.conversation, "user": args.user, "tenant": args.tenant}
+    subject = {kind: getattr(args, kind) for kind in _UNITS}
     with _client(args) as client:
         answer = client.explain(args.feature, subject)
     return _show(args, answer, explanation_table(answer))

@@ -49,6 +49,7 @@ class Asked(_Request):
     conversation: Unit = None
     user: Unit = None
     tenant: Unit = None
+    request: Unit = None
 
 
 class HoldoutView(BaseModel):

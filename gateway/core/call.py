@@ -55,8 +55,11 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     subject: Subject
 
 
-def parse(body: bytes, headers: Mapping[bytes, bytes], tenant: str | None) -> Call:
-    """Read what routing needs. `headers`: lower-case names. Raises `ApiError` 400 for what can't be relayed."""
+def parse(body: bytes, headers: Mapping[bytes, bytes], tenant: str | None, request: str | None = None) -> Call:
+    """Read what routing needs. `headers`: lower-case names; `request`: its id.
+
+    Raises `ApiError` 400 for what can't be relayed.
+    """
     try:
         fields = _DECODE_FIELDS(body)
     except _UNREADABLE:
@@ -73,7 +76,7 @@ def parse(body: bytes, headers: Mapping[bytes, bytes], tenant: str | None) -> Ca
         model,
         stream,
         stream and _usage_wanted(fields.get("stream_options")),
-        _subject(fields, headers.get(_CONVERSATION_HEADER), tenant),
+        _subject(fields, headers.get(_CONVERSATION_HEADER), tenant, request),
     )
 
 
@@ -137,7 +140,9 @@ def _with_usage(raw: Raw | None) -> Raw:
     return Raw(_ENCODE(options))
 
 
-def _subject(fields: Mapping[str, Raw], conversation_header: bytes | None, tenant: str | None) -> Subject:
+def _subject(
+    fields: Mapping[str, Raw], conversation_header: bytes | None, tenant: str | None, request: str | None
+) -> Subject:
     """Who is asking, in the contract's order; what has the wrong type counts as absent."""
     conversation = conversation_header.decode("utf-8", "replace").strip() if conversation_header else None
     if not conversation and not _CONVERSATION_NAMES.isdisjoint(fields):
@@ -149,7 +154,7 @@ def _subject(fields: Mapping[str, Raw], conversation_header: bytes | None, tenan
         user = _text(fields["user"])
     if (conversation and len(conversation) > UNIT_MAX_CHARS) or (user and len(user) > UNIT_MAX_CHARS):
         raise bad_body(f"An id is longer than {UNIT_MAX_CHARS} characters.", code="string_above_max_length")
-    return Subject(conversation or None, user or None, tenant)
+    return Subject(conversation or None, user or None, tenant, request)
 
 
 def _conversation_of_body(fields: Mapping[str, Raw]) -> str | None:

@@ -21,7 +21,13 @@ from rollout.core.model import (
     UnitKind,
 )
 
-_CHAIN = tuple(enumerate(UnitKind))
+_FALLBACK = {
+    # Not the tenant: all anonymous calls of one key in one bucket would make a share all or nothing for that key.
+    UnitKind.CONVERSATION: (UnitKind.USER, UnitKind.REQUEST),
+    UnitKind.USER: (UnitKind.TENANT,),
+    UnitKind.TENANT: (),
+    UnitKind.REQUEST: (),
+}
 
 
 def compile_snapshot(flags: Mapping[str, FeatureFlag], version: int) -> Snapshot:
@@ -97,8 +103,8 @@ def _splitter(flag: FeatureFlag, no_unit: Decision) -> Callable[[Subject], Decis
 
 def unit_chain(bucket_by: UnitKind) -> tuple[tuple[int, UnitKind], ...]:
     """Positions in Subject to try, in order, starting at the flag's unit."""
-    start = tuple(UnitKind).index(bucket_by)
-    return _CHAIN[start:]
+    position = {kind: index for index, kind in enumerate(UnitKind)}
+    return tuple((position[kind], kind) for kind in (bucket_by, *_FALLBACK[bucket_by]))
 
 
 class Step(NamedTuple):

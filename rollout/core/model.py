@@ -44,11 +44,12 @@ class Reason(StrEnum):
 
 
 class UnitKind(StrEnum):
-    """What is hashed into a bucket, in the order of the fallback chain."""
+    """What is hashed into a bucket. A request as unit has no arm to keep: each one is drawn anew."""
 
     CONVERSATION = "conversation"
     USER = "user"
     TENANT = "tenant"
+    REQUEST = "request"
 
 
 class State(StrEnum):
@@ -59,11 +60,12 @@ class State(StrEnum):
 
 
 class Subject(NamedTuple):
-    """Who asks. An absent part is None; an empty one counts as absent. Field order is the fallback chain."""
+    """Who asks, a field per UnitKind. An absent part is None; an empty one counts as absent."""
 
     conversation: str | None = None
     user: str | None = None
     tenant: str | None = None
+    request: str | None = None
 
 
 class Kill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

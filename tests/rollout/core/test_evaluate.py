@@ -29,7 +29,7 @@ FLAG = FeatureFlag(feature="summarize", candidate="inhouse", baseline="partner",
 ANYBODY = Subject("conversation-1", "user-1", "tenant-1")
 
 units = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-subjects = st.builds(Subject, *[st.none() | units] * 3)
+subjects = st.builds(Subject, *[st.none() | units] * 4)
 shares = st.integers(0, BUCKETS)
 holdouts = st.builds(Holdout, shares, st.just("held"))
 
@@ -79,11 +79,13 @@ def test_an_unknown_feature_is_told_from_a_missing_snapshot() -> None:
     [
         (UnitKind.CONVERSATION, Subject("c", "u", "t"), UnitKind.CONVERSATION),
         (UnitKind.CONVERSATION, Subject(None, "u", "t"), UnitKind.USER),
-        (UnitKind.CONVERSATION, Subject("", "", "t"), UnitKind.TENANT),
+        (UnitKind.CONVERSATION, Subject("", "", "t", "r"), UnitKind.REQUEST),
+        (UnitKind.CONVERSATION, Subject(None, None, "t", None), None),
         (UnitKind.USER, Subject("c", "u", "t"), UnitKind.USER),
         (UnitKind.USER, Subject("c", None, "t"), UnitKind.TENANT),
-        (UnitKind.USER, Subject("c", None, None), None),
-        (UnitKind.TENANT, Subject("c", "u", None), None),
+        (UnitKind.USER, Subject("c", None, None, "r"), None),
+        (UnitKind.TENANT, Subject("c", "u", None, "r"), None),
+        (UnitKind.REQUEST, Subject("c", "u", "t", "r"), UnitKind.REQUEST),
     ],
 )
 def test_the_unit_and_its_fallback(bucket_by: UnitKind, subject: Subject, kind: UnitKind | None) -> None:
@@ -113,8 +115,8 @@ def test_growing_a_share_moves_nobody_back(subject: Subject, one: int, other: in
 def test_the_held_out_are_never_treated(subject: Subject, share: int, holdout: Holdout) -> None:
     flag = with_(share_millipct=share, holdout=holdout)
     decision = told(flag, subject)
-    unit = next(filter(None, subject), None)
-    held = unit is not None and bucket(3, "held", unit) < holdout.millipct
+    unit = subject.conversation or subject.user or subject.request
+    held = bool(unit) and bucket(3, "held", unit) < holdout.millipct
     assert held == (decision.reason is Reason.HOLDOUT)
     assert not (held and decision.arm is Arm.CANDIDATE)
     assert told(replace(flag, share_millipct=BUCKETS), subject).reason is decision.reason

@@ -25,7 +25,7 @@ def test_values_are_frozen_and_spelt_as_in_the_document() -> None:
     assert set(msgspec.to_builtins(flag.kill)) == {"on", "actor", "at", "reason"}
 
 
-def test_the_fallback_chain_is_the_order_of_a_subjects_fields() -> None:
+def test_a_subject_has_a_field_for_each_kind_of_unit() -> None:
     assert Subject._fields == tuple(kind.value for kind in UnitKind)
 
 
