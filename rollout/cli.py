@@ -6,11 +6,9 @@ Exit codes: 0 done; 1 refused or failed; 2 bad arguments; 3 somebody else change
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 
     from rollout.client import Client
 
-_DEFAULT_URL = "http://127.0.0.1:8081"
-_DEV_KEY = Path("glidepath-data/dev-key")
 _WATCH_S = 1.0
 _UNITS = ("conversation", "user", "tenant", "request")
 _Run = Callable[[argparse.Namespace], int]
@@ -64,9 +60,13 @@ def _verb(
 ) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=about, description=about)
     verb.add_argument("-o", "--output", choices=("table", "json"), default="table")
-    verb.add_argument("--admin-url", metavar="URL", help=f"default: $GLIDEPATH_ADMIN_URL, else {_DEFAULT_URL}")
     verb.add_argument(
-        "--api-key", metavar="KEY", help=f"default: $GLIDEPATH_API_KEY, the file $GLIDEPATH_KEY_FILE, else {_DEV_KEY}"
+        "--admin-url", metavar="URL", help="default: $GLIDEPATH_ADMIN_URL, else [admin] of ./glidepath.toml"
+    )
+    verb.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help="default: see below",
     )
     verb.set_defaults(run=run)
     return verb
@@ -81,7 +81,11 @@ def _reason(verb: argparse.ArgumentParser) -> None:
 
 
 def _epilog() -> str:
-    return "exit codes:" + (__doc__ or "").partition("Exit codes:")[2].partition("Faults")[0]
+    where = (
+        "Where: $GLIDEPATH_ADMIN_URL, else [admin] of ./glidepath.toml. Key: $GLIDEPATH_API_KEY, "
+        "$GLIDEPATH_BOOTSTRAP_KEY, the file $GLIDEPATH_KEY_FILE, else the first key of this folder's gateway. "
+    )
+    return where + "Exit codes:" + (__doc__ or "").partition("Exit codes:")[2].partition("Faults")[0]
 
 
 def _get(args: argparse.Namespace) -> int:
@@ -136,24 +140,10 @@ def _explain(args: argparse.Namespace) -> int:
 
 def _client(args: argparse.Namespace) -> "Client":
     from rollout.client import Client
+    from rollout.local import find
 
-    return Client(args.admin_url or os.environ.get("GLIDEPATH_ADMIN_URL") or _DEFAULT_URL, _api_key(args))
-
-
-def _api_key(args: argparse.Namespace) -> str | None:
-    from rollout.core.errors import InvalidArgument
-
-    given = args.api_key or os.environ.get("GLIDEPATH_API_KEY")
-    if given:
-        return str(given)
-    named = os.environ.get("GLIDEPATH_KEY_FILE")
-    path = Path(named) if named else _DEV_KEY
-    if not named and not path.exists():
-        return None
-    try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeError) as fault:
-        raise InvalidArgument(f"cannot read the key file {path}: {fault}", "see GLIDEPATH_KEY_FILE") from fault
+    local = find(args.admin_url, args.api_key)
+    return Client(local.admin_url, local.api_key)
 
 
 def _read(client: "Client", feature: str | None) -> dict[str, Any]:

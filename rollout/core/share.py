@@ -5,11 +5,14 @@ import re
 from rollout.core.errors import InvalidArgument
 from rollout.core.model import BUCKETS
 
-_PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,3}))?%")
+_PERCENT = re.compile(r"([0-9]{1,3})(?:%|\.([0-9]{1,3})%)?")
 
 
 def parse_share(text: str) -> int:
-    """Read "25%", "12.5%" or "0.001%" as millipct; InvalidArgument for anything else."""
+    """Read "25%", "25", "12.5%" or "0.001%" as millipct; InvalidArgument for anything else.
+
+    A decimal needs its sign: "0.25" could be meant as a quarter of the traffic or of a percent.
+    """
     match = _PERCENT.fullmatch(text.strip())
     if match is None:
         raise InvalidArgument(f"{text!r} is not a share", 'write a percentage with at most three decimals, as "12.5%"')

@@ -181,7 +181,7 @@ def test_explain_shows_the_steps(cli: Cli) -> None:
     [
         (("get", "sumarize"), 4),
         (("kill", "sumarize", "--reason", "r"), 4),
-        (("set-share", "summarize", "25", "--reason", "r"), 2),
+        (("set-share", "summarize", "0.25", "--reason", "r"), 2),
         (("set-share", "summarize", "25%", "--reason", " "), 2),
         (("get", "a/b"), 2),
         (("history", "summarize", "--limit", "0"), 2),

@@ -9,21 +9,30 @@ from rollout.core.share import format_share, parse_share
 
 @pytest.mark.parametrize(
     ("text", "millipct"),
-    [("25%", 25_000), ("12.5%", 12_500), ("0.001%", 1), ("0%", 0), ("100%", BUCKETS), (" 1.05% ", 1_050)],
+    [
+        ("25%", 25_000),
+        ("25", 25_000),
+        ("100", BUCKETS),
+        ("12.5%", 12_500),
+        ("0.001%", 1),
+        ("0%", 0),
+        ("100%", BUCKETS),
+        (" 1.05% ", 1_050),
+    ],
 )
 def test_percentages_are_read_exactly(text: str, millipct: int) -> None:
     assert parse_share(text) == millipct
 
 
 @pytest.mark.parametrize(
-    "text", ["", "25", "0.25", "25 %", "-1%", "+1%", "0.0001%", "1e1%", "nan%", "%", ".5%", "5.%", "\u0661%", "1,5%"]
+    "text", ["", "0.25", "12.5", "25 %", "-1%", "+1%", "0.0001%", "1e1%", "nan%", "%", ".5%", "5.%", "\u0661%", "1,5%"]
 )
 def test_what_is_not_a_percentage_in_thousandths_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="is not a share"):
         parse_share(text)
 
 
-@pytest.mark.parametrize("text", ["100.001%", "101%", "999%"])
+@pytest.mark.parametrize("text", ["100.001%", "101%", "101", "999%"])
 def test_more_than_everybody_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="more than 100%"):
         parse_share(text)
