@@ -25,6 +25,7 @@ _LINE = re.compile(rb"\r\n|\n|\r")
 _DONE = b"[DONE]"
 _TAIL_BYTES = 16_384
 _LAST_EVENTS = 6
+_ERROR_WITHIN_BYTES = 2_048
 _NO_ERROR = (b"", b"null")
 
 
@@ -104,9 +105,10 @@ class StreamView:
         self._latest.append(whole)
         if not self.content_begun:
             self._find_content(whole)
-        if b'"error"' in whole and _ERROR.search(whole) is not None:
+        # Both come last, if at all: an error is looked for there only, usage from the right.
+        if whole.find(b'"error"', -_ERROR_WITHIN_BYTES) >= 0 and _ERROR.search(whole) is not None:
             self._look_at(_events(whole))
-        if b'"usage"' in whole and _USAGE.search(whole) is not None:
+        if whole.rfind(b'"usage"') >= 0 and _USAGE.search(whole) is not None:
             return self._take_usage(whole)
         return whole
 
