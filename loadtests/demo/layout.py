@@ -1,0 +1,89 @@
+"""Addresses, files and the gateway's configuration of one stack (pure)."""
+
+import json
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from loadtests.demo.partner import Partner
+from loadtests.demo.plan import FEATURES
+
+HOST: Final = "127.0.0.1"
+
+
+class Ports(NamedTuple):
+    """Where the parts listen; the defaults are those of a stack that is left running."""
+
+    gateway: int = 8080
+    admin: int = 8081
+    vllm: int = 8000
+    simulator: int = 9000
+
+    def url(self, part: str) -> str:
+        """Return scheme, host and port of one part."""
+        return f"http://{HOST}:{getattr(self, part)}"
+
+
+class Folder(NamedTuple):
+    """The files of one stack; `root` is an absolute path."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """Return the gateway's configuration."""
+        return self.root / "glidepath.toml"
+
+    @property
+    def prompts(self) -> Path:
+        """Return the prompts with their references."""
+        return self.root / "prompts.jsonl"
+
+    @property
+    def key(self) -> Path:
+        """Return the development key's file."""
+        return self.root / "dev-key"
+
+    @property
+    def store(self) -> Path:
+        """Return the rollout store."""
+        return self.root / "demo.db"
+
+    @property
+    def lock(self) -> Path:
+        """Return the file that is locked while a stack uses this folder."""
+        return self.root / "lock"
+
+    def log(self, part: str) -> Path:
+        """Return the log of one part."""
+        return self.root / "logs" / f"{part}.log"
+
+    def ready_file(self, part: str) -> Path:
+        """Return the file a part writes once it is ready."""
+        return self.root / f"{part}.ready"
+
+
+def gateway_config(folder: Folder, ports: Ports, inhouse_model: str, partner: Partner) -> str:
+    """Return the glidepath.toml of a stack."""
+    lines = [
+        *("[server]", f"host = {_text(HOST)}", f"port = {ports.gateway}", ""),
+        *("[admin]", f"host = {_text(HOST)}", f"port = {ports.admin}", ""),
+        *("[store]", f"url = {_text(f'sqlite:///{folder.store}')}", f"state_dir = {_text(str(folder.root))}", ""),
+        *_upstream("inhouse", "vllm", ports.url("vllm") + "/v1", inhouse_model, None),
+        *_upstream("partner", "openai", partner.base_url, partner.model, partner.key_variable),
+    ]
+    for feature in FEATURES:
+        lines += [f"[features.{feature}]", 'candidate = "inhouse"', 'baseline = "partner"', ""]
+    return "\n".join(lines)
+
+
+def _upstream(name: str, kind: str, base_url: str, model: str, key_variable: str | None) -> list[str]:
+    lines = [f"[upstreams.{name}]", f"kind = {_text(kind)}", f"base_urls = [{_text(base_url)}]"]
+    lines.append(f"model = {_text(model)}")
+    if key_variable is not None:
+        lines.append(f"api_key_env = {_text(key_variable)}")
+    return [*lines, ""]
+
+
+def _text(value: str) -> str:
+    # JSON's escapes are a subset of those of TOML's basic strings.
+    return json.dumps(value, ensure_ascii=False)

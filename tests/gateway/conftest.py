@@ -1,0 +1,422 @@
+"""The outside world of the gateway, on real sockets: a scripted upstream, a raw caller, and a gateway between them."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from itertools import count
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+import uvicorn
+import uvloop
+from uvicorn.server import ServerState
+
+from gateway.auth import Keyring, first_key_record
+from gateway.http.server import RelayProtocol, relay_protocol
+from gateway.relay import Relay
+from gateway.settings import UpstreamSettings
+from gateway.upstream import build_upstream
+from rollout.core.evaluate import compile_snapshot
+from rollout.core.model import FeatureFlag
+
+if TYPE_CHECKING:
+    from gateway.core.outcome import Record
+
+DEADLINE_S = 20.0
+KEY = "gp-test-key"
+PATHS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion"}
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """Production runs on uvloop, and on asyncio's own loop where there is none."""
+    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+class Request(NamedTuple):
+    """A request as the upstream got it."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, object]:
+        return json.loads(self.body)
+
+
+class Peer:
+    """The upstream's end of one connection."""
+
+    def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.number = number
+        self._reader, self._writer = reader, writer
+
+    async def request(self) -> Request:
+        """The next request; IncompleteReadError when the gateway has gone."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:-2])}
+        return Request(head[0], headers, await self._reader.readexactly(int(headers.get("content-length", "0"))))
+
+    def send(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def drained(self) -> None:
+        """Everything sent has left this process."""
+        self._writer.transport.set_write_buffer_limits(0)
+        await self._writer.drain()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def reset(self) -> None:
+        """Close with RST, as a crashed process does."""
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+    async def gone(self) -> None:
+        """Wait until the gateway has closed the connection."""
+        with suppress(ConnectionError):
+            while await self._reader.read(65_536):
+                pass
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+class Upstream:
+    """A TCP server that runs a script on every connection, and notes what came and what went away."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.open = 0
+        self.left: list[int] = []
+        """Numbers of the connections that the gateway closed, in that order."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 24)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self.connections += 1
+        self.open += 1
+        number = self.connections
+        try:
+            await self.script(Peer(number, reader, writer))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.left.append(number)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self.open -= 1
+            writer.close()
+            with suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+
+
+def plain(body: bytes | str, status: str = "200 OK", *headers: str) -> bytes:
+    """An answer with a content-length."""
+    data = body.encode() if isinstance(body, str) else body
+    head = [f"HTTP/1.1 {status}", "content-type: application/json", f"content-length: {len(data)}", *headers, "", ""]
+    return "\r\n".join(head).encode() + data
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+STREAM_END = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def event(payload: object) -> bytes:
+    return b"data: " + (payload if isinstance(payload, bytes) else json.dumps(payload).encode()) + b"\n\n"
+
+
+def delta(content: str) -> bytes:
+    return event({"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": None}]})
+
+
+class Answer(NamedTuple):
+    """An answer as the caller got it; `whole` is False if the connection ended first."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    whole: bool
+    interim: int
+
+    @property
+    def json(self) -> dict[str, object]:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, str | None]:
+        """The error object; every one has exactly these four keys."""
+        error = self.json["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        return error
+
+
+class Caller:
+    """A raw connection to the gateway."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    def post(
+        self,
+        body: object,
+        *headers: str,
+        path: str = "/v1/chat/completions",
+        key: str | None = KEY,
+        length: int | None = None,
+    ) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        lines = [f"POST {path} HTTP/1.1", "host: gateway", f"content-length: {len(data) if length is None else length}"]
+        lines += [f"authorization: Bearer {key}"] if key else []
+        self.send("\r\n".join([*lines, *headers, "", ""]).encode() + data)
+
+    def get(self, path: str, *headers: str) -> None:
+        self.send("\r\n".join([f"GET {path} HTTP/1.1", "host: gateway", *headers, "", ""]).encode())
+
+    async def head(self) -> tuple[int, dict[str, str]]:
+        head = (await self._bounded(self.reader.readuntil(b"\r\n\r\n"))).decode("latin-1").split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in head[1:-2])
+        return int(head[0].split(" ")[1]), headers
+
+    async def answer(self) -> Answer:
+        interim = 0
+        status, headers = await self.head()
+        while status < 200:
+            interim += 1
+            status, headers = await self.head()
+        body, whole = await self._body(headers)
+        return Answer(status, headers, body, whole, interim)
+
+    async def chunk(self) -> bytes:
+        """The next chunk of a chunked answer."""
+        size = int(await self._bounded(self.reader.readuntil(b"\r\n")), 16)
+        return (await self._bounded(self.reader.readexactly(size + 2)))[:-2]
+
+    async def rest(self) -> bytes:
+        """Everything until the gateway closes the connection."""
+        try:
+            return await self._bounded(self.reader.read())
+        except ConnectionError:
+            return b""
+
+    async def close(self) -> None:
+        self.writer.close()
+        with suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+    def reset(self) -> None:
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+    async def _body(self, headers: Mapping[str, str]) -> tuple[bytes, bool]:
+        if headers.get("transfer-encoding") != "chunked":
+            if "content-length" not in headers:
+                return await self.rest(), True
+            return await self._bounded(self.reader.readexactly(int(headers["content-length"]))), True
+        parts = []
+        try:
+            while part := await self.chunk():
+                parts.append(part)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return b"".join(parts), False
+        return b"".join(parts), True
+
+    @staticmethod
+    async def _bounded(waiting: Awaitable[bytes]) -> bytes:
+        async with asyncio.timeout(DEADLINE_S):
+            return await waiting
+
+
+class Gateway:
+    """The relay behind its protocol on a real port, with an ASGI application for everything else."""
+
+    def __init__(self, stack: AsyncExitStack, protocol: type[asyncio.Protocol], app: object) -> None:
+        self._stack = stack
+        self.config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False)
+        self.config.load()
+        self.state = ServerState()
+        self.relay: Relay | None = None
+        self.records: list[Record] = []
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        make = self.config.http_protocol_class
+        server = await loop.create_server(
+            lambda: make(config=self.config, server_state=self.state, app_state={}), "127.0.0.1", 0
+        )
+        self.port: int = server.sockets[0].getsockname()[1]
+        self._stack.callback(server.close)
+        self._stack.callback(self._drop)
+
+    def _drop(self) -> None:
+        for connection in list(self.state.connections):
+            connection.transport.abort()
+        if self.relay is not None:
+            self.relay.close()
+
+    async def caller(self) -> Caller:
+        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24))
+        self._stack.push_async_callback(caller.close)
+        return caller
+
+    @property
+    def connections(self) -> list[RelayProtocol]:
+        return list(self.state.connections)
+
+    def later(self, seconds: float) -> None:
+        """Enforce deadlines as if so much time had passed."""
+        assert self.relay is not None
+        self.relay.sweep(perf_counter() + seconds)
+
+    @property
+    def held(self) -> tuple[int, int, int, int]:
+        """(active exchanges, outstanding calls, busy connections, waiting calls): all 0 when all is settled."""
+        assert self.relay is not None
+        endpoints = [endpoint for upstream in self.relay.upstreams.values() for endpoint in upstream.endpoints]
+        return (
+            len(self.relay.active),
+            sum(endpoint.outstanding for endpoint in endpoints),
+            sum(endpoint.pool.counts[1] for endpoint in endpoints),
+            sum(endpoint.pool.counts[2] for endpoint in endpoints),
+        )
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def upstream(stack: AsyncExitStack) -> Callable[..., Awaitable[Upstream]]:
+    """Start an upstream with this script; a plain answer instead of a script is given to every request."""
+
+    async def start(script: Script | bytes, port: int = 0) -> Upstream:
+        async def answer_all(peer: Peer) -> None:
+            assert isinstance(script, bytes)
+            while True:
+                started.requests.append(await peer.request())
+                peer.send(script)
+
+        started = Upstream(answer_all if isinstance(script, bytes) else script)
+        await started.start(port)
+        stack.push_async_callback(started.stop)
+        return started
+
+    return start
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def serve(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
+    """Start the protocol with an `accept` of the test's own."""
+
+    async def start(accept: object, app: object = None, body_max_bytes: int = 1 << 20) -> Gateway:
+        gateway = Gateway(stack, relay_protocol(accept, PATHS, body_max_bytes=body_max_bytes), app or no_app)
+        await gateway.start()
+        return gateway
+
+    return start
+
+
+async def no_app(scope: object, receive: object, send: Callable[[dict[str, object]], Awaitable[None]]) -> None:
+    """Answer what is not relayed with 404, as an ASGI application would."""
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"no"})
+
+
+@pytest.fixture
+def relay_gateway(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
+    """Start the whole data plane: feature "draft" from the candidate upstream to the baseline upstream.
+
+    `candidate`, `baseline`: ports; `share`: of the candidate, in thousandths of a percent; `record`: who gets the
+    Records instead of the list; `app`: makes the application for the rest of the port; more: UpstreamSettings.
+    """
+
+    async def start(
+        *,
+        candidate: int,
+        baseline: int,
+        share: int = 100_000,
+        record: Callable[[object], None] | None = None,
+        app: Callable[[Relay], object] | None = None,
+        **settings: object,
+    ) -> Gateway:
+        flag = FeatureFlag(feature="draft", candidate="inhouse", baseline="partner", revision=7, share_millipct=share)
+        snapshot = compile_snapshot({"draft": flag}, 1)
+        keyring, numbers = Keyring(), count()
+        records: list[Record] = []
+        keyring.replace([first_key_record(KEY, 0.0, name="test")])
+        relay = Relay(
+            keyring=keyring,
+            snapshot=lambda: snapshot,
+            upstreams={
+                name: build_upstream(name, _settings(model, port, settings), f"sk-{name}")
+                for name, model, port in (("inhouse", "moe-1", candidate), ("partner", "gpt-1", baseline))
+            },
+            record=record or records.append,
+            next_request_id=lambda: f"req_{next(numbers)}",
+        )
+        protocol = relay_protocol(relay.accept, PATHS, body_max_bytes=1 << 20)
+        gateway = Gateway(stack, protocol, app(relay) if app else no_app)
+        gateway.relay, gateway.records = relay, records
+        await gateway.start()
+        return gateway
+
+    return start
+
+
+def _settings(model: str, port: int, more: Mapping[str, object]) -> UpstreamSettings:
+    values = {"kind": "vllm", "base_urls": [f"http://127.0.0.1:{port}/v1"], "model": model, **more}
+    return UpstreamSettings.model_validate(values)
+
+
+class Wire:
+    """Words of HTTP and SSE for tests, which can't import from a conftest."""
+
+    plain = staticmethod(plain)
+    chunk = staticmethod(chunk)
+    event = staticmethod(event)
+    delta = staticmethod(delta)
+    stream_head = STREAM_HEAD
+    stream_end = STREAM_END
+    key = KEY
+
+
+@pytest.fixture
+def wire() -> type[Wire]:
+    return Wire

@@ -1,0 +1,51 @@
+import itertools
+
+import pytest
+
+from gateway.core.outcome import Outcome, StreamEnd, classify_status, classify_stream
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (200, Outcome.OK),
+        (204, Outcome.OK),
+        (399, Outcome.OK),
+        (400, Outcome.CALLER_ERROR),
+        (404, Outcome.CALLER_ERROR),
+        (422, Outcome.CALLER_ERROR),
+        (401, Outcome.UPSTREAM_ERROR),
+        (403, Outcome.UPSTREAM_ERROR),
+        (405, Outcome.UPSTREAM_ERROR),
+        (407, Outcome.UPSTREAM_ERROR),
+        (408, Outcome.TIMEOUT),
+        (429, Outcome.RATE_LIMITED),
+        (500, Outcome.UPSTREAM_ERROR),
+        (503, Outcome.UPSTREAM_ERROR),
+        (504, Outcome.TIMEOUT),
+        (599, Outcome.UPSTREAM_ERROR),
+    ],
+)
+def test_status(status: int, outcome: Outcome) -> None:
+    assert classify_status(status) is outcome
+
+
+def expected(end: StreamEnd) -> Outcome:
+    if end.error_seen:
+        return Outcome.UPSTREAM_ERROR
+    whole = end.done or (end.finished and not end.broken)
+    return Outcome.OK if whole else Outcome.TRUNCATED
+
+
+@pytest.mark.parametrize("end", [StreamEnd(*bits) for bits in itertools.product((False, True), repeat=4)])
+def test_a_stream_succeeded_only_if_it_said_so(end: StreamEnd) -> None:
+    assert classify_stream(end) is expected(end)
+
+
+def test_a_stream_that_just_stops_is_no_success() -> None:
+    silent = StreamEnd(done=False, finished=False, error_seen=False, broken=False)
+    assert classify_stream(silent) is Outcome.TRUNCATED
+
+
+def test_an_error_event_outweighs_a_proper_end() -> None:
+    assert classify_stream(StreamEnd(done=True, finished=True, error_seen=True, broken=False)) is Outcome.UPSTREAM_ERROR

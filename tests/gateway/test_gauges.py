@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from gateway.gauges import live_gauges
+from rollout.adapters.clock import WallClock
+from rollout.adapters.sqlite import SqliteStore
+from rollout.follower import Follower
+from rollout.seed import ensure_features
+
+
+@pytest.fixture
+async def follower(tmp_path: Path, stack) -> Follower:
+    store, clock = SqliteStore(tmp_path / "store.db"), WallClock()
+    stack.push_async_callback(store.close)
+    await ensure_features(store, {"draft": ("inhouse", "partner")}, clock)
+    return Follower(store, clock)
+
+
+def read(relay, follower: Follower) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in live_gauges(relay, follower)()
+        for sample in family.samples
+    }
+
+
+async def test_before_and_after_the_first_document(relay_gateway, follower: Follower, unused_port: int) -> None:
+    relay = (await relay_gateway(candidate=unused_port, baseline=unused_port)).relay
+    before = read(relay, follower)
+    assert before["glidepath_snapshot_version",] == -1
+    assert before["glidepath_snapshot_age_seconds",] == float("inf")
+    await follower.refresh()
+    after = read(relay, follower)
+    assert after["glidepath_snapshot_version",] > 0
+    assert after["glidepath_snapshot_age_seconds",] < 60
+    assert after["glidepath_share_ratio", "draft"] == 0.0
+    assert after["glidepath_killed", "draft"] == 0.0
+    assert after["glidepath_flag_revision", "draft"] == 1.0
+
+
+async def test_a_local_kill_shows(relay_gateway, follower: Follower, unused_port: int) -> None:
+    relay = (await relay_gateway(candidate=unused_port, baseline=unused_port)).relay
+    await follower.refresh()
+    await follower.kill_locally("draft")
+    assert read(relay, follower)["glidepath_killed", "draft"] == 1.0
+
+
+async def test_connections_by_upstream_and_state(
+    relay_gateway, upstream, follower: Follower, unused_port: int, until
+) -> None:
+    async def hold(peer) -> None:
+        await peer.request()
+        await peer.gone()
+
+    server = await upstream(hold)
+    gateway = await relay_gateway(candidate=server.port, baseline=unused_port, connections_max=1)
+    callers = [await gateway.caller() for _ in range(3)]
+    for caller in callers:
+        caller.post({"model": "copilot/draft", "user": "u"})
+    await until(lambda: gateway.held == (3, 3, 1, 2))
+    gauges = read(gateway.relay, follower)
+    assert gauges["glidepath_requests_in_flight",] == 3
+    states = {
+        state: gauges["glidepath_upstream_connections", "inhouse", state] for state in ("idle", "busy", "waiting")
+    }
+    assert states == {"idle": 0, "busy": 1, "waiting": 2}
+    assert gauges["glidepath_upstream_connections", "partner", "busy"] == 0

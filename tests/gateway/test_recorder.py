@@ -1,0 +1,205 @@
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.core.call import parse
+from gateway.core.errors import ApiError
+from gateway.core.outcome import Outcome, Record
+from gateway.core.routing import Principal, plan
+from gateway.feedback import AnswerIndex
+from gateway.metrics import Metrics
+from gateway.recorder import BATCH, Recorder
+from rollout.core.evaluate import compile_snapshot
+from rollout.core.model import FeatureFlag, Snapshot
+
+RECORD = Record(
+    request_id="r",
+    at_s=1.0,
+    operation="chat",
+    feature="draft",
+    assigned="candidate",
+    served="candidate",
+    reason="SPLIT",
+    unit_kind="user",
+    bucket=5,
+    revision=1,
+    tenant="acme",
+    upstream="inhouse",
+    stream=False,
+    status=200,
+    outcome="ok",
+    cause="",
+    attempts=1,
+    client_retries=0,
+    sent_s=0.001,
+    ttft_s=None,
+    duration_s=0.5,
+    prompt_tokens=None,
+    completion_tokens=None,
+)
+REQUEST = ("draft", "candidate", "candidate", "SPLIT", "ok")
+MODEL = ("chat", "copilot/draft", "inhouse", "candidate")
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def answers(metrics: Metrics) -> AnswerIndex:
+    return AnswerIndex(metrics)
+
+
+@pytest.fixture
+def recorder(metrics: Metrics, answers: AnswerIndex) -> Recorder:
+    return Recorder(metrics, answers)
+
+
+def total(metrics: Metrics) -> float:
+    return sum(metrics.requests.series.values())
+
+
+def count_of(histogram, *labels: str) -> int:
+    return sum(histogram.series[labels].counts) if labels in histogram.series else 0
+
+
+def test_a_record_counts_only_when_drained(recorder: Recorder, metrics: Metrics) -> None:
+    recorder.record(RECORD)
+    assert total(metrics) == 0
+    recorder.drain()
+    recorder.drain()
+    assert metrics.requests.series == {REQUEST: 1.0}
+    assert metrics.units.series == {("draft", "user"): 1.0}
+    assert count_of(metrics.duration, *MODEL, "") == 1
+    assert count_of(metrics.overhead, *MODEL) == 1
+    assert metrics.failovers.series == metrics.client_retries.series == {}
+
+
+def test_more_than_a_batch_is_drained_at_once(recorder: Recorder, metrics: Metrics) -> None:
+    for _ in range(BATCH * 3 + 1):
+        recorder.record(RECORD)
+    recorder.drain()
+    assert total(metrics) == BATCH * 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "ttft_s", "seen"),
+    [
+        (5, 3, 0.1, (1, 1, 1, 1)),
+        (5, 1, 0.1, (1, 1, 1, 0)),
+        (5, 3, None, (1, 1, 0, 0)),
+        (None, None, 0.1, (0, 0, 1, 0)),
+        (None, None, None, (0, 0, 0, 0)),
+    ],
+)
+def test_tokens_and_their_times(
+    recorder: Recorder, metrics: Metrics, prompt: int | None, completion: int | None, *, ttft_s: float | None, seen
+) -> None:
+    recorder.record(replace(RECORD, prompt_tokens=prompt, completion_tokens=completion, ttft_s=ttft_s))
+    recorder.drain()
+    assert seen == (
+        count_of(metrics.tokens, *MODEL, "input"),
+        count_of(metrics.tokens, *MODEL, "output"),
+        count_of(metrics.ttft, *MODEL),
+        count_of(metrics.tpot, *MODEL),
+    )
+
+
+def test_time_per_token_is_of_the_tokens_after_the_first(recorder: Recorder, metrics: Metrics) -> None:
+    recorder.record(replace(RECORD, ttft_s=0.1, duration_s=0.5, prompt_tokens=1, completion_tokens=5))
+    recorder.drain()
+    assert metrics.tpot.series[MODEL].total == pytest.approx(0.1)
+
+
+def test_failovers_and_retries_are_counted_and_not_taken_for_overhead(recorder: Recorder, metrics: Metrics) -> None:
+    recorder.record(replace(RECORD, attempts=2, served="baseline", upstream="partner", client_retries=2))
+    recorder.drain()
+    assert metrics.failovers.series == metrics.client_retries.series == {("draft",): 1.0}
+    assert count_of(metrics.overhead, "chat", "copilot/draft", "partner", "baseline") == 0
+
+
+def test_the_refused_have_no_duration_and_get_no_feedback(
+    recorder: Recorder, metrics: Metrics, answers: AnswerIndex
+) -> None:
+    recorder.record(
+        replace(RECORD, attempts=0, feature="", assigned="", served="", reason="", unit_kind="", outcome="refused")
+    )
+    recorder.drain()
+    assert metrics.requests.series == {("", "", "", "", "refused"): 1.0}
+    assert not metrics.duration.series
+    assert not metrics.units.series
+    assert len(answers) == 0
+
+
+def test_a_bypass_is_counted_under_its_reason_not_its_model(
+    recorder: Recorder, metrics: Metrics, answers: AnswerIndex
+) -> None:
+    recorder.record(replace(RECORD, feature="", reason="bypass", assigned="bypass", served="bypass", unit_kind=""))
+    recorder.drain()
+    assert count_of(metrics.duration, "chat", "bypass", "inhouse", "bypass", "") == 1
+    assert len(answers) == 0
+
+
+def test_every_answered_request_can_get_feedback(recorder: Recorder, answers: AnswerIndex) -> None:
+    for number in range(10):
+        recorder.record(replace(RECORD, request_id=f"r{number}"))
+    recorder.drain()
+    assert len(answers) == 10
+
+
+async def test_the_task_drains_and_counts_the_last_when_it_ends(recorder: Recorder, metrics: Metrics, until) -> None:
+    task = asyncio.create_task(recorder.run())
+    for _ in range(BATCH * 2):
+        recorder.record(RECORD)
+    await until(lambda: total(metrics) == BATCH * 2)
+    recorder.record(RECORD)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert total(metrics) == BATCH * 2 + 1
+
+
+def settled(body: bytes, snapshot: Snapshot, number: int) -> Record:
+    """The Record such a call would leave."""
+    principal = Principal("k", "n", "acme", None, frozenset(), model_bypass=True)
+    try:
+        call = parse(body, {}, principal.tenant, f"r{number}")
+        chosen = plan(call, principal, snapshot, {"moe-1": "inhouse"})
+    except ApiError:
+        return replace(
+            RECORD, feature="", assigned="", served="", reason="", unit_kind="", attempts=0, outcome=Outcome.REFUSED
+        )
+    decision = chosen.decision
+    return replace(
+        RECORD,
+        request_id=f"r{number}",
+        feature=chosen.feature,
+        assigned=chosen.assigned,
+        served=chosen.assigned,
+        reason=chosen.reason,
+        upstream=chosen.upstream,
+        unit_kind=(decision.unit_kind or "") if decision else "",
+    )
+
+
+def test_callers_make_no_series(recorder: Recorder, metrics: Metrics) -> None:
+    flag = FeatureFlag(feature="draft", candidate="inhouse", baseline="partner", share_millipct=50_000)
+    snapshot = compile_snapshot({"draft": flag}, 1)
+
+    def series() -> int:
+        recorder.drain()
+        return sum(len(each.series) for each in vars(metrics).values() if hasattr(each, "series"))
+
+    for number in range(200):
+        recorder.record(settled(b'{"model":"copilot/draft","user":"first-%d"}' % number, snapshot, number))
+    recorder.record(settled(b'{"model":"none"}', snapshot, 200))
+    before = series()
+    for number in range(10_000):
+        recorder.record(settled(b'{"model":"copilot/draft","user":"user-%d"}' % number, snapshot, number))
+    for number in range(1_000):
+        recorder.record(settled(b'{"model":"copilot/made-up-%d","user":"u"}' % number, snapshot, number))
+        recorder.record(settled(b'{"model":"made-up-%d","user":"u"}' % number, snapshot, number))
+    assert series() == before
+    assert total(metrics) == 200 + 1 + 10_000 + 2_000

@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+
+from loadtests.demo.errors import ModelSpecError
+from loadtests.demo.run import shipped_model_spec
+from loadtests.demo.stack import served_name
+
+
+def test_the_shipped_spec_is_found_and_names_its_model() -> None:
+    assert served_name(shipped_model_spec()) == "demo-moe-good"
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("model = ", "is not valid TOML"),
+        ("model = 'x'", "has no served_name"),
+        ("served_name = 3", "has no served_name"),
+    ],
+)
+def test_a_spec_that_can_not_be_used_is_one_line(tmp_path: Path, text: str, cause: str) -> None:
+    path = tmp_path / "spec.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ModelSpecError, match=cause) as caught:
+        served_name(path)
+    assert caught.value.exit_code == 2
+    assert "\n" not in caught.value.cause
+
+
+def test_a_missing_spec_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelSpecError, match="cannot read the model spec"):
+        served_name(tmp_path / "none.toml")
