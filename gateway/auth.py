@@ -34,7 +34,9 @@ class Keyring:
     def replace(self, records: Iterable[KeyRecord]) -> None:
         """Take over all records; revoked ones are left out."""
         self._by_digest = {
-            bytes.fromhex(record.digest): _Entry(_principal(record), record.expires_at_s or float("inf"))
+            bytes.fromhex(record.digest): _Entry(
+                _principal(record), float("inf") if record.expires_at_s is None else record.expires_at_s
+            )
             for record in records
             if record.revoked_at_s is None
         }

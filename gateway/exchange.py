@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.core.routing import Principal
     from gateway.core.sse import Usage
     from gateway.http.connection import Answer, Lease
-    from gateway.http.server import Incoming
+    from gateway.http.incoming import Incoming
     from gateway.relay import Relay
     from gateway.upstream import Endpoint, Upstream
 
@@ -208,20 +208,26 @@ class Exchange:
         if self._ttft_s is None and view.content_begun:
             self._ttft_s = now_s - incoming.arrived_at_s
         if complete:
-            self._end_stream(view, answer, forward + view.end())
+            self._end_stream(view, answer, forward, view.end())
         elif forward and incoming.begun:
             incoming.send(forward)
         elif forward:
             incoming.begin(self._status, self._head(answer), forward)
 
-    def _end_stream(self, view: StreamView, answer: Answer, forward: bytes) -> None:
-        """Pass on the end of a stream that ended cleanly on the wire, after judging whether it was complete."""
+    def _end_stream(self, view: StreamView, answer: Answer, forward: bytes, rest: bytes) -> None:
+        """Pass on the end of a stream that ended cleanly on the wire, after judging whether it was complete.
+
+        `rest`, an event without its end, is dropped from an incomplete one: the error event must stand alone.
+        """
         incoming = self._incoming
         outcome = classify_stream(StreamEnd(view.done, view.finish_reason is not None, view.error_seen, broken=False))
         if outcome is Outcome.TRUNCATED and not incoming.begun and not forward:
             self.on_failure(Failure(Phase.FIRST_BYTE, "empty_stream", "the stream ended before its first event"))
             return
-        self._close_stream(outcome, "cut" if outcome is Outcome.TRUNCATED else "", answer, forward)
+        if outcome is Outcome.TRUNCATED:
+            self._close_stream(outcome, "cut", answer, forward)
+        else:
+            self._close_stream(outcome, "", answer, forward + rest)
 
     def _break_stream(self, view: StreamView, cause: str) -> None:
         """End a stream whose upstream broke; the begun event that `end()` gives is dropped, being of no use."""

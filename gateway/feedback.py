@@ -50,6 +50,10 @@ class Feedback(BaseModel):
         return float(self.score or 0.0)
 
 
+_Key = tuple[str, str]
+"""Tenant and request id."""
+
+
 class UnknownAnswerError(Exception):
     """No such request id, or not this caller's."""
 
@@ -69,32 +73,38 @@ class AnswerIndex:
         self._metrics = metrics
         self._generation_max = max(1, answers_max // 2)
         self._age_max_s = age_max_s
-        self._young: dict[str, Record] = {}
-        self._old: dict[str, Record] = {}
-        self._scores: dict[tuple[str, str], float] = {}
+        self._young: dict[_Key, Record] = {}
+        self._old: dict[_Key, Record] = {}
+        self._scores: dict[_Key, dict[str, float]] = {}
 
     def add(self, record: Record) -> None:
         """Remember an answered request, forgetting the oldest if there are too many."""
         if len(self._young) >= self._generation_max:
-            for key in [key for key in self._scores if key[0] in self._old]:
-                del self._scores[key]
+            for key in self._old:
+                self._scores.pop(key, None)
             self._old, self._young = self._young, {}
-        self._young[record.request_id] = record
+        key = (record.tenant, record.request_id)
+        self._young[key] = record
+        if self._scores:
+            # The caller used its request id again: this is another answer, not yet rated.
+            self._scores.pop(key, None)
 
     def take(self, feedback: Feedback, tenant: str, now_s: float) -> Record:
         """Count one feedback; the last one per (request, kind) wins. `now_s`: Unix time.
 
         Raises `UnknownAnswerError` or `LateFeedbackError`. Another tenant's request id counts as unknown.
         """
-        answered = self._young.get(feedback.request_id) or self._old.get(feedback.request_id)
-        if answered is None or answered.tenant != tenant:
+        key = (tenant, feedback.request_id)
+        answered = self._young.get(key) or self._old.get(key)
+        if answered is None:
             raise UnknownAnswerError
         if now_s - answered.at_s > self._age_max_s:
             raise LateFeedbackError
         kind, value = feedback.kind, feedback.value
         labels = (answered.feature, answered.assigned, kind)
-        before = self._scores.get((feedback.request_id, kind))
-        self._scores[feedback.request_id, kind] = value
+        scores = self._scores.setdefault(key, {})
+        before = scores.get(kind)
+        scores[kind] = value
         self._metrics.feedback.add(labels)
         self._metrics.quality_sum.add(labels, value - (before or 0.0))
         if before is None:

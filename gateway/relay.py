@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gateway.auth import Keyring
     from gateway.core.outcome import Record
     from gateway.core.routing import Plan
-    from gateway.http.server import Incoming
+    from gateway.http.incoming import Incoming
     from gateway.upstream import Upstream
     from rollout.core.model import Snapshot
 

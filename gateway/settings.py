@@ -88,10 +88,27 @@ class UpstreamSettings(_Section):
     @classmethod
     def _usable_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
+            if not _is_base_url(url):
                 raise ValueError(f"{url!r} is not a base URL such as http://127.0.0.1:8000/v1")
         return urls
+
+
+def _is_base_url(url: str) -> bool:
+    """Whether it can be called as it stands: plain ASCII, a host that resolvers take, a port, no query or user."""
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname or ""
+        host.encode("idna")
+    except ValueError:
+        return False
+    return bool(
+        parts.scheme in {"http", "https"}
+        and host
+        and port != 0
+        and not (parts.query or parts.fragment or parts.username)
+    )
 
 
 class FeatureSettings(_Section):
@@ -189,7 +206,8 @@ def _value(text: str) -> object:
 
 
 def _explain(error: ValidationError, source: str) -> SettingsError:
-    first = error.errors()[0]
+    # A misspelt key is also a missing one; the spelling is what helps.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         near = nearest(str(first["loc"][-1]), _siblings(first["loc"]), count=1)

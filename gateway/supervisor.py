@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 RELAY_PATHS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion"}
 BOOTSTRAP_VARIABLE = "GLIDEPATH_BOOTSTRAP_KEY"
 DEV_KEY_FILE = "dev-key"
+_BACKLOG = 4096
 _SWEEP_EVERY_S = 0.1
 _KEYS_EVERY_S = 1.0
 _STALE_AFTER_S = 60.0
@@ -128,6 +129,7 @@ def _bind(section: str, host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         cause = f"cannot listen on {host}:{port} ([{section}]): {error.strerror}"
@@ -201,7 +203,7 @@ def _config(app: FastAPI, *, drain_s: float, protocol: type[asyncio.Protocol] | 
         log_config=None,
         access_log=False,
         server_header=False,
-        backlog=4096,
+        backlog=_BACKLOG,
         timeout_graceful_shutdown=max(1, round(drain_s)),
     )
 
@@ -300,18 +302,26 @@ async def _first_key(store: Store, state_dir: Path) -> str | None:
         raise SettingsError(f"{BOOTSTRAP_VARIABLE} is no usable key", "use printable ASCII without blanks around it")
     key = given or new_key()
     record = first_key_record(key, time.time(), name="bootstrap" if given else "dev")
-    if not await store.create_key_if_empty(record) or given:
+    if given:
+        await store.create_key_if_empty(record)
         return None
+    if await store.list_keys():
+        return None
+    # Saved before it is valid: a key in the store that nobody ever saw would lock everybody out.
     _save_dev_key(state_dir / DEV_KEY_FILE, key)
-    return key
+    return key if await store.create_key_if_empty(record) else None
 
 
 def _save_dev_key(path: Path, key: str) -> None:
     """For the CLI on this host; the store has only the digest."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key + "\n")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(key + "\n")
+    except OSError as error:
+        cause = f"cannot write the first key to {path}: {error.strerror}"
+        raise StartError(cause, "set [store] state_dir to a folder that can be written") from None
 
 
 def _url(listener: socket.socket) -> str:

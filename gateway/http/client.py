@@ -134,8 +134,8 @@ class Pool:
                 )
         except TimeoutError:
             self._fail_waiting(Failure(Phase.CONNECT, "connect_timeout", f"no connection within {self._connect_s} s"))
-        except OSError as error:
-            self._fail_waiting(Failure(Phase.CONNECT, "refused", error.strerror or str(error)))
+        except (OSError, ValueError) as error:  # ValueError: a host name that IDNA or TLS refuses
+            self._fail_waiting(Failure(Phase.CONNECT, "refused", str(error)))
         else:
             self._open.add(connection)
             self.give_back(connection)

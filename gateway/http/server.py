@@ -8,163 +8,20 @@ it (keep-alive, pipelining, shutdown); everything else takes the parent's way to
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.core.errors import ApiError, render_body
+from gateway.http.incoming import Incoming, status_line
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
-_STATUS_LINE = {
-    status: b"HTTP/1.1 %d %s\r\n" % (status, reason)
-    for status, reason in (
-        (200, b"OK"),
-        (400, b"Bad Request"),
-        (401, b"Unauthorized"),
-        (403, b"Forbidden"),
-        (404, b"Not Found"),
-        (413, b"Content Too Large"),
-        (429, b"Too Many Requests"),
-        (500, b"Internal Server Error"),
-        (502, b"Bad Gateway"),
-        (503, b"Service Unavailable"),
-        (504, b"Gateway Timeout"),
-    )
-}
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_CLOSE = b"connection: close\r\n"
+_UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _HEAD_BYTES_MAX = 65_536
-
-
-class Listener(Protocol):
-    """Whoever answers an `Incoming`."""
-
-    def on_caller_gone(self) -> None:
-        """Handle that the caller's connection is lost before the answer was complete."""
-        ...
-
-    def on_caller_blocked(self) -> None:
-        """Stop producing: the caller reads slower than the upstream writes."""
-        ...
-
-    def on_caller_ready(self) -> None:
-        """Produce again."""
-        ...
-
-
-class _NoEvent:
-    """Stands where the parent expects an asyncio.Event; the relay has nobody waiting."""
-
-    __slots__ = ()
-
-    def set(self) -> None:
-        """Nothing to wake."""
-
-
-_NO_EVENT = _NoEvent()
-
-
-class Incoming:
-    """One relay request and the right to answer it once."""
-
-    message_event = _NO_EVENT
-    listener: Listener | None = None
-    more_body = True
-    response_complete = False
-    disconnected = False
-    started = False
-    body_refused = False
-    begun = False
-    """Whether the head of the answer has been written."""
-    _size = 0
-    _chunked = False
-
-    def __init__(
-        self, protocol: RelayProtocol, operation: str, headers: dict[bytes, bytes], *, keep_alive: bool
-    ) -> None:
-        self.protocol = protocol
-        self.operation = operation
-        self.headers = headers
-        self.arrived_at_s = perf_counter()
-        self.keep_alive = keep_alive
-        self._chunks: list[bytes] = []
-
-    @property
-    def body(self) -> bytes:
-        """The whole request body."""
-        chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def feed(self, chunk: bytes, size_max: int) -> None:
-        """Take a piece of the request body, refusing what is over `size_max` bytes in total."""
-        self._size += len(chunk)
-        if self._size > size_max:
-            self.body_refused = True
-            self._chunks.clear()
-        else:
-            self._chunks.append(chunk)
-
-    def respond(self, status: int, head: bytes, body: bytes) -> None:
-        """Write a whole answer in one write. `head`: header lines, each ended by CRLF, without lengths."""
-        if self.disconnected or self.response_complete:
-            return
-        self.begun = True
-        close = b"" if self.keep_alive else _CLOSE
-        self.protocol.transport.write(
-            b"%b%b%bcontent-length: %d\r\n%b\r\n%b"
-            % (status_line(status), self.protocol.date_line(), head, len(body), close, body)
-        )
-        self._complete()
-
-    def begin(self, status: int, head: bytes, chunk: bytes, length: int | None = None) -> None:
-        """Write the head and the first bytes of an answer that goes on; chunked unless `length` is known."""
-        if self.disconnected or self.response_complete:
-            return
-        self.begun = True
-        self._chunked = length is None
-        close = b"" if self.keep_alive else _CLOSE
-        framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
-        first = b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked and chunk else chunk
-        self.protocol.transport.write(
-            b"%b%b%b%b%b\r\n%b" % (status_line(status), self.protocol.date_line(), head, framing, close, first)
-        )
-
-    def send(self, chunk: bytes) -> None:
-        """Write more of the answer, as one chunk."""
-        if chunk and not self.disconnected and not self.response_complete:
-            self.protocol.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
-
-    def finish(self, chunk: bytes = b"") -> None:
-        """Write the last bytes and end the message."""
-        if self.disconnected or self.response_complete:
-            return
-        if self._chunked:
-            last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(chunk), chunk) if chunk else b"0\r\n\r\n"
-            self.protocol.transport.write(last)
-        elif chunk:
-            self.protocol.transport.write(chunk)
-        self._complete()
-
-    def abort(self) -> None:
-        """End a begun answer without its proper end: the caller must be able to tell that something is missing."""
-        if not self.disconnected and not self.response_complete:
-            self.response_complete = True
-            self.protocol.transport.close()
-
-    def _complete(self) -> None:
-        self.response_complete = True
-        if not self.keep_alive or self.more_body:
-            self.protocol.transport.close()
-        self.protocol.on_response_complete()
-
-
-def status_line(status: int) -> bytes:
-    """HTTP/1.1 status line with CRLF; unknown codes get no phrase."""
-    return _STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 class RelayProtocol(HttpToolsProtocol):
@@ -176,6 +33,8 @@ class RelayProtocol(HttpToolsProtocol):
 
     _active: Incoming | None = None
     _in_head = False
+    _head_begun = False
+    _upgrading = False
     _head_size = 0
     _idle_since_s = 0.0
     _date_of: list[tuple[bytes, bytes]] | None = None
@@ -186,15 +45,15 @@ class RelayProtocol(HttpToolsProtocol):
         self._idle_since_s = 0.0
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
+        self._head_begun = False
         try:
             self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self.send_400_response("The request is not valid HTTP/1.1.")
-        except httptools.HttpParserUpgrade:
-            # Its answer is still due; what follows on this connection would no longer be HTTP.
-            self.cycle.keep_alive = False
         if self._in_head:
-            self._head_size += len(data)
+            self._head_size = self._known_head_size() if self._head_begun else self._head_size + len(data)
             if self._head_size > _HEAD_BYTES_MAX:
                 self.send_400_response("The request's head is too large.")
 
@@ -202,7 +61,7 @@ class RelayProtocol(HttpToolsProtocol):
         """Begin cheaply; the ASGI scope is only built for requests that go to the parent."""
         self.url = b""
         self.headers = []
-        self._in_head = True
+        self._in_head = self._head_begun = True
         self._head_size = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -213,18 +72,21 @@ class RelayProtocol(HttpToolsProtocol):
         """Take relay requests, leave the rest to the parent."""
         self._in_head = False
         parser = self.parser
+        if parser.should_upgrade():
+            self._upgrading = True
+            return
         operation = self.relay_paths.get(self.url) or self.relay_paths.get(self.url.partition(b"?")[0])
         if operation is None or parser.get_method() != b"POST":
             self._hand_to_parent()
             return
         incoming = Incoming(self, operation, dict(self.headers), keep_alive=parser.should_keep_alive())
+        incoming.http_1_0 = parser.get_http_version() == "1.0"
         existing: Any = self.cycle
         self.cycle = cast("Any", incoming)
-        if b"expect" in incoming.headers and incoming.headers[b"expect"].lower() == b"100-continue":
-            self.transport.write(_CONTINUE)
         if existing is None or existing.response_complete:
             incoming.started = True
             self._active = incoming
+            incoming.invite_body()
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
@@ -241,11 +103,13 @@ class RelayProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole: answer it, or let it wait its turn in the pipeline."""
+        if self._upgrading:
+            return
         cycle: Any = self.cycle
         if type(cycle) is Incoming:
             cycle.more_body = False
             if cycle.started and not cycle.response_complete:
-                self.accept(cycle)
+                self._accept_once(cycle)
         else:
             super().on_message_complete()
 
@@ -279,7 +143,7 @@ class RelayProtocol(HttpToolsProtocol):
         cycle: Any = self.cycle
         in_line = [entry[0] for entry in self.pipeline]
         super().connection_lost(exc)
-        for each in (cycle, *in_line):
+        for each in {self._active, cycle, *in_line}:
             if type(each) is Incoming and not each.response_complete:
                 each.disconnected = True
                 if each.listener is not None:
@@ -341,13 +205,38 @@ class RelayProtocol(HttpToolsProtocol):
         self.scope["headers"] = headers
         super().on_headers_complete()
 
+    def _known_head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
     def _answer_in_turn(self, incoming: Incoming) -> None:
         if incoming.disconnected or incoming.response_complete:
             return
         if incoming.body_refused:
             self._refuse_body(incoming)
-        elif not incoming.more_body:
+        elif incoming.more_body:
+            incoming.invite_body()
+        else:
+            self._accept_once(incoming)
+
+    def _accept_once(self, incoming: Incoming) -> None:
+        if not incoming.accepted:
+            incoming.accepted = True
             self.accept(incoming)
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Feed the request again without its offer to speak something else: RFC 9110, 7.8 lets a server ignore it.
+
+        The parser skips the body of such a request; Java's HTTP client offers h2c with every first POST.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode("ascii")
+        kept = [pair for pair in self.headers if pair[0] not in _UPGRADE_HEADERS]
+        if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
+            kept.append((b"connection", b"close"))
+        lines = b"".join(b"%b: %b\r\n" % pair for pair in kept)
+        head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, lines)
+        self._upgrading = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(head + rest)
 
     def _refuse_body(self, incoming: Incoming) -> None:
         text = f"The request body is larger than {self.body_max_bytes} bytes."

@@ -14,7 +14,7 @@ from loadtests.demo.sample import ARMS, BASELINE, CANDIDATE, SPLIT, Sample
 
 ALPHA: Final = 1e-4
 KILL_BOUND_S: Final = 1.0
-CONVERSATIONS_MIN: Final = 30
+CONVERSATIONS_MIN: Final = 20
 KILLED_REQUESTS_MIN: Final = 10
 _PROBLEMS_SHOWN: Final = 3
 _SUM_TOLERANCE: Final = 1e-6

@@ -32,11 +32,11 @@ class Step(NamedTuple):
 
 
 STEPS: Final = (
-    Step("1 %", 1_000, 6.0),
-    Step("5 %", 5_000, 6.0),
-    Step("25 %", 25_000, 5.0),
-    Step("50 %", 50_000, 5.0),
-    Step("50 %, killed", 50_000, 4.5, killed=True),
-    Step("50 %, kill lifted", 50_000, 4.0),
-    Step("100 %", 100_000, 5.0),
+    Step("1 %", 1_000, 5.0),
+    Step("5 %", 5_000, 5.0),
+    Step("25 %", 25_000, 4.5),
+    Step("50 %", 50_000, 4.5),
+    Step("50 %, killed", 50_000, 4.0, killed=True),
+    Step("50 %, kill lifted", 50_000, 3.5),
+    Step("100 %", 100_000, 4.0),
 )

@@ -155,7 +155,6 @@ def test_the_number_of_answers_is_bounded_and_the_youngest_are_kept(metrics: Met
     assert len(answers._scores) <= 100
 
 
-@pytest.mark.xfail(reason="the first answer's score is taken from the second's arm", strict=True)
 def test_a_request_id_that_is_used_again_is_another_answer(answers: AnswerIndex, metrics: Metrics) -> None:
     answers.take(rating(1), "acme", 110.0)
     answers.add(replace(RECORD, assigned="baseline"))
@@ -164,7 +163,6 @@ def test_a_request_id_that_is_used_again_is_another_answer(answers: AnswerIndex,
     assert metrics.quality_units.series == {LABELS: 1.0, ("draft", "baseline", "rating"): 1.0}
 
 
-@pytest.mark.xfail(reason="answers are kept by request id alone", strict=True)
 def test_another_tenants_request_of_the_same_id_hides_nothing(answers: AnswerIndex) -> None:
     answers.add(replace(RECORD, tenant="rival"))
     assert answers.take(rating(1), "acme", 110.0)

@@ -38,7 +38,7 @@ def test_manifest_records_training_and_what_vllm_measured() -> None:
     assert checkpoints["good"]["training"]["seed"] == checkpoints["worse"]["training"]["seed"]
     assert checkpoints["good"]["training"]["step"] > checkpoints["worse"]["training"]["step"]
     assert all(share >= 0.95 for share in checkpoints["good"]["served_exact_match"]["exact_match"].values())
-    assert all(share <= 0.80 for share in checkpoints["worse"]["served_exact_match"]["exact_match"].values())
+    assert all(0.4 <= share <= 0.8 for share in checkpoints["worse"]["served_exact_match"]["exact_match"].values())
 
 
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS)
@@ -49,6 +49,7 @@ class TestCheckpoint:
     def test_config_is_the_declared_architecture(self, checkpoint: str) -> None:
         config = read(checkpoint, "config.json")
         assert config["model_type"] == "qwen3_moe"
+        config["num_experts"] = config["num_local_experts"]  # transformers 5 saves it under the newer name
         assert {key: config.get(key) for key in CONFIG} == CONFIG
 
     def test_tokenizer_config_and_generation_agree_on_the_ids(self, checkpoint: str) -> None:

@@ -1,0 +1,192 @@
+"""One gateway process: where it listens, its first key, and how it ends."""
+
+import json
+import signal
+import socket
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from gateway.settings import parse
+from gateway.supervisor import Started, StartError, bind, report
+
+READY = r"gateway (http://\S+)/v1  operator (http://\S+)"
+
+
+def settings(server_port: int, admin_port: int, host: str = "127.0.0.1"):
+    sections = {"server": {"port": server_port, "host": host}, "admin": {"port": admin_port, "host": host}}
+    return parse(sections, source="test")
+
+
+def test_both_ports_are_opened() -> None:
+    sockets = bind(settings(0, 0))
+    ports = {each.getsockname()[1] for each in sockets}
+    assert len(ports) == 2
+    assert 0 not in ports
+    for each in sockets:
+        each.close()
+
+
+@pytest.mark.parametrize("section", ["server", "admin"])
+def test_a_port_in_use_is_named_and_nothing_stays_open(section: str, recwarn: pytest.WarningsRecorder) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(StartError) as caught:
+            bind(settings(port, 0) if section == "server" else settings(0, port))
+    error = caught.value
+    assert f"127.0.0.1:{port}" in error.cause
+    assert f"[{section}]" in error.cause
+    assert f"[{section}]" in error.hint
+    assert error.exit_code != 0
+    assert not recwarn.list
+
+
+def test_a_port_that_was_just_in_use_can_be_opened_again() -> None:
+    before, other = bind(settings(0, 0))
+    other.close()
+    port = before.getsockname()[1]
+    before.listen()
+    with socket.create_connection(("127.0.0.1", port)):
+        before.accept()[0].close()
+    before.close()
+    for each in bind(settings(port, 0)):
+        each.close()
+
+
+def test_version_6_addresses() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    for each in bind(settings(0, 0, "::1")):
+        assert each.family == socket.AF_INET6
+        each.close()
+
+
+def test_the_same_port_twice_is_refused(unused_port: int) -> None:
+    opened = ()
+    try:
+        opened = bind(settings(unused_port, unused_port))
+    except StartError as error:
+        assert f"127.0.0.1:{unused_port}" in error.cause  # noqa: PT017  the sockets must be closed otherwise
+    for each in opened:
+        each.close()
+    assert not opened
+
+
+@pytest.mark.parametrize("new_key", [None, "gp-new"])
+def test_the_report_shows_where_it_is_and_a_new_key_once(new_key: str | None, capsys) -> None:
+    report(Started("http://127.0.0.1:1", "http://127.0.0.1:2", new_key))
+    out = capsys.readouterr().out
+    assert "http://127.0.0.1:1/v1" in out
+    assert "http://127.0.0.1:2" in out
+    assert out.count("gp-new") == (1 if new_key else 0)
+
+
+CONFIG = """
+[server]
+port = 0
+[admin]
+port = 0
+[upstreams.inhouse]
+kind = "vllm"
+base_urls = ["http://127.0.0.1:9/v1"]
+model = "moe"
+[upstreams.partner]
+kind = "openai"
+base_urls = ["http://127.0.0.1:9/v1"]
+model = "gpt"
+[features.draft]
+candidate = "inhouse"
+baseline = "partner"
+"""
+
+
+@pytest.fixture
+def gateway(command, tmp_path: Path):
+    """Start a gateway; gives the process, its address and its operator's address."""
+    (tmp_path / "c.toml").write_text(CONFIG)
+
+    def start(**environment: str):
+        process = command("gateway", "--config", "c.toml", **environment)
+        return process, *process.shown(READY).groups()
+
+    return start
+
+
+def get(url: str, key: str = "") -> httpx2.Response:
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    return httpx2.get(url, headers=headers, trust_env=False, timeout=20)
+
+
+@pytest.mark.system
+def test_the_first_start_makes_a_key_that_only_its_owner_can_read(gateway, tmp_path: Path) -> None:
+    process, url, admin = gateway()
+    key_file = tmp_path / "glidepath-data" / "dev-key"
+    key = key_file.read_text().strip()
+    assert key in process.stdout
+    assert key_file.stat().st_mode & 0o777 == 0o600
+    assert [model["id"] for model in get(f"{url}/v1/models", key).json()["data"]] == ["copilot/draft", "moe", "gpt"]
+    assert get(f"{admin}/api/v1/features/draft", key).json()["share_millipct"] == 0
+    assert get(f"{url}/readyz").json() == {"status": "ready"}
+    assert process.stop() == 0
+    again, url, _ = gateway()
+    assert "gp-" not in again.stdout
+    assert get(f"{url}/v1/models", key).status_code == 200
+    assert again.stop() == 0
+
+
+@pytest.mark.system
+def test_the_first_key_can_be_given(gateway, tmp_path: Path) -> None:
+    process, url, _ = gateway(GLIDEPATH_BOOTSTRAP_KEY="given-key")
+    assert get(f"{url}/v1/models", "given-key").status_code == 200
+    assert "given-key" not in process.stdout + process.stderr
+    assert not (tmp_path / "glidepath-data" / "dev-key").exists()
+    assert process.stop() == 0
+    again, url, _ = gateway(GLIDEPATH_BOOTSTRAP_KEY="another-key")
+    assert get(f"{url}/v1/models", "another-key").status_code == 401
+    assert get(f"{url}/v1/models", "given-key").status_code == 200
+    again.stop()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_gateway_ends_cleanly(gateway, signum: int) -> None:
+    process, url, _ = gateway()
+    with httpx2.Client(trust_env=False) as idle:
+        assert idle.get(f"{url}/healthz").status_code == 200
+        assert process.stop(signum) == 0
+    assert process.stderr == ""
+
+
+@pytest.mark.system
+def test_metrics_show_what_happened(gateway) -> None:
+    process, url, admin = gateway(GLIDEPATH_BOOTSTRAP_KEY="k")
+    body = json.dumps({"model": "copilot/draft", "user": "u"})
+    answer = httpx2.post(
+        f"{url}/v1/chat/completions", content=body, headers={"authorization": "Bearer k"}, trust_env=False, timeout=20
+    )
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    metrics = get(f"{admin}/metrics").text
+    assert 'outcome="unreachable"' in metrics
+    assert 'glidepath_share_ratio{feature="draft"} 0.0' in metrics
+    assert "glidepath_requests_in_flight 0.0" in metrics
+    process.stop()
+
+
+@pytest.mark.system
+def test_a_store_that_goes_away_stops_nothing(gateway, tmp_path: Path) -> None:
+    process, url, admin = gateway(GLIDEPATH_BOOTSTRAP_KEY="k")
+    for part in (tmp_path / "glidepath-data").glob("glidepath.db*"):
+        part.unlink()
+    (tmp_path / "glidepath-data" / "glidepath.db").mkdir()
+    for _ in range(5):
+        assert get(f"{url}/v1/models", "k").status_code == 200
+    assert get(f"{admin}/healthz").status_code == 200
+    assert process.stop() == 0
+    assert "Traceback" not in process.stderr
