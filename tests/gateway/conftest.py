@@ -62,6 +62,8 @@ class Peer:
         return Request(head[0], headers, await self._reader.readexactly(int(headers.get("content-length", "0"))))
 
     def send(self, data: bytes) -> None:
+        if self._writer.transport.is_closing():
+            raise ConnectionResetError("the gateway has gone")
         self._writer.write(data)
 
     async def drained(self) -> None:
