@@ -29,13 +29,13 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 ## tests
 test: check            ## the whole suite, real vLLM included
 	$(GLIDE) serving install
-	$(PYTEST) -m "system or vllm"
+	$(PYTEST) -m "system or vllm or slow"
 
 check: setup-dev       ## style, types, import direction, unit tests: under a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -n auto --dist loadfile -m "not system and not vllm"
+	$(PYTEST) -n auto --dist loadfile -m "not system and not vllm and not slow"
 
 ## speed and load
 bench: setup           ## requests/s on one core beside nginx and vllm-router

@@ -14,7 +14,7 @@ import httpx2
 from loadtests.demo.board import PartState
 from loadtests.demo.child import Child, Command
 from loadtests.demo.death import context, explain
-from loadtests.demo.errors import DemoError, ModelSpecError, PartFailedError
+from loadtests.demo.errors import DemoError, ModelSpecError, PartFailedError, StateDirError
 from loadtests.demo.folder import BOOTSTRAP_KEY, development_key
 from loadtests.demo.layout import Folder, Ports, gateway_config
 from loadtests.demo.partner import KEY, Partner
@@ -71,11 +71,15 @@ class Stack:
 
     async def start(self) -> Running:
         """Start everything that can be at once. Raises DemoError."""
-        key = development_key(self._folder, self._environment)
         model = served_name(self._model_spec)
-        text = gateway_config(self._folder, self._ports, model, self._partner)
-        self._folder.config.write_text(text, encoding="utf-8")
-        await all_of(self._start_vllm(), self._start_others(key))
+        try:
+            key = development_key(self._folder, self._environment)
+            text = gateway_config(self._folder, self._ports, model, self._partner)
+            self._folder.config.write_text(text, encoding="utf-8")
+            await all_of(self._start_vllm(), self._start_others(key))
+        except OSError as error:
+            cause = f"cannot write in {self._folder.root}: {error.strerror or error}"
+            raise StateDirError(cause, "make room and see to its permissions, or choose another --state-dir") from None
         return Running(
             self._ports.url("gateway"), self._ports.url("admin"), self._ports.url("vllm"), key, self._folder.prompts
         )
@@ -151,9 +155,10 @@ class Stack:
     def _launch(
         self, name: str, arguments: tuple[str, ...], environment: Mapping[str, str], death_signal: signal.Signals
     ) -> Child:
-        self._mark(name, "starting")
         command = Command(name, arguments, environment, death_signal, _STOP_S.get(name, 5.0))
-        return Child(command, self._folder.log(name))
+        child = Child(command, self._folder.log(name))
+        self._mark(name, "starting")
+        return child
 
     def _without_partner_key(self) -> dict[str, str]:
         """Give the environment of those who have no business with the partner's key or ours."""

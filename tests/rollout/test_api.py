@@ -160,7 +160,7 @@ async def test_a_malformed_change_is_refused(api: httpx2.AsyncClient, body: Any)
     assert (await api.get("/features/summarize")).json()["revision"] == 1
 
 
-@pytest.mark.parametrize(("share", "reason"), [("25", "r"), ("0.0001%", "r"), ("101%", "r"), ("1%", "  ")])
+@pytest.mark.parametrize(("share", "reason"), [("0.25", "r"), ("0.0001%", "r"), ("101%", "r"), ("1%", "  ")])
 async def test_a_change_that_cannot_be_meant_is_refused(api: httpx2.AsyncClient, share: str, reason: str) -> None:
     body = {"share": share, "reason": reason}
     answer = await api.put("/features/summarize/share", json=body, headers={"If-Match": '"1"'})

@@ -21,6 +21,7 @@ KEY = "gp-contract-test"
 CONVERSATIONS = [f"conversation-{number}" for number in range(600)]
 MESSAGES = [{"role": "user", "content": "say something"}]
 SHARES = [1_000, 5_000, 25_000, 50_000, 100_000]
+INSTANT = ("--ttft-median-s", "0", "--inter-token-median-s", "0")
 ARM_HEADERS = ("feature", "arm", "assigned", "model", "flag-version", "reason", "attempts")
 
 
@@ -64,7 +65,7 @@ class System(NamedTuple):
             assert answer.status_code == 200, answer.text
 
     def set_faults(self, which: str, *faults: dict[str, object]) -> None:
-        answer = httpx2.put(f"{which}/simulator/faults", json={"faults": faults}, timeout=30)
+        answer = httpx2.post(f"{which}/simulator/faults", json={"faults": faults}, timeout=30)
         assert answer.status_code == 200, answer.text
 
     def started(self, which: str) -> int:
@@ -96,8 +97,7 @@ baseline = "partner"
 
 def simulator(start, model: str, *options: str) -> str:
     """Start a simulator; its origin."""
-    latency = ("--ttft-median-s", "0", "--inter-token-median-s", "0") if not options else options
-    process = start("simulator", "--port", "0", "--model", model, *latency)
+    process = start("simulator", "--port", "0", "--model", model, *(options or INSTANT))
     return process.shown(r"READY (http://\S+)/v1")[1]
 
 
@@ -260,6 +260,13 @@ async def arms(system: System, conversations: list[str]) -> dict[str, str]:
         return dict(zip(conversations, await asyncio.gather(*map(ask, conversations)), strict=True))
 
 
+async def started_above(system: System, which: str, count: int) -> None:
+    """Wait until a simulator has begun more than `count` requests."""
+    async with asyncio.timeout(30):
+        while await asyncio.to_thread(system.started, which) <= count:  # noqa: ASYNC110  another process counts
+            await asyncio.sleep(0.01)
+
+
 async def test_a_share_grows_as_asked_and_nobody_flips_back(system: System) -> None:
     on_candidate: set[str] = set()
     for share in SHARES:
@@ -288,17 +295,13 @@ async def test_a_kill_stops_candidate_requests_within_a_second_and_is_lifted_wit
 
     calling = asyncio.create_task(keep_calling())
     seen = system.started(system.candidate_url)
-    async with asyncio.timeout(30):
-        while await asyncio.to_thread(system.started, system.candidate_url) == seen:
-            await asyncio.sleep(0.01)
+    await started_above(system, system.candidate_url, seen)
     await asyncio.to_thread(system.kill, "kill")
     killed_at_s = time.monotonic()
     await asyncio.sleep(1.0)
     after_bound = await asyncio.to_thread(system.started, system.candidate_url)
     total = await asyncio.to_thread(system.started, system.baseline_url)
-    async with asyncio.timeout(30):
-        while await asyncio.to_thread(system.started, system.baseline_url) < total + 100:
-            await asyncio.sleep(0.01)
+    await started_above(system, system.baseline_url, total + 100)
     ended.set()
     await calling
     assert time.monotonic() > killed_at_s + 1.0

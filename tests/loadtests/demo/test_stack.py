@@ -2,9 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.demo.errors import ModelSpecError
+from loadtests.demo.errors import ModelSpecError, StateDirError
+from loadtests.demo.folder import claimed
+from loadtests.demo.partner import choose_partner
+from loadtests.demo.ports import free_ports
 from loadtests.demo.run import shipped_model_spec
-from loadtests.demo.stack import served_name
+from loadtests.demo.stack import Stack, served_name
 
 
 def test_the_shipped_spec_is_found_and_names_its_model() -> None:
@@ -31,3 +34,13 @@ def test_a_spec_that_can_not_be_used_is_one_line(tmp_path: Path, text: str, caus
 def test_a_missing_spec_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelSpecError, match="cannot read the model spec"):
         served_name(tmp_path / "none.toml")
+
+
+async def test_a_folder_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
+    with claimed(tmp_path) as folder:
+        folder.config.mkdir()
+        stack = Stack(folder, free_ports(), choose_partner({}, "http://x"), shipped_model_spec(), {})
+        with pytest.raises(StateDirError, match="cannot write in"):
+            await stack.start()
+        await stack.stop()
+    assert {state.phase for state in stack.states} == {"waiting"}
