@@ -184,16 +184,18 @@ async def _build(settings: Settings, keys: Mapping[str, str | None], store: Stor
     metrics.add_source(live_gauges(relay, follower))
     public = _server(build_app(relay, recorder, answers, lambda: _unready(follower, public)), settings, relay)
     admin_app = build_admin(router(store, follower, clock, authorizer(keyring)), metrics, recorder)
-    admin = _Server(_config(admin_app, drain_s=1.0))
+    admin = _Server(_config(admin_app, settings.server.keep_alive_s, drain_s=1.0))
     return _Parts(relay, recorder, follower, keyring, public, admin)
 
 
 def _server(app: FastAPI, settings: Settings, relay: Relay) -> _Server:
     protocol = relay_protocol(relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes)
-    return _Server(_config(app, drain_s=settings.server.drain_s, protocol=protocol))
+    return _Server(_config(app, settings.server.keep_alive_s, drain_s=settings.server.drain_s, protocol=protocol))
 
 
-def _config(app: FastAPI, *, drain_s: float, protocol: type[asyncio.Protocol] | None = None) -> uvicorn.Config:
+def _config(
+    app: FastAPI, keep_alive_s: float, *, drain_s: float, protocol: type[asyncio.Protocol] | None = None
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=protocol or "httptools",
@@ -204,6 +206,7 @@ def _config(app: FastAPI, *, drain_s: float, protocol: type[asyncio.Protocol] | 
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
+        timeout_keep_alive=max(1, round(keep_alive_s)),
         timeout_graceful_shutdown=max(1, round(drain_s)),
     )
 

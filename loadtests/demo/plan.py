@@ -6,9 +6,9 @@ MOVING: Final = "summarize"
 STEADY_SHARES: Final = {"rewrite": 50_000, "draft": 50_000}
 """Features whose share stays: both arms answer them all the time, also while the moving one is killed."""
 FEATURES: Final = ("rewrite", MOVING, "draft")
-TASK_WEIGHTS: Final = {"rewrite": 1.0, MOVING: 2.0, "draft": 1.0}
+TASK_WEIGHTS: Final = {"rewrite": 1.0, MOVING: 4.0, "draft": 1.0}
 
-CONCURRENCY: Final = 12
+CONCURRENCY: Final = 16
 """Requests under way at once: what two cores answer without queueing."""
 PANEL_SIZE: Final = 24
 PANEL_ROUNDS: Final = 2

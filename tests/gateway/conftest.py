@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from itertools import count
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import pytest
 import uvicorn
@@ -416,9 +416,53 @@ class Wire:
     delta = staticmethod(delta)
     stream_head = STREAM_HEAD
     stream_end = STREAM_END
+    finish: ClassVar = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    usage: ClassVar = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}
     key = KEY
 
 
 @pytest.fixture
 def wire() -> type[Wire]:
     return Wire
+
+
+@pytest.fixture
+def settled(until):
+    """Wait until all is given back, and give the Records: one for each request."""
+
+    async def wait(gateway, count: int = 1) -> list:
+        await until(lambda: len(gateway.records) >= count and gateway.held == (0, 0, 0, 0))
+        assert len(gateway.records) == count
+        assert len({record.request_id for record in gateway.records}) == count
+        return gateway.records
+
+    return wait
+
+
+@pytest.fixture
+def stream_of(wire):
+    """The bytes of a whole streamed answer."""
+
+    def make(*texts: str, usage: bool = True, done: bool = True) -> bytes:
+        events = [*map(wire.delta, texts), wire.event(wire.finish)]
+        events += [wire.event(wire.usage)] * usage + [wire.event(b"[DONE]")] * done
+        return wire.stream_head + b"".join(map(wire.chunk, events)) + wire.stream_end
+
+    return make
+
+
+@pytest.fixture
+def stalling(upstream, wire):
+    """Start an upstream that stalls in a given phase."""
+
+    async def start(phase: str):
+        async def stall(peer) -> None:
+            server.requests.append(await peer.request())
+            if phase == "body":
+                peer.send(wire.stream_head + wire.chunk(wire.delta("begun")))
+            await peer.request()
+
+        server = await upstream(stall)
+        return server
+
+    return start

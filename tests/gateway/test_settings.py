@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import Settings, SettingsError, load, parse, upstream_keys
-from gateway.template import CONFIG_TEMPLATE
 
 MINIMAL = """
 [upstreams.inhouse]
@@ -56,21 +55,6 @@ def test_a_minimal_file_and_its_defaults(write) -> None:
 
 def test_an_empty_file_is_all_defaults(write) -> None:
     assert load(write(""), {}) == Settings()
-
-
-def test_the_written_template_is_valid_and_names_every_default_truly(write) -> None:
-    settings = load(write(CONFIG_TEMPLATE), {})
-    assert settings.server == Settings().server
-    assert settings.admin == Settings().admin
-    assert settings.store == Settings().store
-    uncommented = "\n".join(
-        line.removeprefix("# ") if line.startswith("# ") and " = " in line.split("#")[1] else line
-        for line in CONFIG_TEMPLATE.splitlines()
-    )
-    assert (
-        load(write(uncommented), {}).upstreams["partner"].model_copy(update={"api_key_env": None})
-        == settings.upstreams["partner"]
-    )
 
 
 def test_settings_are_frozen(write) -> None:

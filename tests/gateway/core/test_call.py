@@ -115,6 +115,10 @@ def test_conversation_in_the_contracts_order(
     assert read({"model": "m", **fields}, headers).subject.conversation == conversation
 
 
+def test_an_anonymous_request_is_known_by_its_own_id() -> None:
+    assert parse(b'{"model":"m"}', {}, "acme", "req_1").subject == Subject(None, None, "acme", "req_1")
+
+
 @pytest.mark.parametrize(
     ("fields", "user"),
     [

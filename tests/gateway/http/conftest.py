@@ -1,6 +1,7 @@
-"""A pool and a receiver that keeps what it hears."""
+"""A pool with a receiver that keeps what it hears, and a port whose requests the test answers itself."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from gateway.core.outcome import Failure
 from gateway.http.client import Pool
 from gateway.http.connection import Answer, Lease
+from gateway.http.incoming import Incoming
 
 HEAD = b"POST /v1/x HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n"
 
@@ -82,3 +84,66 @@ def answered(ask) -> Callable[..., Awaitable[Heard]]:
         return await ask(pool, body)[0].end()
 
     return send
+
+
+class Listening:
+    """A listener that counts what it is told."""
+
+    def __init__(self) -> None:
+        self.gone = self.blocked = self.ready = 0
+
+    def on_caller_gone(self) -> None:
+        self.gone += 1
+
+    def on_caller_blocked(self) -> None:
+        self.blocked += 1
+
+    def on_caller_ready(self) -> None:
+        self.ready += 1
+
+
+class Accepted(list[Incoming]):
+    """An `accept` that keeps each request, with a listener, for the test to answer."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Listening] = []
+
+    def __call__(self, incoming: Incoming) -> None:
+        incoming.listener = Listening()
+        self.listeners.append(incoming.listener)
+        self.append(incoming)
+
+
+@pytest.fixture
+def accepted() -> Accepted:
+    return Accepted()
+
+
+@pytest.fixture
+def echo() -> Callable[[Incoming], None]:
+    """An `accept` that answers each request with its body."""
+
+    def answer(incoming: Incoming) -> None:
+        incoming.respond(200, b"content-type: text/plain\r\n", incoming.body)
+
+    return answer
+
+
+@pytest.fixture
+def describe() -> Callable[..., Awaitable[None]]:
+    """An ASGI application that says what it got."""
+
+    async def app(scope, receive, send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body, more = body + message["body"], message["more_body"]
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        said = {"path": scope["path"], "method": scope["method"], "body": body.decode(), "headers": headers}
+        data = json.dumps(said).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(data))]})
+        await send({"type": "http.response.body", "body": data})
+
+    return app
