@@ -46,12 +46,9 @@ class RelayProtocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
         self._head_begun = False
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._go_on_without_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("The request is not valid HTTP/1.1.")
+        rest: bytes | None = data
+        while rest is not None:
+            rest = self._feed(rest)
         if self._in_head:
             self._head_size = self._known_head_size() if self._head_begun else self._head_size + len(data)
             if self._head_size > _HEAD_BYTES_MAX:
@@ -223,20 +220,32 @@ class RelayProtocol(HttpToolsProtocol):
             incoming.accepted = True
             self.accept(incoming)
 
-    def _go_on_without_upgrade(self, rest: bytes) -> None:
-        """Feed the request again without its offer to speak something else: RFC 9110, 7.8 lets a server ignore it.
+    def _feed(self, data: bytes) -> bytes | None:
+        """Parse; None, or what is to be parsed instead of what was left over."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("The request is not valid HTTP/1.1.")
+        return None
+
+    def _without_upgrade(self, rest: bytes) -> bytes | None:
+        """Give the request again, less its offer to speak something else: RFC 9110, 7.8 lets a server ignore it.
 
         The parser skips the body of such a request; Java's HTTP client offers h2c with every first POST.
         """
         method, version = self.parser.get_method(), self.parser.get_http_version().encode("ascii")
+        if method == b"CONNECT":
+            self.send_400_response("This is no proxy: CONNECT is refused.")
+            return None
         kept = [pair for pair in self.headers if pair[0] not in _UPGRADE_HEADERS]
         if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
             kept.append((b"connection", b"close"))
         lines = b"".join(b"%b: %b\r\n" % pair for pair in kept)
-        head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, lines)
         self._upgrading = False
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(head + rest)
+        return b"%b %b HTTP/%b\r\n%b\r\n%b" % (method, self.url, version, lines, rest)
 
     def _refuse_body(self, incoming: Incoming) -> None:
         text = f"The request body is larger than {self.body_max_bytes} bytes."

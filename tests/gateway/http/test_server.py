@@ -165,7 +165,6 @@ async def test_an_upgrade_of_what_is_not_relayed_is_ignored_too(serve, echo, des
     assert await caller.rest() == b""
 
 
-@pytest.mark.xfail(reason="fed again and again until the recursion limit", strict=True)
 async def test_a_tunnel_is_refused(serve, echo) -> None:
     caller = await (await serve(echo)).caller()
     caller.send(b"CONNECT host:443 HTTP/1.1\r\nhost: host\r\n\r\n")
@@ -173,7 +172,6 @@ async def test_a_tunnel_is_refused(serve, echo) -> None:
     assert 400 <= answer.status < 500
 
 
-@pytest.mark.xfail(reason="one level of recursion for each", strict=True)
 async def test_any_number_of_upgrades_in_one_read(serve, echo) -> None:
     caller = await (await serve(echo)).caller()
     head = (
