@@ -25,7 +25,7 @@ _LINE = re.compile(rb"\r\n|\n|\r")
 _DONE = b"[DONE]"
 _TAIL_BYTES = 16_384
 _LAST_EVENTS = 6
-_ERROR_WITHIN_BYTES = 2_048
+_NEAR_END_BYTES = 2_048
 _NO_ERROR = (b"", b"null")
 
 
@@ -105,17 +105,17 @@ class StreamView:
         self._latest.append(whole)
         if not self.content_begun:
             self._find_content(whole)
-        # Both come last, if at all: an error is looked for there only, usage from the right.
-        if whole.find(b'"error"', -_ERROR_WITHIN_BYTES) >= 0 and _ERROR.search(whole) is not None:
+        # Both come last, if at all, so a long read is searched near its end only.
+        if whole.find(b'"error"', -_NEAR_END_BYTES) >= 0 and _ERROR.search(whole) is not None:
             self._look_at(_events(whole))
-        if whole.rfind(b'"usage"') >= 0 and _USAGE.search(whole) is not None:
+        if whole.find(b'"usage"', -_NEAR_END_BYTES) >= 0 and _USAGE.search(whole) is not None:
             return self._take_usage(whole)
         return whole
 
     def end(self) -> bytes:
         """The stream is over: judge its last events; bytes of an unfinished one, to be forwarded as they are."""
         rest, self._rest = self._rest, b""
-        for event in reversed(_last_events(b"".join(self._latest)[-_TAIL_BYTES:])):
+        for event in _from_the_last(b"".join(self._latest)[-_TAIL_BYTES:]):
             self._look(_payload(event))
             if self.done and self.finish_reason is not None:
                 break
@@ -195,16 +195,25 @@ def _events(whole: bytes) -> Iterator[bytes]:
         start = match.end()
 
 
-def _last_events(tail: bytes) -> list[bytes]:
-    """The last `_LAST_EVENTS` of some whole events."""
+def _from_the_last(tail: bytes) -> Iterator[bytes]:
+    """The last `_LAST_EVENTS` of some whole events, the last one first."""
     if b"\r" in tail:
-        return list(_events(tail))[-_LAST_EVENTS:]
-    return [event + b"\n\n" for event in tail.rsplit(b"\n\n", _LAST_EVENTS + 1)[1:] if event]
+        yield from reversed(list(_events(tail))[-_LAST_EVENTS:])
+        return
+    end = len(tail)
+    for _ in range(_LAST_EVENTS):
+        start = tail.rfind(b"\n\n", 0, max(0, end - 2)) + 2
+        if start < 2:  # noqa: PLR2004  there is no earlier boundary
+            start = 0
+        yield tail[start:end]
+        if start == 0:
+            return
+        end = start
 
 
 def _payload(event: bytes) -> bytes:
     """The `data` of one event, its lines joined by LF; comments and other fields left out."""
-    if event.startswith(b"data: ") and event.count(b"\n") == 2 and event.endswith(b"\n\n"):  # noqa: PLR2004  one line
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2:  # one line, LF
         return event[6:-2].strip()
     lines = [_value(line) for line in _LINE.split(event) if line.startswith(b"data:")]
     return b"\n".join(lines).strip()

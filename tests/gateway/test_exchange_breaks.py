@@ -316,22 +316,29 @@ async def test_after_300_random_cancels_nothing_is_held(upstream, relay_gateway,
     async def abandon(number: int) -> None:
         caller = await gateway.caller()
         caller.post({**CALL, "user": f"user-{number}", "stream": draw.random() < 0.5})
-        await asyncio.sleep(draw.random() * 0.04)
+        if number % 5 == 0:
+            await caller.answer()
+        else:
+            await asyncio.sleep(draw.random() * 0.04)
         await caller.close() if draw.random() < 0.5 else caller.reset()
 
     def nothing_held() -> bool:
         gateway.later(0)
         return gateway.held == (0, 0, 0, 0) and not gateway.connections
 
+    def nothing_open() -> bool:
+        # A connection that was under way meanwhile is idle now, and expires with the next sweep.
+        gateway.later(1_000)
+        return not server.open
+
     tasks = len(asyncio.all_tasks())
-    for _ in range(10):
+    for _ in range(12):
         await asyncio.gather(*(abandon(number) for number in range(30)))
     await until(nothing_held)
     records = gateway.records
-    assert len({record.request_id for record in records}) == len(records) <= 300
+    assert len({record.request_id for record in records}) == len(records) <= 360
     assert {record.outcome for record in records} >= {"cancelled", "ok"}
-    gateway.later(1_000)
-    await until(lambda: not server.open)
+    await until(nothing_open)
     await until(lambda: len(asyncio.all_tasks()) <= tasks)
     caller = await gateway.caller()
     caller.post(CALL)
