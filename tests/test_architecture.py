@@ -23,7 +23,7 @@ IMPURE_MODULES = {
 }  # fmt: skip
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
 IMPURE_METHODS = {"now", "utcnow", "today", "default_rng", "getenv"}
-VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
+VAGUE_NAMES = {"utils", "util", "helpers", "common", "manager", "managers", "misc"}
 # gateway may use these modules of rollout; its composition roots any.
 ROLLOUT_FOR_GATEWAY = ("rollout.core", "rollout.follower")
 COMPOSITION_ROOTS = {"cli", "supervisor"}

@@ -37,7 +37,11 @@ def server(answer: Any, status: int = 200) -> Iterator[tuple[str, list[dict[str,
         def log_message(self, *args: object) -> None:
             """Keep test output clean."""
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Listening(ThreadingHTTPServer):
+        def handle_error(self, *args: object) -> None:
+            """A client that hangs up at the first refusal is what some tests are about."""
+
+    listening = Listening(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=listening.serve_forever)
     thread.start()
     try:
