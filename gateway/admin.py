@@ -49,7 +49,7 @@ def authorizer(keyring: Keyring) -> Callable[[str], Callable[[Request], str]]:
 
 def build_admin(rollout_api: APIRouter, metrics: Metrics, recorder: Recorder) -> FastAPI:
     """Make the app. Metrics and health need no key: the port is the operator's, on loopback unless configured."""
-    app = FastAPI(title="Glidepath operator API", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Glidepath operator API", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(rollout_api, prefix="/api/v1")
     registry = CollectorRegistry()
     registry.register(metrics)

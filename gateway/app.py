@@ -28,7 +28,7 @@ _SERVER_ERRORS_FROM = 500
 
 def build_app(relay: Relay, recorder: Recorder, answers: AnswerIndex, ready: Callable[[], str | None]) -> FastAPI:
     """Make the app. `ready`: None, or why this worker should get no traffic."""
-    app = FastAPI(title="Glidepath", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app = FastAPI(title="Glidepath", docs_url=None, redoc_url=None, redirect_slashes=False, openapi_url="/openapi.json")
     describe_relay(app)
     _add_error_handlers(app)
 

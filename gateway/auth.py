@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +13,8 @@ from rollout.ports import KeyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+_log = logging.getLogger(__name__)
 
 KEY_PREFIX = "gp-"
 ALL_FEATURES = "*"
@@ -32,14 +35,19 @@ class Keyring:
         self._by_digest: Mapping[bytes, _Entry] = {}
 
     def replace(self, records: Iterable[KeyRecord]) -> None:
-        """Take over all records; revoked ones are left out."""
-        self._by_digest = {
-            bytes.fromhex(record.digest): _Entry(
-                _principal(record), float("inf") if record.expires_at_s is None else record.expires_at_s
-            )
-            for record in records
-            if record.revoked_at_s is None
-        }
+        """Take over all records; revoked and unusable ones are left out."""
+        by_digest: dict[bytes, _Entry] = {}
+        for record in records:
+            if record.revoked_at_s is not None:
+                continue
+            try:
+                key_digest = bytes.fromhex(record.digest)
+            except ValueError:
+                _log.warning("the key record %s is damaged and ignored", record.id)
+                continue
+            expires_at_s = float("inf") if record.expires_at_s is None else record.expires_at_s
+            by_digest[key_digest] = _Entry(_principal(record), expires_at_s)
+        self._by_digest = by_digest
 
     def find(self, authorization: bytes | None, now_s: float) -> Principal:
         """Whoever sent `Authorization: Bearer <key>`. Raises `ApiError` 401. `now_s`: Unix time.

@@ -97,9 +97,15 @@ def _init(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from gateway.settings import load
+    from gateway.settings import SettingsError, load, upstream_keys
+    from rollout.adapters import open_store
 
     settings = load(args.file)
+    open_store(settings.store.url)
+    try:
+        upstream_keys(settings)
+    except SettingsError as missing:
+        print(f"warning: {missing.cause}; the gateway would not start here")
     print(f"{args.file}: ok ({len(settings.upstreams)} upstreams, {len(settings.features)} features)")
     return 0
 

@@ -16,7 +16,7 @@ from gateway.core.errors import ApiError, render_body
 from gateway.core.outcome import Failure, Outcome, Phase, Record, StreamEnd, classify_status, classify_stream
 from gateway.core.routing import Plan, may_fail_over, plan, status_fails_over
 from gateway.core.sse import StreamTooLargeError, StreamView
-from gateway.core.wire import broken, error_lines, request_lines, returned_lines, upstream_error
+from gateway.core.wire import broken, error_lines, is_answer, request_lines, returned_lines, upstream_error
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from gateway.relay import Relay
     from gateway.upstream import Endpoint, Upstream
 
-ERRORS_FROM = 400
+ERRORS_FROM = 300
+"""A redirect is an error too: it is the gateway that was sent elsewhere, and it does not go."""
 ERROR_BODY_MAX_BYTES = 65_536
 ANSWER_HELD_MAX_BYTES = 1_048_576
 """A non-stream answer up to this size is held until it is whole, so that a break can still become an error."""
@@ -86,6 +87,10 @@ class Exchange:
         now_s = self._last_read_s = perf_counter()
         if self._status == 0:
             self._status = answer.status
+            if not is_answer(answer.status, answer.headers):
+                self._cancel_lease()
+                self.on_failure(Failure(Phase.FIRST_BYTE, "bad_answer", f"status {answer.status}, not an API's answer"))
+                return
             if answer.status < ERRORS_FROM and _is_event_stream(answer.headers):
                 self._view = StreamView(usage_wanted=self._call is not None and self._call.usage_wanted)
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -148,6 +153,10 @@ class Exchange:
     def _expire(self, lease: Lease, kind: str) -> None:
         phase = lease.phase
         lease.cancel()
+        if self._blocked:
+            self._incoming.drop()
+            self._settle(Outcome.TIMEOUT, "caller_stalled")
+            return
         self.on_failure(Failure(phase, kind, "deadline passed"))
 
     def _attempt(self) -> None:
@@ -262,7 +271,7 @@ class Exchange:
         if self._answer_bytes <= ERROR_BODY_MAX_BYTES:
             self._held.append(data)
         if complete:
-            error = upstream_error(self._status, answer.headers, b"".join(self._held))
+            error = upstream_error(self._status, answer.headers, b"".join(self._held), self._secrets())
             self._answer_error(error, classify_status(self._status), f"status_{self._status}")
 
     def _answer_error(self, error: ApiError, outcome: Outcome, cause: str) -> None:
@@ -287,6 +296,9 @@ class Exchange:
             self._relay.answer_lines(chosen, arm, upstream.model_bytes, self._attempts),
             returned_lines(answer.headers),
         )
+
+    def _secrets(self) -> tuple[str, ...]:
+        return self._upstream.secrets if self._upstream else ()
 
     def _served_arm(self, chosen: Plan) -> str:
         return chosen.assigned if self._attempts == 1 else Arm.BASELINE
@@ -345,7 +357,7 @@ class Exchange:
 
 
 def _is_event_stream(headers: Mapping[bytes, bytes]) -> bool:
-    return headers.get(b"content-type", b"").startswith(b"text/event-stream")
+    return headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
 
 
 def _client_retries(headers: Mapping[bytes, bytes]) -> int:

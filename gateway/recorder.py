@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from gateway.core.routing import MODEL_PREFIX
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from gateway.feedback import AnswerIndex
     from gateway.metrics import Metrics
 
+_log = logging.getLogger(__name__)
 DRAIN_EVERY_S = 0.1
 BATCH = 64
 """Records counted before other work gets its turn: about a quarter of a millisecond."""
@@ -49,7 +51,10 @@ class Recorder:
         batch = self._pending[:count]
         del self._pending[:count]
         for record in batch:
-            self._count(record)
+            try:
+                self._count(record)
+            except Exception:  # noqa: BLE001  a record that can't be counted must not cost the others, or the process
+                _log.exception("a record could not be counted")
 
     def _count(self, record: Record) -> None:
         metrics, feature = self._metrics, record.feature
@@ -88,7 +93,9 @@ class _AttemptedSeries:
 
     def count(self, record: Record) -> None:
         """Add one Record."""
-        self._duration.observe(record.duration_s)
+        # A fallback's arm answers for its own attempt only, not for the wait for the one that failed.
+        since_s = record.sent_s or 0.0 if record.attempts > 1 else 0.0
+        self._duration.observe(record.duration_s - since_s)
         if record.sent_s is not None and record.attempts == 1:
             self._overhead.observe(record.sent_s)
         if record.prompt_tokens is not None:
@@ -97,6 +104,6 @@ class _AttemptedSeries:
         if completion is not None:
             self._output.observe(completion)
         if ttft_s is not None:
-            self._ttft.observe(ttft_s)
+            self._ttft.observe(ttft_s - since_s)
             if completion is not None and completion >= TOKENS_FOR_TPOT:
                 self._tpot.observe((record.duration_s - ttft_s) / (completion - 1))

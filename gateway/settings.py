@@ -20,6 +20,7 @@ ENV_SEPARATOR = "__"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _PORT_MAX = 65_535
 Name = Annotated[str, Field(pattern=_NAME)]
+Text = Annotated[str, Field(min_length=1, max_length=1_024, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Port = Annotated[int, Field(ge=0, le=_PORT_MAX)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -42,7 +43,7 @@ class _Section(BaseModel):
 class ServerSettings(_Section):
     """The public port."""
 
-    host: str = "127.0.0.1"
+    host: Text = "127.0.0.1"
     port: Port = 8080
     workers: Annotated[int, Field(ge=1, le=1)] = 1
     body_max_bytes: Annotated[int, Field(ge=1_024, le=1 << 30)] = 10 * 1024 * 1024
@@ -53,15 +54,15 @@ class ServerSettings(_Section):
 class AdminSettings(_Section):
     """The operator's port: API and metrics."""
 
-    host: str = "127.0.0.1"
+    host: Text = "127.0.0.1"
     port: Port = 8081
 
 
 class StoreSettings(_Section):
     """Where flags, audit and keys live."""
 
-    url: str = "sqlite:///glidepath-data/glidepath.db"
-    state_dir: str = "glidepath-data"
+    url: Text = "sqlite:///glidepath-data/glidepath.db"
+    state_dir: Text = "glidepath-data"
 
 
 class UpstreamSettings(_Section):
@@ -69,7 +70,7 @@ class UpstreamSettings(_Section):
 
     kind: Literal["vllm", "openai", "azure"]
     base_urls: Annotated[tuple[str, ...], Field(min_length=1)]
-    model: Annotated[str, Field(min_length=1, max_length=256)]
+    model: Text
     api_key_env: str | None = None
     connect_timeout_s: Seconds = 2
     first_byte_timeout_s: Seconds = 60
@@ -155,7 +156,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingsError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8 text", "save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}", "mend that line") from None
     return parse(_with_overrides(document, environment), source=str(path))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import secrets
 import signal
@@ -40,13 +41,14 @@ from rollout.follower import Follower
 from rollout.seed import ensure_features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from fastapi import FastAPI
 
     from gateway.settings import Settings
     from rollout.ports import Store
 
+_log = logging.getLogger(__name__)
 RELAY_PATHS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion"}
 BOOTSTRAP_VARIABLE = "GLIDEPATH_BOOTSTRAP_KEY"
 DEV_KEY_FILE = "dev-key"
@@ -130,9 +132,10 @@ def _bind(section: str, host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(_BACKLOG)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that IDNA refuses
         listener.close()
-        cause = f"cannot listen on {host}:{port} ([{section}]): {error.strerror}"
+        why = error.strerror if isinstance(error, OSError) else "no usable host name"
+        cause = f"cannot listen on {host}:{port} ([{section}]): {why}"
         raise StartError(cause, f"stop what uses it, or set [{section}] host and port") from None
     return listener
 
@@ -230,13 +233,13 @@ async def _run_until_signal(
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    helpers = [
+    chores = [
         loop.create_task(coroutine)
         for coroutine in (
             parts.recorder.run(),
             parts.follower.run(),
-            _follow_keys(store, parts.keyring),
-            _sweep(settings, parts),
+            _repeat(_KEYS_EVERY_S, _follow_keys(store, parts.keyring)),
+            _repeat(_SWEEP_EVERY_S, _sweep(settings, parts)),
         )
     ]
     servers = [
@@ -250,14 +253,14 @@ async def _run_until_signal(
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         stopping = loop.create_task(stop.wait())
-        await asyncio.wait([stopping, *helpers, *servers], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopping, *chores, *servers], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         await _drain(parts, servers)
-        _raise_of_dead(helpers)
+        _raise_of_dead(chores)
     finally:
-        for task in (*helpers, *servers):
+        for task in (*chores, *servers):
             task.cancel()
-        await asyncio.gather(*helpers, *servers, return_exceptions=True)
+        await asyncio.gather(*chores, *servers, return_exceptions=True)
 
 
 async def _drain(parts: _Parts, servers: list[asyncio.Task[None]]) -> None:
@@ -273,29 +276,45 @@ async def _drain(parts: _Parts, servers: list[asyncio.Task[None]]) -> None:
     await asyncio.wait(servers[1:])
 
 
-def _raise_of_dead(helpers: list[asyncio.Task[None]]) -> None:
-    for task in helpers:
+def _raise_of_dead(chores: list[asyncio.Task[None]]) -> None:
+    for task in chores:
         error = None if not task.done() or task.cancelled() else task.exception()
         if error is not None:
             raise error
 
 
-async def _sweep(settings: Settings, parts: _Parts) -> None:
+async def _repeat(every_s: float, step: Callable[[], Awaitable[None]]) -> None:
+    """Do `step` for ever; a fault in one turn is logged, the next turn comes all the same."""
     while True:
-        await asyncio.sleep(_SWEEP_EVERY_S)
+        await asyncio.sleep(every_s)
+        try:
+            await step()
+        except RolloutError as fault:
+            _log.debug("%s", fault.cause)
+        except Exception:  # noqa: BLE001  whatever it is, the gateway goes on
+            _log.exception("a background step failed")
+
+
+def _sweep(settings: Settings, parts: _Parts) -> Callable[[], Awaitable[None]]:
+    """Deadlines of exchanges, idle connections on both sides."""
+
+    async def step() -> None:
         now_s = perf_counter()
         parts.relay.sweep(now_s)
         for connection in list(parts.public.server_state.connections):
             if isinstance(connection, RelayProtocol):
                 connection.close_if_idle(now_s, settings.server.keep_alive_s)
 
+    return step
 
-async def _follow_keys(store: Store, keyring: Keyring) -> None:
+
+def _follow_keys(store: Store, keyring: Keyring) -> Callable[[], Awaitable[None]]:
     """Keep the keyring current; while the store is down the keys known last stay in force."""
-    while True:
-        await asyncio.sleep(_KEYS_EVERY_S)
-        with contextlib.suppress(RolloutError):
-            keyring.replace(await store.list_keys())
+
+    async def step() -> None:
+        keyring.replace(await store.list_keys())
+
+    return step
 
 
 async def _first_key(store: Store, state_dir: Path) -> str | None:

@@ -42,15 +42,24 @@ class Endpoint:
 class Upstream:
     """All endpoints of one named upstream."""
 
-    __slots__ = ("deadlines", "endpoints", "model", "model_bytes", "name", "raw_model")
+    __slots__ = ("deadlines", "endpoints", "model", "model_bytes", "name", "raw_model", "secrets")
 
-    def __init__(self, name: str, model: str, endpoints: tuple[Endpoint, ...], deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        endpoints: tuple[Endpoint, ...],
+        deadlines: Deadlines,
+        secrets: tuple[str, ...] = (),
+    ) -> None:
         self.name = name
         self.model = model
         self.model_bytes = model.encode("ascii", "replace")
         self.raw_model = raw_text(model)
         self.endpoints = endpoints
         self.deadlines = deadlines
+        self.secrets = secrets
+        """What no answer may repeat."""
 
     def choose(self) -> Endpoint:
         """Endpoint for the next request."""
@@ -74,7 +83,7 @@ def build_upstream(name: str, settings: UpstreamSettings, api_key: str | None) -
     """Make the runtime upstream from its settings; opens no connection."""
     deadlines = Deadlines(settings.first_byte_timeout_s, settings.idle_timeout_s, settings.total_timeout_s)
     endpoints = tuple(_endpoint(url, settings, api_key) for url in settings.base_urls)
-    return Upstream(name, settings.model, endpoints, deadlines)
+    return Upstream(name, settings.model, endpoints, deadlines, (api_key,) if api_key else ())
 
 
 def _endpoint(url: str, settings: UpstreamSettings, api_key: str | None) -> Endpoint:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from loadtests.simulator import RunningSimulator, SimulatorConfig
 
 
+_PORT_MAX = 65_535
+
+
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register this package's commands; each sets `run` to a function from arguments to the exit code."""
     _add_simulator(subparsers)
@@ -22,7 +25,9 @@ def _add_simulator(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
         description="Serve a declared stand-in for the partner. Options override the configuration file.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=9000, help="port to listen on; 0 picks one (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=9000, help="port to listen on; 0 picks one (default: %(default)s)"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="models, accuracy, [latency], [[faults]]")
     parser.add_argument("--references", metavar="FILE.jsonl", help="prompts with their right answers")
     parser.add_argument("--seed", type=int, help="seed of every draw")
@@ -34,6 +39,13 @@ def _add_simulator(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
         parser.add_argument(f"--{name}", type=float, help="of the logarithm" if "sigma" in name else "seconds")
     parser.add_argument("--ready-file", type=Path, help="write the base URL here once the port is open")
     parser.set_defaults(run=run_simulator)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= _PORT_MAX:
+        raise argparse.ArgumentTypeError(f"{port} is no port")
+    return port
 
 
 def _add_load(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

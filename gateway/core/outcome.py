@@ -96,16 +96,19 @@ _STATUS_TABLE = {
     429: Outcome.RATE_LIMITED,
     504: Outcome.TIMEOUT,
 }
+_REDIRECTS_FROM = 300
 _CLIENT_ERRORS_FROM = 400
 _SERVER_ERRORS_FROM = 500
-# The upstream refuses *our* key or has no such route: nothing the caller can mend.
-_OUR_FAULTS = frozenset({401, 403, 405, 407})
+# The upstream refuses *our* key, or has no such model or route: nothing the caller can mend.
+_OUR_FAULTS = frozenset({401, 403, 404, 405, 407})
 
 
 def classify_status(status: int) -> Outcome:
     """Judge an upstream's answer by its status alone."""
-    if status < _CLIENT_ERRORS_FROM:
+    if status < _REDIRECTS_FROM:
         return Outcome.OK
+    if status < _CLIENT_ERRORS_FROM:
+        return Outcome.UPSTREAM_ERROR
     known = _STATUS_TABLE.get(status)
     if known is not None:
         return known

@@ -22,7 +22,8 @@ _PREFIX_CHARS = len(MODEL_PREFIX)
 _BASELINE = Arm.BASELINE
 BYPASS = "bypass"
 _FINAL_FAILURES = frozenset({"total_timeout", "closed"})
-_UNAVAILABLE_STATUS = frozenset({429, 500, 502, 503, 504, 529})
+_REDIRECTS_FROM, _CALLER_ERRORS_FROM = 300, 400
+_UNAVAILABLE_STATUS = frozenset({401, 403, 404, 405, 407, 429, 500, 502, 503, 504, 529})
 
 
 class Principal(NamedTuple):
@@ -76,7 +77,7 @@ def may_fail_over(failure: Failure) -> bool:
 
 def status_fails_over(status: int) -> bool:
     """Whether an answer of this status is the upstream's trouble, which another upstream may not share."""
-    return status in _UNAVAILABLE_STATUS
+    return status in _UNAVAILABLE_STATUS or _REDIRECTS_FROM <= status < _CALLER_ERRORS_FROM
 
 
 def _bypass(model: str, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -43,11 +43,15 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""An upstream may claim anything; what fits a float can be counted."""
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Token counts as the upstream reports them."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: _Tokens = 0
+    completion_tokens: _Tokens = 0
 
 
 class _Event(msgspec.Struct):

@@ -19,12 +19,26 @@ _UNSAFE = re.compile(rb"[\x00-\x1f\x7f]")
 _SECRET = re.compile(
     r"(?i)(?:bearer\s+)+\S+|[\w+.-]{0,30}://\S*"
     r"|\b(?:sk|pk|gp|gpk|key|api)[-_][A-Za-z0-9_*\-]{6,}|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
+    r"|\b(?:[\w-]{1,63}\.)+[\w-]{1,63}:\d{2,5}\b|[^\s:@]{1,64}:[^\s:@]{1,64}@\S+"
 )
-_UNAUTHORISED = frozenset({401, 403, 405, 407})
+_REFUSED = (502, "The model's server refused the gateway.", "upstream_auth_failed")
+_FAILED = (502, "The model's server failed.", "upstream_error")
+_NOT_THE_CALLERS = {
+    401: _REFUSED,
+    403: _REFUSED,
+    404: (502, "The model's server does not know the model.", "upstream_model_missing"),
+    405: _REFUSED,
+    407: _REFUSED,
+    504: (504, "The model's server took too long.", "upstream_timeout"),
+}
+_PLAIN_WORD = re.compile(r"[a-z][a-z_]{0,63}(?:[.\[][a-z0-9_.\[\]]{0,64})?")
 _OVERLOADED = frozenset({503, 529})
 _DIGITS_MAX = 10
 _TOO_MANY = 429
-_TIMEOUT = 504
+_WORDS = {_TOO_MANY: "Too many requests."}
+_EMPTY = frozenset({204, 205})
+_REDIRECTS_FROM = 300
+_CALLER_ERRORS_FROM = 400
 _SERVER_ERRORS_FROM = 500
 
 
@@ -74,30 +88,36 @@ class _ErrorBody(msgspec.Struct):
 _DECODE = msgspec.json.Decoder(_ErrorBody).decode
 
 
-def upstream_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> ApiError:
+def upstream_error(status: int, headers: Mapping[bytes, bytes], body: bytes, secrets: tuple[str, ...] = ()) -> ApiError:
     """An upstream's error answer as the caller gets it.
 
-    A 4xx that is the caller's keeps status, code and message; one that is the operator's (the upstream refused our
-    key) and any 5xx become 502, overload 503. Secrets, URLs and addresses are cut out of texts.
+    A 4xx that is the caller's keeps status, code and message; one that is the operator's (key, model name, route) and
+    any 5xx become 502, overload 503. `secrets`, whatever looks like one, URLs and addresses are cut out of texts.
     """
     retry_after_s = _retry_after_s(headers)
-    if status in _UNAUTHORISED:
-        return ApiError(502, "The model's server refused the gateway.", "server_error", code="upstream_auth_failed")
     if status in _OVERLOADED:
         return unavailable("The model's server is overloaded.", code="upstream_overloaded", retry_after_s=retry_after_s)
-    if status == _TIMEOUT:
-        return ApiError(504, "The model's server took too long.", "server_error", code="upstream_timeout")
-    if status >= _SERVER_ERRORS_FROM:
-        return ApiError(502, "The model's server failed.", "server_error", code="upstream_error")
+    fixed = _NOT_THE_CALLERS.get(status)
+    if fixed is None and not _CALLER_ERRORS_FROM <= status < _SERVER_ERRORS_FROM:
+        fixed = _FAILED
+    if fixed is not None:
+        return ApiError(fixed[0], fixed[1], "server_error", code=fixed[2])
     error = _read_error(body)
+    unsaid = _WORDS.get(status) or f"The model's server refused the request with status {status}."
+    text = redact(error.message or unsaid, secrets)
     if status == _TOO_MANY:
         wait_s = 1 if retry_after_s is None else retry_after_s
-        text = error.message or "Too many requests."
-        return ApiError(429, redact(text), "rate_limit_error", code=_code(error, status), retry_after_s=wait_s)
-    text = error.message or f"The model's server refused the request with status {status}."
-    kind = redact(error.type or "invalid_request_error")
-    param = error.param and redact(error.param)
-    return ApiError(status, redact(text), kind, param=param, code=_code(error, status))
+        return ApiError(429, text, "rate_limit_error", code=_code(error, status, secrets), retry_after_s=wait_s)
+    kind = _word(error.type or "invalid_request_error", secrets)
+    param = error.param and _word(error.param, secrets)
+    return ApiError(status, text, kind, param=param, code=_code(error, status, secrets))
+
+
+def is_answer(status: int, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether an API could have sent this: not a redirect, not empty by definition, not a web page."""
+    if status in _EMPTY or _REDIRECTS_FROM <= status < _CALLER_ERRORS_FROM:
+        return False
+    return status >= _CALLER_ERRORS_FROM or headers.get(b"content-type", b"")[:9].lower() != b"text/html"
 
 
 def broken(failure: Failure) -> ApiError:
@@ -126,9 +146,16 @@ def error_lines(error: ApiError, *, retry_is_useless: bool) -> bytes:
     return lines
 
 
-def redact(text: str) -> str:
+def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """Text of an upstream without keys, URLs and addresses, at most 2 000 characters."""
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]")
     return _SECRET.sub("[redacted]", text[:2000])
+
+
+def _word(text: str, secrets: tuple[str, ...]) -> str:
+    """A code or a parameter's name: plain words stay, whatever prefix they have."""
+    return text if _PLAIN_WORD.fullmatch(text) and text not in secrets else redact(text, secrets)
 
 
 def _read_error(body: bytes) -> _Error:
@@ -141,11 +168,11 @@ def _read_error(body: bytes) -> _Error:
     return _Error(message=parsed.error or parsed.message, type=parsed.type, code=parsed.code)
 
 
-def _code(error: _Error, status: int) -> str | None:
+def _code(error: _Error, status: int, secrets: tuple[str, ...]) -> str | None:
     """A code that says more than the status; vLLM repeats the status there."""
     if error.code is None or str(error.code) == str(status):
         return None
-    return redact(str(error.code))
+    return _word(str(error.code), secrets)
 
 
 def _retry_after_s(headers: Mapping[bytes, bytes]) -> int | None:

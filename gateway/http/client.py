@@ -105,7 +105,7 @@ class Pool:
         for task in self._connecting:
             task.cancel()
         for connection in list(self._open):
-            connection.abort()
+            connection.shut_down()
         self._fail_waiting(Failure(Phase.CONNECT, "closed", "the gateway is shutting down"), everybody=True)
 
     def _connect_if_needed(self) -> None:

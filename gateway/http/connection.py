@@ -236,6 +236,10 @@ class Connection(asyncio.Protocol):
         text = f"{type(exc).__name__}: {exc}" if exc else "the connection was closed"
         lease.receiver.on_failure(Failure(self._phase_of_break(), "reset", text))
 
+    def shut_down(self) -> None:
+        """Close at once and tell the receiver, if there is one."""
+        self._fail(Failure(self._phase_of_break(), "closed", "the gateway is shutting down"))
+
     def abort(self) -> None:
         """Close at once, dropping whatever is unsent."""
         self._lease = None

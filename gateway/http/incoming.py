@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ class Incoming:
 
     message_event = _NO_EVENT
     listener: Listener | None = None
+    arrived_at_s = 0.0
+    """When the request was whole (perf_counter): the caller's upload is not the gateway's time."""
     more_body = True
     response_complete = False
     disconnected = False
@@ -91,7 +92,6 @@ class Incoming:
         self.protocol = protocol
         self.operation = operation
         self.headers = headers
-        self.arrived_at_s = perf_counter()
         self.keep_alive = keep_alive
         self._chunks: list[bytes] = []
 
@@ -110,9 +110,15 @@ class Incoming:
         else:
             self._chunks.append(chunk)
 
-    def invite_body(self) -> None:
-        """Send the interim answer that a caller waits for which announced `Expect: 100-continue`."""
-        if self.more_body and self.headers.get(b"expect", b"").lower() == b"100-continue":
+    def invite_body(self, size_max: int) -> None:
+        """Send the interim answer that a caller waits for which announced `Expect: 100-continue`.
+
+        Not when the body is announced as too large: the refusal comes before it is sent.
+        """
+        length = self.headers.get(b"content-length", b"0")
+        if int(length) > size_max:
+            self.body_refused = True
+        elif self.more_body and self.headers.get(b"expect", b"").lower() == b"100-continue":
             self.protocol.transport.write(_CONTINUE)
 
     def respond(self, status: int, head: bytes, body: bytes) -> None:
@@ -160,6 +166,11 @@ class Incoming:
         elif chunk:
             self.protocol.transport.write(chunk)
         self._complete()
+
+    def drop(self) -> None:
+        """Close at once, unsent bytes included: the caller has stopped reading."""
+        self.response_complete = True
+        self.protocol.transport.abort()
 
     def abort(self) -> None:
         """End a begun answer without its proper end: the caller must be able to tell that something is missing."""

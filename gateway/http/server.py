@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _HEAD_BYTES_MAX = 65_536
+_API_BODY_BYTES_MAX = 262_144
 
 
 class RelayProtocol(HttpToolsProtocol):
@@ -37,6 +38,9 @@ class RelayProtocol(HttpToolsProtocol):
     _upgrading = False
     _head_size = 0
     _idle_since_s = 0.0
+    _request_since_s = 0.0
+    _trailer_bytes = 0
+    _api_body_bytes = 0
     _date_of: list[tuple[bytes, bytes]] | None = None
     _date_line = b""
 
@@ -54,16 +58,27 @@ class RelayProtocol(HttpToolsProtocol):
             if self._head_size > _HEAD_BYTES_MAX:
                 self.send_400_response("The request's head is too large.")
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A connection that never says anything is idle, too."""
+        super().connection_made(cast("asyncio.Transport", transport))
+        self._idle_since_s = perf_counter()
+
     def on_message_begin(self) -> None:
         """Begin cheaply; the ASGI scope is only built for requests that go to the parent."""
         self.url = b""
         self.headers = []
+        self._request_since_s = perf_counter()
         self._in_head = self._head_begun = True
-        self._head_size = 0
+        self._head_size = self._trailer_bytes = self._api_body_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header line (parser callback)."""
-        self.headers.append((name.lower(), value))
+        """Take one header line (parser callback). Trailers are dropped: nothing here uses them."""
+        if self._in_head:
+            self.headers.append((name.lower(), value))
+            return
+        self._trailer_bytes += len(name) + len(value)
+        if self._trailer_bytes > _HEAD_BYTES_MAX:
+            raise ValueError("trailers too large")
 
     def on_headers_complete(self) -> None:
         """Take relay requests, leave the rest to the parent."""
@@ -83,7 +98,9 @@ class RelayProtocol(HttpToolsProtocol):
         if existing is None or existing.response_complete:
             incoming.started = True
             self._active = incoming
-            incoming.invite_body()
+            incoming.invite_body(self.body_max_bytes)
+            if incoming.body_refused:
+                self._refuse_body(incoming)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
@@ -96,12 +113,17 @@ class RelayProtocol(HttpToolsProtocol):
             if cycle.body_refused and cycle.started and not cycle.response_complete:
                 self._refuse_body(cycle)
         else:
-            super().on_body(body)
+            self._api_body_bytes += len(body)
+            if self._api_body_bytes > _API_BODY_BYTES_MAX:
+                self._refuse_api_body()
+            else:
+                super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is whole: answer it, or let it wait its turn in the pipeline."""
         if self._upgrading:
             return
+        self._request_since_s = 0.0
         cycle: Any = self.cycle
         if type(cycle) is Incoming:
             cycle.more_body = False
@@ -171,16 +193,21 @@ class RelayProtocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             self.transport.close()
             return
-        body = render_body(ApiError(400, msg, "invalid_request_error", code="bad_http"))
-        self.transport.write(
-            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (status_line(400), len(body), body)
-        )
-        self.transport.close()
+        self._write_error_and_close(ApiError(400, msg, "invalid_request_error", code="bad_http"))
+
+    def shutdown(self) -> None:
+        """As the parent; a request that isn't whole yet is not waited for."""
+        cycle: Any = self.cycle
+        if type(cycle) is Incoming and cycle.more_body and not cycle.response_complete:
+            self.transport.close()
+        else:
+            super().shutdown()
 
     def close_if_idle(self, now_s: float, idle_s: float) -> None:
-        """Close a keep-alive connection whose last relay answer ended more than `idle_s` ago."""
-        if self._idle_since_s and now_s - self._idle_since_s > idle_s and self.cycle.response_complete:
+        """Close a connection on which nothing has come for `idle_s`, or whose request isn't whole after so long."""
+        idle = self._idle_since_s and now_s - self._idle_since_s > idle_s
+        slow = self._request_since_s and now_s - self._request_since_s > idle_s
+        if slow or (idle and (self.cycle is None or self.cycle.response_complete)):
             self.transport.close()
 
     def date_line(self) -> bytes:
@@ -202,22 +229,31 @@ class RelayProtocol(HttpToolsProtocol):
         self.scope["headers"] = headers
         super().on_headers_complete()
 
+    def _write_error_and_close(self, error: ApiError) -> None:
+        body = render_body(error)
+        self.transport.write(
+            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (status_line(error.status), len(body), body)
+        )
+        self.transport.close()
+
     def _known_head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _answer_in_turn(self, incoming: Incoming) -> None:
         if incoming.disconnected or incoming.response_complete:
             return
+        if incoming.more_body and not incoming.body_refused:
+            incoming.invite_body(self.body_max_bytes)
         if incoming.body_refused:
             self._refuse_body(incoming)
-        elif incoming.more_body:
-            incoming.invite_body()
-        else:
+        elif not incoming.more_body:
             self._accept_once(incoming)
 
     def _accept_once(self, incoming: Incoming) -> None:
         if not incoming.accepted:
             incoming.accepted = True
+            incoming.arrived_at_s = perf_counter()
             self.accept(incoming)
 
     def _feed(self, data: bytes) -> bytes | None:
@@ -246,6 +282,16 @@ class RelayProtocol(HttpToolsProtocol):
         self._upgrading = False
         self.parser = httptools.HttpRequestParser(self)
         return b"%b %b HTTP/%b\r\n%b\r\n%b" % (method, self.url, version, lines, rest)
+
+    def _refuse_api_body(self) -> None:
+        """Answer and close, whatever the application is doing with what it has of the body."""
+        if not self.transport.is_closing():
+            if not self.cycle.response_started:
+                error = ApiError(
+                    413, "The request body is too large.", "invalid_request_error", code="request_too_large"
+                )
+                self._write_error_and_close(error)
+            self.transport.close()
 
     def _refuse_body(self, incoming: Incoming) -> None:
         text = f"The request body is larger than {self.body_max_bytes} bytes."

@@ -10,9 +10,9 @@ from gateway.core.outcome import Outcome, StreamEnd, classify_status, classify_s
     [
         (200, Outcome.OK),
         (204, Outcome.OK),
-        (399, Outcome.OK),
+        (399, Outcome.UPSTREAM_ERROR),
         (400, Outcome.CALLER_ERROR),
-        (404, Outcome.CALLER_ERROR),
+        (404, Outcome.UPSTREAM_ERROR),
         (422, Outcome.CALLER_ERROR),
         (401, Outcome.UPSTREAM_ERROR),
         (403, Outcome.UPSTREAM_ERROR),

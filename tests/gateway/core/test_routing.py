@@ -116,7 +116,7 @@ def test_a_break_is_answered_by_another_upstream_unless_time_is_up(*, kind: str,
 
 @pytest.mark.parametrize(
     ("status", "fails_over"),
-    [(200, False), (400, False), (401, False), (404, False), (422, False), (429, True), (500, True), (503, True)],
+    [(200, False), (400, False), (422, False), (307, True), (401, True), (404, True), (429, True), (500, True)],
 )
 def test_only_the_upstreams_own_trouble_is_answered_by_another(*, status: int, fails_over: bool) -> None:
     assert status_fails_over(status) is fails_over

@@ -10,6 +10,7 @@ from gateway.core.outcome import Failure, Phase
 from gateway.core.wire import (
     broken,
     error_lines,
+    is_answer,
     redact,
     request_lines,
     returned_lines,
@@ -256,3 +257,26 @@ def test_no_field_of_an_upstreams_error_leaks(field: str) -> None:
     shown = (error.message, error.type, error.param, error.code)
     assert "abc.def" not in str(shown)
     assert "[redacted]" in str(shown)
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "is_one"),
+    [
+        (200, b"application/json", True),
+        (200, b"text/event-stream", True),
+        (201, b"", True),
+        (200, b"Text/HTML; charset=utf-8", False),
+        (204, b"application/json", False),
+        (307, b"application/json", False),
+        (500, b"text/html", True),
+    ],
+)
+def test_what_no_api_sends_is_no_answer(*, status: int, content_type: bytes, is_one: bool) -> None:
+    assert is_answer(status, {b"content-type": content_type} if content_type else {}) is is_one
+
+
+def test_the_configured_key_is_cut_out_wherever_it_stands() -> None:
+    key = "0f3a"
+    body = openai_error(message=f"bad {key}", type=key, param=key, code=key)
+    error = upstream_error(400, {}, body, (key,))
+    assert key not in f"{error.message} {error.type} {error.param} {error.code}"
