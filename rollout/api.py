@@ -21,6 +21,7 @@ Authorize = Callable[[str], Callable[..., Awaitable[str] | str]]
 
 FeatureName = Annotated[str, Path(pattern=NAME_PATTERN)]
 _ETAG = re.compile(r'"?([0-9]{1,18})"?')
+_GREATEST_ID = 2**63 - 1  # what a store's row number can be
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": views.Problem, "content": {"application/problem+json": {}}}
     for status in (401, 403, 404, 409, 412, 422, 428, 503)
@@ -68,7 +69,7 @@ def _add_reads(
     async def history(
         feature: FeatureName,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        before: Annotated[int | None, Query(ge=1)] = None,
+        before: Annotated[int | None, Query(ge=1, le=_GREATEST_ID)] = None,
     ) -> views.HistoryPage:
         return views.history_page(await operations.history(feature, limit=limit, before_id=before), limit)
 

@@ -1,12 +1,12 @@
 """`glidepath rollout ...`: a thin client of the operator API.
 
 Exit codes: 0 done; 1 refused or failed; 2 bad arguments; 3 somebody else changed it first; 4 no such feature;
-5 unreachable, unauthorised, or the store is down. Faults are RolloutErrors; the caller prints them.
+5 unreachable, unauthorised, or the store is down (a kill is then in force on the replica that was asked only).
+Faults are RolloutErrors; the caller prints them.
 """
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -106,19 +106,26 @@ def _set_share(args: argparse.Namespace) -> int:
     with _client(args) as client:
         revision = client.feature(args.feature)["revision"] if args.revision is None else args.revision
         flag = client.set_share(args.feature, millipct, revision, args.reason)
-    return _show_flag(args, flag, flag, "ok")
+    return _show_flag(args, flag, flag)
 
 
 def _kill(args: argparse.Namespace) -> int:
+    """Show the kill; StoreUnavailable, after that, when it is not in force on the other replicas."""
+    from rollout.core.errors import StoreUnavailable
+
     with _client(args) as client:
         answer = client.kill(args.feature, args.reason)
-    return _show_flag(args, answer, answer["flag"], answer["store"])
+    code = _show_flag(args, answer, answer["flag"])
+    if answer["store"] != "ok":
+        hint = "kill it on every other replica too; this one, if it lives, tells the store once that is back"
+        raise StoreUnavailable(f"{args.feature!r} is killed on this replica only; store: {answer['store']}", hint)
+    return code
 
 
 def _unkill(args: argparse.Namespace) -> int:
     with _client(args) as client:
         answer = client.unkill(args.feature, args.reason)
-    return _show_flag(args, answer, answer["flag"], answer["store"])
+    return _show_flag(args, answer, answer["flag"])
 
 
 def _history(args: argparse.Namespace) -> int:
@@ -163,15 +170,13 @@ def _show(args: argparse.Namespace, answer: dict[str, Any], table: "RenderableTy
     return 0
 
 
-def _show_flag(args: argparse.Namespace, answer: dict[str, Any], flag: dict[str, Any] | None, store: str) -> int:
+def _show_flag(args: argparse.Namespace, answer: dict[str, Any], flag: dict[str, Any] | None) -> int:
     from rollout.render import flag_line
 
     if args.output == "json":
         print(json.dumps(answer, indent=2, ensure_ascii=False))
         return 0
     print(f"{args.feature}: killed" if flag is None else flag_line(flag))
-    if store != "ok":
-        print(f"store: {store}", file=sys.stderr)
     return 0
 
 

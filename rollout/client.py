@@ -78,6 +78,7 @@ class Client:
     def _call(
         self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
+        _refuse_undecodable(body or {})
         try:
             answer = self._http.request(method, path, json=body, headers=headers)
         except (httpx2.RequestError, httpx2.InvalidURL) as fault:
@@ -97,6 +98,15 @@ def _path(feature: str) -> str:
     if not re.fullmatch(NAME_PATTERN, feature):
         raise InvalidArgument(f"{feature!r} can't be a feature's name", "use letters, digits, '.', '_' and '-'")
     return f"/features/{feature}"
+
+
+def _refuse_undecodable(body: dict[str, Any]) -> None:
+    """Refuse what Python made of bytes on the command line that are no UTF-8: JSON can't carry it."""
+    for name, value in body.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError as fault:
+            raise InvalidArgument(f"{name} {value!r} is not UTF-8 text", "check the terminal's encoding") from fault
 
 
 def _json_object(answer: httpx2.Response) -> dict[str, Any] | None:

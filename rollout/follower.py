@@ -18,7 +18,7 @@ from rollout.core.model import EMPTY_SNAPSHOT, NOT_LOADED, FeatureFlag, Kill, Sn
 from rollout.ports import Clock, Store
 
 _log = logging.getLogger(__name__)
-_STORE, _KILL_FILE = "store", "kill file"
+_STORE, _KILL_FILE, _IN_TOUCH = "store", "kill file", "work left for the store"
 _LOCAL_KILL = Kill(on=True, actor="kill file", reason="listed in this replica's kill file")
 
 
@@ -52,6 +52,7 @@ class Follower:
         self.killed_locally: frozenset[str] = frozenset()
         self.refused_documents = 0
         self._faults: dict[str, RolloutError] = {}
+        self._steps_in_touch: list[Callable[[], Awaitable[None]]] = []
         self._start_from_files()
 
     @property
@@ -66,8 +67,12 @@ class Follower:
     async def run(self) -> None:
         """Follow until cancelled. Two loops: a store that hangs until its time limit must not delay a local kill."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._repeat(self.refresh))
+            tasks.create_task(self._repeat(self._follow))
             tasks.create_task(self._repeat(self.read_kill_file))
+
+    def when_in_touch(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Have `run` await this step after every contact with the store; its fault shows in `last_error`."""
+        self._steps_in_touch.append(step)
 
     async def refresh(self) -> bool:
         """Catch up with the store now; False, with `last_error`, when it gave no good document."""
@@ -117,6 +122,17 @@ class Follower:
     def is_killed_locally(self, feature: str) -> bool:
         """Tell whether this replica kills the feature whatever the store says."""
         return not self.killed_locally.isdisjoint((feature, kills.ALL))
+
+    async def _follow(self) -> None:
+        if not await self.refresh():
+            return
+        try:
+            for step in self._steps_in_touch:
+                await step()
+        except Exception as fault:  # noqa: BLE001  following must outlive whatever a step does
+            self._note(_IN_TOUCH, fault)
+            return
+        self._faults.pop(_IN_TOUCH, None)
 
     async def _catch_up(self) -> None:
         # After a loss of contact the store may be another one, restored or reseeded, that counts to the same version.

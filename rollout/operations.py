@@ -1,5 +1,6 @@
 """What operators do, over store, follower and clock, without HTTP."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import NamedTuple
@@ -42,11 +43,30 @@ class KillOutcome(NamedTuple):
     flag: FeatureFlag | None
 
 
+class _PendingKill(NamedTuple):
+    """A kill that the store has yet to take; `was_local` when this replica had killed the feature before it."""
+
+    actor: str
+    reason: str
+    at_s: float
+    was_local: bool
+
+    def applied(self, flag: FeatureFlag) -> FeatureFlag:
+        """Kill the flag; one that is killed already stays as it is."""
+        return flag if flag.kill.on else commands.kill(flag, actor=self.actor, reason=self.reason, at_s=self.at_s)
+
+
 class Operations:
-    """The operator's commands. Writes go to the store by compare-and-set, then this replica catches up at once."""
+    """The operator's commands. Writes go to the store by compare-and-set, then this replica catches up at once.
+
+    A kill the store could not take is tried again whenever the running follower is in touch with the store.
+    """
 
     def __init__(self, store: Store, follower: Follower, clock: Clock) -> None:
         self._store, self._follower, self._clock = store, follower, clock
+        self._pending_kills: dict[str, _PendingKill] = {}
+        self._pending_turn = asyncio.Lock()
+        follower.when_in_touch(self.write_pending_kills)
 
     async def read(self) -> Flags:
         """Read all flags, from the last good snapshot when the store is down."""
@@ -66,7 +86,7 @@ class Operations:
         before = await self._get(feature)
         if before.revision != expected_revision:
             raise RevisionConflict(feature, expected_revision, before)
-        after = commands.set_share(before, share_millipct)
+        after = commands.set_share(before, share_millipct, killed_locally=self._follower.is_killed_locally(feature))
         written = await self._put(before, after, actor, "set-share", why)
         await self._follower.refresh()
         return written
@@ -74,20 +94,21 @@ class Operations:
     async def kill(self, feature: str, *, actor: str, reason: str) -> KillOutcome:
         """Kill: on this replica first and without the store, then in the store for all.
 
-        The local kill is taken back once the store's is in force here; it stays when the store can't be written.
+        The local kill is taken back once the store's is in force here; it stays while the store can't be written.
         """
         why = commands.checked_reason(reason)
         await self._check_known(feature)
-        was_local = self._follower.is_killed_locally(feature)
+        kill = _PendingKill(actor, why, self._clock.now_s(), self._follower.is_killed_locally(feature))
         fault = await self._kill_here(feature, f"{actor}: {why}")
         try:
-            flag = await self._until_written(feature, lambda flag: self._killed(flag, actor, why), actor, "kill", why)
+            flag = await self._until_written(feature, kill.applied, actor, "kill", why)
         except (StoreUnavailable, InvalidDocument, RevisionConflict):
+            self._remember(feature, kill)
             if fault is not None:
                 hint = "this process has killed it, until it ends; mend the store or the kill file"
                 raise RolloutError(f"neither the store nor the kill file took the kill: {fault.cause}", hint) from fault
             return KillOutcome(feature, killed=True, store=_KILLED_HERE, flag=None)
-        if await self._follower.refresh() and not was_local:
+        if await self._follower.refresh() and not kill.was_local:
             await self._follower.unkill_locally(feature)
         return KillOutcome(feature, killed=True, store=_OK, flag=flag)
 
@@ -96,18 +117,45 @@ class Operations:
         why = commands.checked_reason(reason)
         if ALL in self._follower.killed_locally:
             raise ShareIncreaseRefused("the kill file of this replica kills all features", f"remove its line {ALL!r}")
-        flag = await self._until_written(feature, commands.unkill, actor, "unkill", why)
-        await self._follower.unkill_locally(feature)
+        async with self._pending_turn:
+            flag = await self._until_written(feature, commands.unkill, actor, "unkill", why)
+            self._pending_kills.pop(feature, None)
+            await self._follower.unkill_locally(feature)
         await self._follower.refresh()
         return KillOutcome(feature, killed=flag.kill.on, store=_OK, flag=flag)
+
+    async def write_pending_kills(self) -> None:
+        """Write the kills that the store could not take when they were made; what fails again stays pending."""
+        for feature in tuple(self._pending_kills):
+            async with self._pending_turn:
+                kill = self._pending_kills.get(feature)
+                if kill is not None and await self._is_settled(feature, kill):
+                    self._pending_kills.pop(feature, None)
 
     async def history(self, feature: str, *, limit: int, before_id: int | None) -> list[AuditEntry]:
         """Audit entries, newest first; UnknownFeature when there is no such flag."""
         await self._get(feature)
         return await self._store.history(feature, limit, before_id)
 
-    def _killed(self, flag: FeatureFlag, actor: str, reason: str) -> FeatureFlag:
-        return flag if flag.kill.on else commands.kill(flag, actor=actor, reason=reason, at_s=self._clock.now_s())
+    def _remember(self, feature: str, kill: _PendingKill) -> None:
+        """Keep the first kill of an outage: a repeated one finds the feature killed here by the first."""
+        if not kill.was_local:
+            self._pending_kills[feature] = kill
+        self._pending_kills.setdefault(feature, kill)
+
+    async def _is_settled(self, feature: str, kill: _PendingKill) -> bool:
+        """Write a pending kill and take the local one back; one lifted by hand or of no feature is settled too."""
+        if not self._follower.is_killed_locally(feature):
+            return True
+        try:
+            await self._until_written(feature, kill.applied, kill.actor, "kill", kill.reason)
+        except UnknownFeature:
+            return True
+        if not await self._follower.refresh():
+            return False
+        if not kill.was_local:
+            await self._follower.unkill_locally(feature)
+        return True
 
     async def _kill_here(self, feature: str, note: str) -> RolloutError | None:
         try:

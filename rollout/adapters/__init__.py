@@ -28,7 +28,16 @@ def _open_sqlite(url: str, rest: str) -> "Store":
     path = rest.removeprefix("/")
     if path == rest or not path or path.endswith("/") or "?" in path:
         raise InvalidArgument(f"the store URL {url!r} names no file", _HINT)
+    if not _can_name_a_file(path):
+        raise InvalidArgument(f"the store URL {url!r} holds characters that no file name can", _HINT)
     return SqliteStore(Path(path))
+
+
+def _can_name_a_file(path: str) -> bool:
+    try:
+        return b"\0" not in path.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, or a byte that was no UTF-8
+        return False
 
 
 def _open_redis(url: str) -> "Store":

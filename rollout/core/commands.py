@@ -8,12 +8,16 @@ from rollout.core.model import BUCKETS, FeatureFlag, Kill
 _REASON_LIMIT = 500
 
 
-def set_share(flag: FeatureFlag, share_millipct: int) -> FeatureFlag:
-    """Set the share; while a kill is on it may only shrink, since lifting the kill brings it into force at once."""
+def set_share(flag: FeatureFlag, share_millipct: int, *, killed_locally: bool = False) -> FeatureFlag:
+    """Set the share; while a kill is on it may only shrink, since lifting the kill brings it into force at once.
+
+    `killed_locally`: this replica kills the feature, whatever the flag says.
+    """
     if not 0 <= share_millipct <= BUCKETS:
         raise InvalidArgument(f"{share_millipct} is not a share in thousandths of a percent", f"use 0..{BUCKETS}")
-    if flag.kill.on and share_millipct > flag.share_millipct:
-        cause = f"{flag.feature!r} is killed, its share can't be raised"
+    if (flag.kill.on or killed_locally) and share_millipct > flag.share_millipct:
+        where = "" if flag.kill.on else " on this replica"
+        cause = f"{flag.feature!r} is killed{where}, its share can't be raised"
         raise ShareIncreaseRefused(cause, "lift the kill first; it restores the share as it was")
     return replace(flag, share_millipct=share_millipct)
 

@@ -314,6 +314,7 @@ async def test_a_busy_disk_never_blocks_the_event_loop(tmp_path: Path) -> None:
     "url",
     [
         *("", "store.db", "mysql://h/1"),
+        *("sqlite:///a\0b.db", "sqlite:///\0", "sqlite:///a\udcff.db", "sqlite:///a\ud800/b.db"),
         *("sqlite://store.db", "sqlite:///", "sqlite:///a/", "sqlite:///a?x=1"),
         *("redis:h", "redis://", "redis://h/x", "redis://h:port/0"),
     ],

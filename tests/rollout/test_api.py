@@ -256,6 +256,18 @@ async def test_a_kill_by_hand_is_not_taken_back_by_a_kill_through_the_api(
     assert kill_path.read_text() == "summarize  # by hand\n"
 
 
+async def test_a_feature_killed_on_this_replica_cannot_be_raised(
+    api: httpx2.AsyncClient, follower: Follower, kill_path: Path
+) -> None:
+    await set_share(api, "10%", 1)
+    for killed in ("summarize", "*"):
+        kill_file.add(kill_path, killed, "by hand")
+        await follower.read_kill_file()
+        assert_problem(await set_share(api, "20%", 2), 409, "share-increase-refused")
+        kill_file.remove(kill_path, killed)
+    assert (await set_share(api, "5%", 2)).json()["share"] == "5%"
+
+
 async def test_a_star_in_the_kill_file_is_lifted_by_hand_only(
     api: httpx2.AsyncClient, follower: Follower, kill_path: Path
 ) -> None:
@@ -326,7 +338,9 @@ async def test_history_tells_who_what_and_why_in_pages(api: httpx2.AsyncClient) 
     assert [entry["command"] for entry in rest["entries"]] == ["set-share"] * 3 + ["create"]
     assert rest["before"] is None
     assert_problem(await api.get("/features/x/history"), 404, "unknown-feature")
-    for query in ("limit=0", "limit=501", "before=x"):
+    assert len((await api.get(f"/features/summarize/history?before={2**63 - 1}")).json()["entries"]) == 6
+    beyond = (f"before={2**63}", "before=99999999999999999999999", "before=0", "limit=99999999999999999999999")
+    for query in ("limit=0", "limit=501", "before=x", *beyond):
         assert_problem(await api.get(f"/features/summarize/history?{query}"), 422, "invalid-request")
 
 

@@ -151,10 +151,13 @@ def test_kill_and_unkill(cli: Cli) -> None:
 def test_a_kill_without_the_store_says_so(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.text("get")
     (tmp_path / "store.db").rename(tmp_path / "away")
-    assert run("kill", "summarize", "--reason", "errors", *cli.at) == 0
-    shown = capsys.readouterr()
-    assert shown.out == "summarize: killed\n"
-    assert "unavailable, killed on this replica" in shown.err
+    fault = cli.fault("kill", "summarize", "--reason", "errors")
+    assert fault.exit_code == 5
+    assert "killed on this replica only" in fault.cause
+    assert "every other replica" in fault.hint
+    assert capsys.readouterr().out == "summarize: killed\n"
+    assert cli.fault("kill", "summarize", "--reason", "errors", "-o", "json").exit_code == 5
+    assert json.loads(capsys.readouterr().out)["killed"] is True
     assert cli.fault("unkill", "summarize", "--reason", "r").exit_code == 5
 
 
@@ -183,6 +186,12 @@ def test_explain_shows_the_steps(cli: Cli) -> None:
         (("kill", "sumarize", "--reason", "r"), 4),
         (("set-share", "summarize", "0.25", "--reason", "r"), 2),
         (("set-share", "summarize", "25%", "--reason", " "), 2),
+        (("set-share", "summarize", "25%", "--reason", "caf\udce9"), 2),
+        (("kill", "summarize", "--reason", "caf\udce9"), 2),
+        (("unkill", "summarize", "--reason", "caf\udce9"), 2),
+        (("explain", "summarize", "--user", "caf\udce9"), 2),
+        (("history", "summarize", "--before", "99999999999999999999999"), 2),
+        (("get", "caf\udce9"), 2),
         (("get", "a/b"), 2),
         (("history", "summarize", "--limit", "0"), 2),
     ],

@@ -275,3 +275,23 @@ async def test_local_kills_survive_changes_of_the_document(seeded: Store, follow
     await follower.refresh()
     assert reason(follower) is Reason.KILLED
     assert replace(follower.flags["summarize"]).share_millipct == BUCKETS
+
+
+async def test_a_step_that_fails_is_noted_and_tried_again(follower: Follower) -> None:
+    faults: list[Exception] = [StoreUnavailable("not yet", "wait"), ValueError("a bug")]
+    noted: list[str] = []
+
+    async def step() -> None:
+        noted.append(str(follower.last_error))
+        if faults:
+            raise faults.pop(0)
+
+    follower.when_in_touch(step)
+    task = asyncio.create_task(follower.run())
+    await until(lambda: len(noted) > 3)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert noted[:2] == ["None", "not yet"]
+    assert "a bug" in noted[2]
+    assert follower.last_error is None

@@ -169,7 +169,7 @@ def flagd(flag: FeatureFlag, unit: str | None) -> Any:
 def test_flagd_core_decides_the_same_where_it_can(flag: FeatureFlag, unit: str | None) -> None:
     plain = replace(flag, hash_version=3, salt="", holdout=Holdout(), state=State.ENABLED)
     assert is_portable(plain)
-    ours = decide(compile_snapshot({plain.feature: plain}, 1), plain.feature, Subject(unit, unit, unit))
+    ours = decide(compile_snapshot({plain.feature: plain}, 1), plain.feature, Subject(unit, unit, unit, unit))
     assert flagd(plain, unit).value == ours.upstream
 
 

@@ -29,6 +29,13 @@ def test_a_killed_feature_may_only_shrink() -> None:
         commands.set_share(KILLED, 20_001)
 
 
+def test_a_feature_killed_on_this_replica_may_only_shrink_too() -> None:
+    assert commands.set_share(FLAG, 20_000, killed_locally=True) == FLAG
+    assert commands.set_share(FLAG, 5, killed_locally=True).share_millipct == 5
+    with pytest.raises(ShareIncreaseRefused, match="killed on this replica"):
+        commands.set_share(FLAG, 20_001, killed_locally=True)
+
+
 def test_lifting_a_kill_restores_the_flag_as_it_was() -> None:
     assert KILLED.kill == Kill(on=True, actor="ann", at_s=12.5, reason="errors")
     assert KILLED.share_millipct == 20_000
