@@ -123,8 +123,9 @@ class StreamView:
             self._look(_payload(event))
             if self.done and self.finish_reason is not None:
                 break
-        is_bare_usage = self._look(_payload(rest))
-        return b"" if is_bare_usage and not self.usage_wanted else rest
+        if rest and self._look(_payload(rest)) and not self.usage_wanted:
+            return b""
+        return rest
 
     def _find_content(self, whole: bytes) -> None:
         for event in _events(whole):

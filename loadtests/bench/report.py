@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 
 class Figure(NamedTuple):
-    """One measurement: throughput, CPU time per request and latency of one subject under one workload."""
+    """One measurement in one turn: throughput, CPU time per request and latency of one subject under one workload."""
 
+    turn: int
     workload: str
     subject: str
     connections: int
@@ -52,10 +53,16 @@ def _medians(name: str, figures: list[Figure]) -> Row:
     )
 
 
-def ratio(found: list[Row], subject: str, to: str) -> float | None:
-    """Throughput of one subject over another's; None where one is missing."""
-    speeds = {row.subject: row.requests_per_s for row in found}
-    return speeds[subject] / speeds[to] if subject in speeds and to in speeds else None
+def ratio(figures: list[Figure], workload: str, connections: int, subject: str, to: str) -> float | None:
+    """Throughput of one subject over another's: the median over turns of the ratio within a turn.
+
+    Within a turn both were measured within seconds, so a machine that changes speed in between changes both.
+    """
+    speeds = {
+        (f.turn, f.subject): f.requests_per_s for f in figures if (f.workload, f.connections) == (workload, connections)
+    }
+    turns = {turn for turn, name in speeds if name == subject and speeds.get((turn, to))}
+    return median(speeds[turn, subject] / speeds[turn, to] for turn in turns) if turns else None
 
 
 def table(figures: list[Figure], subject: str) -> str:
@@ -70,7 +77,7 @@ def table(figures: list[Figure], subject: str) -> str:
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
         for row in found:
-            times = ratio(found, subject, row.subject)
+            times = ratio(figures, workload, connections, subject, row.subject)
             shown = "" if row.subject == subject or times is None else f"{times:.2f} x"
             lines.append(
                 f"| {row.subject} | {row.requests_per_s:,.0f} | {shown} | {row.cpu_us:.0f} "

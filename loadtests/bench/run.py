@@ -71,20 +71,28 @@ def _measure_workload(
         for turn in range(repeats):
             for each in tested[turn % len(tested) :] + tested[: turn % len(tested)]:
                 for count in connections:
-                    figure = _measure(each, workload, lua, pids[each.name], (count, duration_s, cores.load))
+                    figure = _measure(each, workload, lua, pids[each.name], (turn, count, duration_s, cores.load))
                     figures.append(figure)
                     _say(f"{workload.name}, {count} connections, {each.name}: {figure.requests_per_s:,.0f}/s")
 
 
-def _measure(subject: Subject, workload: Workload, lua: Path, pid: int, plan: tuple[int, int, int]) -> Figure:
-    connections, duration_s, core = plan
+def _measure(subject: Subject, workload: Workload, lua: Path, pid: int, plan: tuple[int, int, int, int]) -> Figure:
+    turn, connections, duration_s, core = plan
     url = f"http://127.0.0.1:{subject.port}{_PATH}"
     wrk.run(url, lua, connections=connections, duration_s=_WARM_UP_S, core=core)
     before = _cpu_ticks(pid)
     load = wrk.run(url, lua, connections=connections, duration_s=duration_s, core=core)
     cpu_us = (_cpu_ticks(pid) - before) * _TICK_US / max(1, load.requests)
     return Figure(
-        workload.name, subject.name, connections, load.requests_per_s, cpu_us, load.p50_s, load.p99_s, load.failures
+        turn,
+        workload.name,
+        subject.name,
+        connections,
+        load.requests_per_s,
+        cpu_us,
+        load.p50_s,
+        load.p99_s,
+        load.failures,
     )
 
 
