@@ -6,10 +6,12 @@ Both upstreams are simulators; the gateway is `glidepath gateway --config FILE`.
 import asyncio
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -208,6 +210,17 @@ def test_a_bad_body(system: System) -> None:
 def test_wrong_paths_and_methods(system: System, path: str) -> None:
     error = httpx2.get(f"{system.url}{path}", timeout=30).json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
+
+
+def test_a_body_for_the_api_is_bounded(system: System) -> None:
+    # Announced, so that the client waits for the refusal instead of meeting a reset.
+    head = {"content-length": "3000000", "expect": "100-continue", "content-type": "application/json"}
+    with socket.create_connection((urlsplit(system.url).hostname, urlsplit(system.url).port), timeout=30) as raw:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+        raw.sendall(f"POST /v1/feedback HTTP/1.1\r\nhost: h\r\n{lines}\r\n".encode() + b"x" * 262_145)
+        answer = raw.recv(65_536).replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"") or raw.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"request_too_large" in answer
 
 
 def test_the_partners_limit_reaches_the_caller_with_its_wait(system: System) -> None:

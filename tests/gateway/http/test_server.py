@@ -226,3 +226,22 @@ async def test_on_shutdown_a_begun_answer_ends_and_then_the_connection(serve, un
     assert (await busy.answer()).body == b"begun ended"
     assert await busy.rest() == b""
     await until(lambda: not gateway.connections)
+
+
+async def test_trailers_without_end_are_refused(serve, echo) -> None:
+    caller = await (await serve(echo)).caller()
+    head = b"POST /v1/completions HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+    caller.send(head + b"some-trailer: with a value\r\n" * 6_000)
+    assert b"200 OK" not in await caller.rest()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"POST /v1/comp", b"POST /v1/completions HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf"]
+)
+async def test_a_request_that_never_becomes_whole_is_not_waited_for(serve, until, echo, sent: bytes) -> None:
+    gateway = await serve(echo)
+    caller = await gateway.caller()
+    caller.send(sent)
+    await until(lambda: gateway.connections)
+    gateway.connections[0].close_if_idle(perf_counter() + 1_000, 75)
+    assert await caller.rest() == b""
