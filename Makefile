@@ -4,8 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 GLIDE  := $(BIN)/glidepath
 PYTEST := $(BIN)/pytest
+UNIT   := -n auto --dist loadfile -m "not system and not vllm and not slow"
 
-.PHONY: demo up setup setup-dev test check bench load lock clean
+.PHONY: demo up setup setup-dev test check style bench load lock clean
 
 ## the main job
 demo: setup            ## live traffic over three features while a share moves from 1 % to 100 %
@@ -27,15 +28,18 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@touch $@
 
 ## tests
-test: check            ## the whole suite, real vLLM included
+test: style            ## the whole suite, real vLLM included
+	$(PYTEST) $(UNIT)
 	$(GLIDE) serving install
 	$(PYTEST) -m "system or vllm or slow"
 
-check: setup-dev       ## style, types, import direction, unit tests: under a minute
+check: style           ## style, types, import direction, unit tests on fewer examples: under a minute
+	$(PYTEST) $(UNIT) --hypothesis-profile=quick
+
+style: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -n auto --dist loadfile -m "not system and not vllm and not slow"
 
 ## speed and load
 bench: setup           ## requests/s on one core beside nginx and vllm-router

@@ -34,7 +34,9 @@ class SseReader:
 
     def feed(self, data: bytes) -> list[SseEvent]:
         """Read some bytes and return the events they complete."""
-        if self._after_cr and data:
+        if not data:
+            return []
+        if self._after_cr:
             self._after_cr = False
             data = data.removeprefix(b"\n")
         buffer = self._rest + data

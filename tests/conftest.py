@@ -17,6 +17,8 @@ from hypothesis import settings
 settings.register_profile("glidepath", deadline=None, database=None)
 # For tests/mirror_coverage.py, where random examples must not decide what is covered.
 settings.register_profile("mirror", deadline=None, database=None, derandomize=True, max_examples=5)
+# For `make check`: the same properties on fewer examples.
+settings.register_profile("quick", deadline=None, database=None, max_examples=20)
 settings.load_profile("glidepath")
 
 DEADLINE_S = 20.0

@@ -125,14 +125,17 @@ class SqliteStore:
     async def close(self) -> None:
         """See `Store.close`."""
         with suppress(RuntimeError, TimeoutError):  # closed already, or the disk hangs
-            await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect), _LIMIT_S)
+            async with asyncio.timeout(_LIMIT_S):
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown(wait=False)
 
     async def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run on the store's thread; every fault and a hanging disk become StoreUnavailable."""
         try:
             future = asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, work)
-            return await asyncio.wait_for(future, _LIMIT_S)
+            # Not wait_for: before Python 3.12 it swallows a cancellation that comes as the work ends.
+            async with asyncio.timeout(_LIMIT_S):
+                return await future
         except TimeoutError as fault:
             hint = "check the disk; a change in flight may or may not have been made"
             raise StoreUnavailable(f"the store {self._path} did not answer within {_LIMIT_S:g} s", hint) from fault

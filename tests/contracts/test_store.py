@@ -222,3 +222,16 @@ async def test_a_cancelled_write_is_whole_or_absent(store: Store) -> None:
     history = await store.history("summarize")
     assert version == flags["summarize"].revision == len(history)
     assert history[0].share_after_millipct == flags["summarize"].share_millipct
+
+
+async def test_a_cancellation_that_comes_as_the_work_ends_is_not_lost(store: Store) -> None:
+    async def ask_for_ever() -> None:
+        while True:
+            await store.version()
+
+    for turn in range(200):
+        asking = asyncio.create_task(ask_for_ever())
+        await asyncio.sleep(turn % 10 * 0.0001)
+        asking.cancel()
+        assert await asyncio.wait([asking], timeout=10) == ({asking}, set())
+        assert asking.cancelled()

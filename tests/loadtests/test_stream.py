@@ -50,6 +50,10 @@ def test_every_split_in_two_and_byte_by_byte_give_the_same_events(data: bytes) -
     assert read(data, *range(len(data))) == whole
 
 
+def test_an_empty_read_between_cr_and_lf_changes_nothing() -> None:
+    assert read(b"data: a\r\ndata: b\r\n", 8, 8) == read(b"data: a\r\ndata: b\r\n") == []
+
+
 @given(st.lists(st.sampled_from([b"data: a", b"event: e", b": c", b"\n", b"\r", b"\r\n", b"\xc3", b"\xbc"])), st.data())
 def test_any_splits_of_anything_give_the_same_events(parts: list[bytes], data: st.DataObject) -> None:
     text = b"".join(parts)
