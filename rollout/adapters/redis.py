@@ -142,11 +142,16 @@ class RedisStore:
         """Await an answer for a bounded time, also from a server that is connected and silent."""
         try:
             async with asyncio.timeout(_LIMIT_S):
-                return await command
+                answer = await command
         except (RedisError, OSError, TimeoutError) as fault:
             cause = f"the store {self._name} is unavailable: {fault or type(fault).__name__}"
             hint = "check that Redis runs and is reachable; a change in flight may or may not have been made"
             raise StoreUnavailable(cause, hint) from fault
+        # The client waits with wait_for, which before Python 3.12 can swallow a cancellation; the task still knows.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+        return answer
 
 
 def _audit_key(feature: str) -> str:
