@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 from gateway.core.answer import read_usage
 from gateway.core.call import Call, parse, request_id, rewrite
 from gateway.core.errors import ApiError, render_body
-from gateway.core.outcome import Failure, Outcome, Phase, Record, StreamEnd, classify_status, classify_stream
+from gateway.core.outcome import (
+    CALLER_ERRORS_FROM,
+    Failure,
+    Outcome,
+    Phase,
+    Record,
+    StreamEnd,
+    classify_status,
+    classify_stream,
+)
 from gateway.core.routing import Plan, may_fail_over, plan, status_fails_over
 from gateway.core.sse import StreamTooLargeError, StreamView
 from gateway.core.wire import broken, error_lines, is_answer, request_lines, returned_lines, upstream_error
@@ -29,8 +38,6 @@ if TYPE_CHECKING:
     from gateway.relay import Relay
     from gateway.upstream import Endpoint, Upstream
 
-ERRORS_FROM = 300
-"""A redirect is an error too: it is the gateway that was sent elsewhere, and it does not go."""
 ERROR_BODY_MAX_BYTES = 65_536
 ANSWER_HELD_MAX_BYTES = 1_048_576
 """A non-stream answer up to this size is held until it is whole, so that a break can still become an error."""
@@ -91,10 +98,10 @@ class Exchange:
                 self._cancel_lease()
                 self.on_failure(Failure(Phase.FIRST_BYTE, "bad_answer", f"status {answer.status}, not an API's answer"))
                 return
-            if answer.status < ERRORS_FROM and _is_event_stream(answer.headers):
+            if answer.status < CALLER_ERRORS_FROM and _is_event_stream(answer.headers):
                 self._view = StreamView(usage_wanted=self._call is not None and self._call.usage_wanted)
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if self._status >= ERRORS_FROM:
+        if self._status >= CALLER_ERRORS_FROM:
             self._take_error(answer, data, complete=complete)
         elif self._view is not None:
             self._relay_stream(self._view, answer, data, now_s, complete=complete)
@@ -229,7 +236,7 @@ class Exchange:
         `rest`, an event without its end, is dropped from an incomplete one: the error event must stand alone.
         """
         incoming = self._incoming
-        outcome = classify_stream(StreamEnd(view.done, view.finish_reason is not None, view.error_seen, broken=False))
+        outcome = _judge(view, broken=False)
         if outcome is Outcome.TRUNCATED and not incoming.begun and not forward:
             self.on_failure(Failure(Phase.FIRST_BYTE, "empty_stream", "the stream ended before its first event"))
             return
@@ -241,8 +248,7 @@ class Exchange:
     def _break_stream(self, view: StreamView, cause: str) -> None:
         """End a stream whose upstream broke; the begun event that `end()` gives is dropped, being of no use."""
         view.end()
-        end = StreamEnd(view.done, view.finish_reason is not None, view.error_seen, broken=True)
-        outcome = classify_stream(end)
+        outcome = _judge(view, broken=True)
         timed_out = outcome is Outcome.TRUNCATED and cause.endswith("timeout")
         self._close_stream(Outcome.TIMEOUT if timed_out else outcome, cause)
 
@@ -358,6 +364,10 @@ class Exchange:
 
 def _is_event_stream(headers: Mapping[bytes, bytes]) -> bool:
     return headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
+
+
+def _judge(view: StreamView, *, broken: bool) -> Outcome:
+    return classify_stream(StreamEnd(view.done, view.finish_reason is not None, view.error_seen, broken))
 
 
 def _client_retries(headers: Mapping[bytes, bytes]) -> int:

@@ -96,22 +96,22 @@ _STATUS_TABLE = {
     429: Outcome.RATE_LIMITED,
     504: Outcome.TIMEOUT,
 }
-_REDIRECTS_FROM = 300
-_CLIENT_ERRORS_FROM = 400
-_SERVER_ERRORS_FROM = 500
+REDIRECTS_FROM = 300
+CALLER_ERRORS_FROM = 400
+SERVER_ERRORS_FROM = 500
 # The upstream refuses *our* key, or has no such model or route: nothing the caller can mend.
-_OUR_FAULTS = frozenset({401, 403, 404, 405, 407})
+OPERATORS_FAULTS = frozenset({401, 403, 404, 405, 407})
 
 
 def classify_status(status: int) -> Outcome:
     """Judge an upstream's answer by its status alone."""
-    if status < _REDIRECTS_FROM:
+    if status < REDIRECTS_FROM:
         return Outcome.OK
-    if status < _CLIENT_ERRORS_FROM:
+    if status < CALLER_ERRORS_FROM:
         return Outcome.UPSTREAM_ERROR
     known = _STATUS_TABLE.get(status)
     if known is not None:
         return known
-    if status >= _SERVER_ERRORS_FROM or status in _OUR_FAULTS:
+    if status >= SERVER_ERRORS_FROM or status in OPERATORS_FAULTS:
         return Outcome.UPSTREAM_ERROR
     return Outcome.CALLER_ERROR

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from gateway.core.errors import ApiError, unknown_model
+from gateway.core.outcome import CALLER_ERRORS_FROM, OPERATORS_FAULTS, REDIRECTS_FROM
 from rollout.core.evaluate import decide
 from rollout.core.model import Arm, Decision, Reason
 
@@ -22,8 +23,7 @@ _PREFIX_CHARS = len(MODEL_PREFIX)
 _BASELINE = Arm.BASELINE
 BYPASS = "bypass"
 _FINAL_FAILURES = frozenset({"total_timeout", "closed"})
-_REDIRECTS_FROM, _CALLER_ERRORS_FROM = 300, 400
-_UNAVAILABLE_STATUS = frozenset({401, 403, 404, 405, 407, 429, 500, 502, 503, 504, 529})
+_UNAVAILABLE_STATUS = OPERATORS_FAULTS | frozenset({429, 500, 502, 503, 504, 529})
 
 
 class Principal(NamedTuple):
@@ -77,7 +77,7 @@ def may_fail_over(failure: Failure) -> bool:
 
 def status_fails_over(status: int) -> bool:
     """Whether an answer of this status is the upstream's trouble, which another upstream may not share."""
-    return status in _UNAVAILABLE_STATUS or _REDIRECTS_FROM <= status < _CALLER_ERRORS_FROM
+    return status in _UNAVAILABLE_STATUS or REDIRECTS_FROM <= status < CALLER_ERRORS_FROM
 
 
 def _bypass(model: str, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.core.errors import RETRY_AFTER_MAX_S, ApiError
-from gateway.core.outcome import Failure, Phase
+from gateway.core.outcome import CALLER_ERRORS_FROM, REDIRECTS_FROM, SERVER_ERRORS_FROM, Failure, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,9 +37,6 @@ _DIGITS_MAX = 10
 _TOO_MANY = 429
 _WORDS = {_TOO_MANY: "Too many requests."}
 _EMPTY = frozenset({204, 205})
-_REDIRECTS_FROM = 300
-_CALLER_ERRORS_FROM = 400
-_SERVER_ERRORS_FROM = 500
 
 
 def upstream_head(path: str, host: str, kind: str, api_key: str | None) -> bytes:
@@ -98,7 +95,7 @@ def upstream_error(status: int, headers: Mapping[bytes, bytes], body: bytes, sec
     if status in _OVERLOADED:
         return unavailable("The model's server is overloaded.", code="upstream_overloaded", retry_after_s=retry_after_s)
     fixed = _NOT_THE_CALLERS.get(status)
-    if fixed is None and not _CALLER_ERRORS_FROM <= status < _SERVER_ERRORS_FROM:
+    if fixed is None and not CALLER_ERRORS_FROM <= status < SERVER_ERRORS_FROM:
         fixed = _FAILED
     if fixed is not None:
         return ApiError(fixed[0], fixed[1], "server_error", code=fixed[2])
@@ -115,9 +112,9 @@ def upstream_error(status: int, headers: Mapping[bytes, bytes], body: bytes, sec
 
 def is_answer(status: int, headers: Mapping[bytes, bytes]) -> bool:
     """Whether an API could have sent this: not a redirect, not empty by definition, not a web page."""
-    if status in _EMPTY or _REDIRECTS_FROM <= status < _CALLER_ERRORS_FROM:
+    if status in _EMPTY or REDIRECTS_FROM <= status < CALLER_ERRORS_FROM:
         return False
-    return status >= _CALLER_ERRORS_FROM or headers.get(b"content-type", b"")[:9].lower() != b"text/html"
+    return status >= CALLER_ERRORS_FROM or headers.get(b"content-type", b"")[:9].lower() != b"text/html"
 
 
 def broken(failure: Failure) -> ApiError:

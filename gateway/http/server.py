@@ -286,12 +286,11 @@ class RelayProtocol(HttpToolsProtocol):
     def _refuse_api_body(self) -> None:
         """Answer and close, whatever the application is doing with what it has of the body."""
         if not self.transport.is_closing():
-            if not self.cycle.response_started:
-                error = ApiError(
-                    413, "The request body is too large.", "invalid_request_error", code="request_too_large"
-                )
-                self._write_error_and_close(error)
-            self.transport.close()
+            if self.cycle.response_started:
+                self.transport.close()
+                return
+            text = "The request body is too large."
+            self._write_error_and_close(ApiError(413, text, "invalid_request_error", code="request_too_large"))
 
     def _refuse_body(self, incoming: Incoming) -> None:
         text = f"The request body is larger than {self.body_max_bytes} bytes."
