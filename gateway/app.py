@@ -11,7 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from gateway.core.errors import ApiError, bad_body, render_body, unknown_model
-from gateway.core.routing import MODEL_PREFIX, Principal
+from gateway.core.outcome import SERVER_ERRORS_FROM
+from gateway.core.routing import MODEL_PREFIX, Principal, callable_models
 from gateway.core.wire import unavailable
 from gateway.feedback import Feedback, LateFeedbackError, UnknownAnswerError
 from gateway.openapi import RELAY_PATHS, describe_relay
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from gateway.feedback import AnswerIndex
     from gateway.recorder import Recorder
     from gateway.relay import Relay
-
-_SERVER_ERRORS_FROM = 500
 
 
 def build_app(relay: Relay, recorder: Recorder, answers: AnswerIndex, ready: Callable[[], str | None]) -> FastAPI:
@@ -106,9 +105,7 @@ def _add_health(app: FastAPI, ready: Callable[[], str | None]) -> None:
 
 
 def _visible(relay: Relay, principal: Principal) -> list[str]:
-    features = relay.snapshot().features
-    names = [MODEL_PREFIX + name for name in features if principal.features is None or name in principal.features]
-    return [*names, *relay.upstream_of_model] if principal.model_bypass else names
+    return callable_models(principal, relay.snapshot(), relay.upstream_of_model)
 
 
 def _model(name: str) -> dict[str, Any]:
@@ -122,7 +119,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        kind = "server_error" if error.status_code >= _SERVER_ERRORS_FROM else "invalid_request_error"
+        kind = "server_error" if error.status_code >= SERVER_ERRORS_FROM else "invalid_request_error"
         text = f"{HTTPStatus(error.status_code).phrase}: {request.method} {request.url.path[:200]}"
         answer = _answer(ApiError(error.status_code, text, kind, code=_code_of(error.status_code)))
         answer.headers.update(error.headers or {})

@@ -12,7 +12,7 @@ from rollout.core.evaluate import decide
 from rollout.core.model import Arm, Decision, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gateway.core.call import Call
     from gateway.core.outcome import Failure
@@ -83,16 +83,18 @@ def status_fails_over(status: int) -> bool:
 def _bypass(model: str, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:
     upstream = upstream_of_model.get(model)
     if upstream is None:
-        known = [MODEL_PREFIX + name for name in _visible(principal, snapshot)]
-        raise unknown_model(model, [*known, *upstream_of_model] if principal.model_bypass else known)
+        raise unknown_model(model, callable_models(principal, snapshot, upstream_of_model))
     if not principal.model_bypass:
         text = f"Your key may call features, not the model `{model[:200]}` itself."
         raise ApiError(403, text, "invalid_request_error", param="model", code="model_bypass_forbidden")
     return Plan("", BYPASS, BYPASS, None, upstream)
 
 
-def _visible(principal: Principal, snapshot: Snapshot) -> list[str]:
-    return [name for name in snapshot.features if principal.features is None or name in principal.features]
+def callable_models(principal: Principal, snapshot: Snapshot, real_models: Iterable[str]) -> list[str]:
+    """Names that a key may call: its features, and real models if it has that right."""
+    allowed = principal.features
+    features = [MODEL_PREFIX + name for name in snapshot.features if allowed is None or name in allowed]
+    return [*features, *real_models] if principal.model_bypass else features
 
 
 def _no_access(model: str, features: frozenset[str]) -> ApiError:

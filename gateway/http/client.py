@@ -50,7 +50,7 @@ class Pool:
 
     def request(self, receiver: Receiver, head: bytes, body: bytes) -> Lease:
         """Send a request, now or as soon as a connection is there. The receiver hears of every end."""
-        lease = Lease(self, receiver, head, body)
+        lease = Lease(receiver, head, body)
         self.submit(lease)
         return lease
 
@@ -67,7 +67,6 @@ class Pool:
                 _report, lease, Failure(Phase.CONNECT, "queue_full", "too many waiting")
             )
             return
-        lease.queued_at_s = perf_counter()
         self._waiting.append(lease)
         self._connect_if_needed()
 

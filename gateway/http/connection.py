@@ -63,15 +63,13 @@ class Answer:
 class Lease:
     """One request on its way through a pool; `cancel` may be called at any time, any number of times."""
 
-    __slots__ = ("_cancelled", "body", "connection", "head", "pool", "queued_at_s", "receiver", "retried")
+    __slots__ = ("_cancelled", "body", "connection", "head", "receiver", "retried")
 
-    def __init__(self, pool: Owner, receiver: Receiver, head: bytes, body: bytes) -> None:
-        self.pool = pool
+    def __init__(self, receiver: Receiver, head: bytes, body: bytes) -> None:
         self.receiver = receiver
         self.head = head
         self.body = body
         self.connection: Connection | None = None
-        self.queued_at_s = 0.0
         self.retried = False
         self._cancelled = False
 

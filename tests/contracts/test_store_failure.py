@@ -144,6 +144,7 @@ async def test_a_local_kill_does_not_wait_for_a_silent_redis(redis_server: Any, 
         kill_file.write_text("summarize\n")
         # The stated bound for a kill, and less than a silent store may hold up its own loop.
         await until(lambda: decide(follower.snapshot, "summarize", Subject("c")).reason is Reason.KILLED, limit_s=1.0)
+        assert follower.is_killed_locally("summarize")
         redis_server.resume()
     await store.close()
 

@@ -52,7 +52,9 @@ def test_a_port_that_was_just_in_use_can_be_opened_again() -> None:
     with socket.create_connection(("127.0.0.1", port)):
         before.accept()[0].close()
     before.close()
-    for each in bind(settings(port, 0)):
+    again = bind(settings(port, 0))
+    assert again[0].getsockname()[1] == port
+    for each in again:
         each.close()
 
 

@@ -285,6 +285,7 @@ def test_kill_9_of_the_supervisor_leaves_no_process(
         eventually(lambda: len(family.pids()) == 5 and log.exists() and log.stat().st_size)
         supervisor.kill()
     eventually(lambda: family.pids() == set())
+    assert supervisor.returncode == -signal.SIGKILL
 
 
 def test_sigterm_of_the_supervisor_ends_with_status_0(

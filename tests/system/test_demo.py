@@ -181,7 +181,9 @@ def test_a_signal_while_starting_ends_everything(state: Path) -> None:
     ids=["missing model directory", "vLLM dies at start"],
 )
 def test_a_model_that_can_not_be_served_is_one_line(state: Path, changes: dict[str, str], cause: str) -> None:
-    refused(run("demo", "--state-dir", str(state), "--model", str(spec(state.parent, **changes))), cause)
+    result = run("demo", "--state-dir", str(state), "--model", str(spec(state.parent, **changes)))
+    refused(result, cause)
+    assert result.returncode != 0
 
 
 @pytest.mark.parametrize("option", ["--port", "--admin-port", "--vllm-port", "--simulator-port"])
@@ -193,4 +195,6 @@ def test_a_taken_port_is_one_line(state: Path, taken: int, option: str) -> None:
 
 
 def test_a_model_spec_that_is_not_there_is_one_line(state: Path) -> None:
-    refused(run("demo", "--state-dir", str(state), "--model", str(state / "none.toml")), "cannot read the model spec")
+    result = run("demo", "--state-dir", str(state), "--model", str(state / "none.toml"))
+    refused(result, "cannot read the model spec")
+    assert result.returncode != 0
