@@ -119,7 +119,8 @@ class Settings(Section):
     @model_validator(mode="after")
     def _regions_exist(self) -> Self:
         known = {upstream.region for upstream in self.upstreams.values()}
-        for place, tenant in (("tenant_defaults", self.tenant_defaults), *self.tenants.items()):
+        named = [(f"tenants.{name}", tenant) for name, tenant in self.tenants.items()]
+        for place, tenant in (("tenant_defaults", self.tenant_defaults), *named):
             for region in tenant.regions or ():
                 if region not in known:
                     raise ValueError(f"{place}.regions names {region!r}, the region of no upstream")
