@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -74,13 +76,9 @@ def _refuse_early(scenario: Scenario, base_url: str, prompts: Path | None) -> No
 def _run_locust(environment: dict[str, str], scenario: Scenario, log: Path) -> None:
     """Run the process to its end; SIGTERM and SIGINT to us end it too, so that no orphan is left."""
     argv = [sys.executable, "-m", "locust", "-f", str(_HERE / "locustfile.py"), "--headless", "--only-summary"]
-    with log.open("wb") as output:
+    with log.open("wb") as output, _forwarding() as forward_to:
         process = subprocess.Popen(argv, env=environment, stdout=output, stderr=subprocess.STDOUT)
-
-        def forward(number: int, _: FrameType | None) -> None:
-            process.send_signal(number)
-
-        before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+        forward_to(process)
         try:
             process.wait(timeout=scenario.duration_s + scenario.timeout_s + _GRACE_S)
         except subprocess.TimeoutExpired:
@@ -88,9 +86,31 @@ def _run_locust(environment: dict[str, str], scenario: Scenario, log: Path) -> N
             process.wait()
             hint = "see whether the machine is overloaded"
             raise LoadRunFailedError("the load generator did not end in time", hint) from None
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+
+
+@contextmanager
+def _forwarding() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Pass SIGTERM and SIGINT on to a process, also those that came before it was there."""
+    early: list[int] = []
+    target: list[subprocess.Popen[bytes]] = []
+
+    def forward(number: int, _: FrameType | None) -> None:
+        if target:
+            target[0].send_signal(number)
+        else:
+            early.append(number)
+
+    def forward_to(process: subprocess.Popen[bytes]) -> None:
+        target.append(process)
+        for number in early:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield forward_to
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _read_report(path: Path, log: Path) -> Report:
