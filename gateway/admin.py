@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException as BaseHTTPException
 
+from gateway.core.credentials import merged
 from gateway.core.errors import ApiError
 from rollout.problems import problem
 
@@ -33,9 +34,8 @@ def authorizer(keyring: Keyring) -> Callable[[str], Callable[[Request], str]]:
 
     def of_role(role: str) -> Callable[[Request], str]:
         def check(request: Request) -> str:
-            header = request.headers.get("authorization")
             try:
-                principal = keyring.find(header.encode("latin-1") if header else None, time.time())
+                principal = keyring.find(merged(request.headers.raw), time.time())
             except ApiError:
                 raise HTTPException(401, "no valid API key", {"www-authenticate": "Bearer"}) from None
             if role not in principal.roles and "admin" not in principal.roles:

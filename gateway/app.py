@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from gateway.core.credentials import merged
 from gateway.core.errors import ApiError, bad_body, render_body, unknown_model
 from gateway.core.outcome import SERVER_ERRORS_FROM
 from gateway.core.routing import MODEL_PREFIX, Principal, callable_models
@@ -32,8 +33,7 @@ def build_app(relay: Relay, recorder: Recorder, answers: AnswerIndex, ready: Cal
     _add_error_handlers(app)
 
     def caller(request: Request) -> Principal:
-        header = request.headers.get("authorization")
-        return relay.keyring.find(header.encode("latin-1") if header else None, time.time())
+        return relay.keyring.find(merged(request.headers.raw), time.time())
 
     _add_relay_stubs(app)
     _add_models(app, relay, caller)

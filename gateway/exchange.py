@@ -77,7 +77,7 @@ class Exchange:
         """Decide, then make the first attempt; a refusal is answered at once."""
         relay, incoming, headers = self._relay, self._incoming, self._headers
         try:
-            principal = self._principal = relay.keyring.find(headers.get(b"authorization"), time.time())
+            principal = self._principal = relay.keyring.find(headers, time.time())
             call = self._call = parse(incoming.body, headers, principal.tenant, self._request_id)
             self._plan = plan(call, principal, relay.snapshot(), relay.upstream_of_model)
         except ApiError as error:

@@ -1,13 +1,14 @@
 """The protocols between the rollout engine and the world."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import msgspec
-
 from rollout.core.audit import AuditEntry
+from rollout.core.keys import KeyChange, KeyEntry, KeyRecord
 from rollout.core.model import FeatureFlag
+from rollout.core.quota import QuotaAsk, QuotaGrant
 
-__all__ = ["AuditEntry", "Clock", "KeyRecord", "Store"]
+__all__ = ["AuditEntry", "Clock", "KeyChange", "KeyEntry", "KeyRecord", "QuotaAsk", "QuotaGrant", "Store"]
 
 
 class Clock(Protocol):
@@ -18,26 +19,8 @@ class Clock(Protocol):
         ...
 
 
-class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key as stored: its digest (SHA-256 hex), never the key. Times are Unix seconds.
-
-    `features` lists feature names or is ("*",); `roles` is a subset of viewer, operator, approver, admin.
-    """
-
-    id: str
-    digest: str
-    name: str
-    tenant: str
-    features: tuple[str, ...] = ("*",)
-    roles: tuple[str, ...] = ()
-    model_bypass: bool = False
-    created_at_s: float
-    expires_at_s: float | None = None
-    revoked_at_s: float | None = None
-
-
 class Store(Protocol):
-    """Flags, audit and keys. Every method raises StoreUnavailable within a bounded time when it cannot answer."""
+    """Flags, audit, keys, quotas. Every method raises StoreUnavailable in bounded time when it cannot answer."""
 
     async def load(self) -> tuple[int, dict[str, FeatureFlag]]:
         """Return the global version and all flags of that same version; InvalidDocument for a damaged flag."""
@@ -62,16 +45,41 @@ class Store(Protocol):
         """Return audit entries of a feature, newest first, with ids below before_id."""
         ...
 
-    async def list_keys(self) -> list[KeyRecord]:
-        """Return all key records, oldest first."""
+    async def load_keys(self) -> tuple[int, list[KeyRecord]]:
+        """Return the global version and all key records of that same version, oldest first, with their last use.
+
+        InvalidDocument for a damaged record.
+        """
         ...
 
-    async def put_key(self, record: KeyRecord) -> None:
-        """Insert or replace the record with that id; bumps the global version, so that followers notice."""
+    async def list_keys(self) -> list[KeyRecord]:
+        """Return the records of `load_keys` alone."""
+        ...
+
+    async def change_keys(self, change: KeyChange, expected_version: int) -> bool:
+        """Make the change with its entry, atomically; False, and nothing, when the global version is another one.
+
+        Bumps the global version, so that followers notice.
+        """
         ...
 
     async def create_key_if_empty(self, record: KeyRecord) -> bool:
-        """Insert the record when there is no key at all; say whether it was inserted."""
+        """Insert the record, with an entry, when there is no key at all; say whether it was inserted."""
+        ...
+
+    async def key_history(self, limit: int = 50, before_id: int | None = None) -> list[KeyEntry]:
+        """Return the audit entries of keys, newest first, with ids below before_id."""
+        ...
+
+    async def touch_keys(self, uses: Mapping[str, float]) -> None:
+        """Note when keys (by id) were last used, Unix seconds. Never goes back, leaves the global version alone."""
+        ...
+
+    async def lease_quota(self, asks: Sequence[QuotaAsk]) -> list[QuotaGrant]:
+        """Grant each ask what its window still gives (`core.quota.grant`), atomically; leaves the global version alone.
+
+        Windows that have expired are forgotten.
+        """
         ...
 
     async def close(self) -> None:

@@ -108,8 +108,8 @@ def test_the_gateway_sees_decisions_and_the_follower_of_rollout(module: str) -> 
     foreign = [name for name in imports(MODULES[module], module, typing_too=False) if is_own(name)]
     if module.rsplit(".", maxsplit=1)[-1] in COMPOSITION_ROOTS:
         return
-    # The admin application mounts rollout's API and words errors as it does; keys are stored as rollout's records.
-    joints = {"gateway.admin": ("rollout.problems",), "gateway.auth": ("rollout.ports",)}
+    # The admin application mounts rollout's API and words errors as it does.
+    joints = {"gateway.admin": ("rollout.problems",)}
     for name in foreign:
         assert under(name, "gateway", *ROLLOUT_FOR_GATEWAY, *joints.get(module, ())), f"{module} imports {name}"
 

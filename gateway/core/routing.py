@@ -27,7 +27,10 @@ _UNAVAILABLE_STATUS = OPERATORS_FAULTS | frozenset({429, 500, 502, 503, 504, 529
 
 
 class Principal(NamedTuple):
-    """Who is calling, from the API key. `features`: names the key may call, None for all."""
+    """Who is calling, from the API key. `features`: names the key may call, None for all.
+
+    A limit of None is no limit of the key's own; `priority` is "interactive" or "batch".
+    """
 
     key_id: str
     name: str
@@ -35,6 +38,11 @@ class Principal(NamedTuple):
     features: frozenset[str] | None
     roles: frozenset[str]
     model_bypass: bool
+    priority: str = "interactive"
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_max: int | None = None
+    budget_microusd_per_day: int | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):

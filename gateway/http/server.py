@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.core.credentials import merged
 from gateway.core.errors import ApiError, render_body
 from gateway.http.incoming import Incoming, status_line
 
@@ -91,7 +92,10 @@ class RelayProtocol(HttpToolsProtocol):
         if operation is None or parser.get_method() != b"POST":
             self._hand_to_parent()
             return
-        incoming = Incoming(self, operation, dict(self.headers), keep_alive=parser.should_keep_alive())
+        headers = dict(self.headers)
+        if len(headers) < len(self.headers):
+            headers = merged(self.headers)
+        incoming = Incoming(self, operation, headers, keep_alive=parser.should_keep_alive())
         incoming.http_1_0 = parser.get_http_version() == "1.0"
         existing: Any = self.cycle
         self.cycle = cast("Any", incoming)

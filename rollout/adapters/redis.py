@@ -1,10 +1,7 @@
-"""The shared store: Redis. A change is one script: document, version, audit and notice together or not at all.
-
-All keys carry one hash tag, so in a cluster they share a slot, which a script over them needs.
-"""
+"""The shared store: Redis. A change is one script: document, version, audit and notice together or not at all."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -14,47 +11,20 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from rollout.adapters import redis_scripts as scripts
 from rollout.core.audit import AuditEntry
 from rollout.core.codec import decode_flag, decode_stored, encode_flag
 from rollout.core.errors import RevisionConflict, StoreUnavailable
+from rollout.core.keys import KeyChange, KeyEntry, KeyRecord, first_entry
 from rollout.core.model import FeatureFlag
-from rollout.ports import KeyRecord
+from rollout.core.quota import KEEP_MIN_S, QuotaAsk, QuotaGrant
 
 _T = TypeVar("_T")
+_E = TypeVar("_E", AuditEntry, KeyEntry)
 _SCHEMA_VERSION = b"1"
 _SOCKET_S = 1.0
 _LIMIT_S = 2.0
 _CONNECTIONS = 8
-
-_TAG = "{glidepath}"
-_SCHEMA, _VERSION, _FLAGS, _REVISIONS, _KEYS = (
-    f"{_TAG}:{name}" for name in ("schema", "version", "flags", "revisions", "keys")
-)
-_CHANNEL = f"{_TAG}:changed"
-
-# KEYS: schema, version, flags, revisions, audit of the feature. ARGV: feature, expected, document, entry, channel.
-_PUT = """
-if (redis.call('HGET', KEYS[4], ARGV[1]) or '0') ~= ARGV[2] then
-  return {0, redis.call('HGET', KEYS[3], ARGV[1])}
-end
-redis.call('SETNX', KEYS[1], '1')
-local version = redis.call('INCR', KEYS[2])
-redis.call('HSET', KEYS[3], ARGV[1], ARGV[3])
-redis.call('HSET', KEYS[4], ARGV[1], tonumber(ARGV[2]) + 1)
-redis.call('ZADD', KEYS[5], version, version .. '|' .. ARGV[4])
-redis.call('PUBLISH', ARGV[5], version)
-return {1, false}
-"""
-# KEYS: schema, version, keys. ARGV: id, record, "1" to write only into an empty map, channel.
-_PUT_KEY = """
-if ARGV[3] == '1' and redis.call('HLEN', KEYS[3]) > 0 then
-  return 0
-end
-redis.call('SETNX', KEYS[1], '1')
-redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
-redis.call('PUBLISH', ARGV[4], redis.call('INCR', KEYS[2]))
-return 1
-"""
 
 
 class RedisStore:
@@ -77,63 +47,102 @@ class RedisStore:
     async def load(self) -> tuple[int, dict[str, FeatureFlag]]:
         """See `Store.load`."""
         pipeline = self._redis.pipeline(transaction=True)
-        pipeline.get(_SCHEMA)
-        pipeline.get(_VERSION)
-        pipeline.hvals(_FLAGS)
+        pipeline.get(scripts.SCHEMA)
+        pipeline.get(scripts.VERSION)
+        pipeline.hvals(scripts.FLAGS)
         schema, version, documents = await self._answer(pipeline.execute())
-        if schema not in {None, _SCHEMA_VERSION}:
-            cause = f"the store {self._name} has schema {schema!r}, this program knows {_SCHEMA_VERSION!r}"
-            raise StoreUnavailable(cause, "use the version of this program that wrote it")
+        self._check_schema(schema)
         flags = [decode_flag(document) for document in documents]
         return int(version or 0), {flag.feature: flag for flag in flags}
 
     async def version(self) -> int:
         """See `Store.version`."""
-        return int(await self._answer(self._redis.get(_VERSION)) or 0)
+        return int(await self._answer(self._redis.get(scripts.VERSION)) or 0)
 
     async def get(self, feature: str) -> FeatureFlag | None:
         """See `Store.get`."""
-        document = await self._answer(self._redis.hget(_FLAGS, feature))
+        document = await self._answer(self._redis.hget(scripts.FLAGS, feature))
         return None if document is None else decode_flag(document)
 
     async def put_if_revision(self, flag: FeatureFlag, expected_revision: int, entry: AuditEntry) -> FeatureFlag:
         """See `Store.put_if_revision`."""
         written = replace(flag, revision=expected_revision + 1)
-        keys = (_SCHEMA, _VERSION, _FLAGS, _REVISIONS, _audit_key(flag.feature))
-        values = (flag.feature, expected_revision, encode_flag(written), msgspec.json.encode(entry), _CHANNEL)
-        done, current = await self._script(_PUT, keys, values)
+        keys = (scripts.SCHEMA, scripts.VERSION, scripts.FLAGS, scripts.REVISIONS, scripts.audit_of(flag.feature))
+        values = (flag.feature, expected_revision, encode_flag(written), msgspec.json.encode(entry), scripts.CHANNEL)
+        done, current = await self._script(scripts.PUT, keys, values)
         if not done:
             raise RevisionConflict(flag.feature, expected_revision, None if current is None else decode_flag(current))
         return written
 
     async def history(self, feature: str, limit: int = 50, before_id: int | None = None) -> list[AuditEntry]:
         """See `Store.history`."""
-        newest = "+inf" if before_id is None else f"({before_id}"
-        query = self._redis.zrevrangebyscore(_audit_key(feature), newest, "-inf", start=0, num=limit)
-        members = cast("list[bytes]", await self._answer(query))
-        return [_entry(member) for member in members]
+        members = await self._newest(scripts.audit_of(feature), limit, before_id)
+        return [_entry(member, AuditEntry) for member in members]
+
+    async def load_keys(self) -> tuple[int, list[KeyRecord]]:
+        """See `Store.load_keys`."""
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.get(scripts.SCHEMA)
+        pipeline.get(scripts.VERSION)
+        pipeline.hgetall(scripts.KEYS)
+        pipeline.hgetall(scripts.KEY_USES)
+        schema, version, stored, uses = await self._answer(pipeline.execute())
+        self._check_schema(schema)
+        records = [_key(record, uses.get(key)) for key, record in stored.items()]
+        return int(version or 0), sorted(records, key=lambda record: (record.created_at_s, record.id))
 
     async def list_keys(self) -> list[KeyRecord]:
         """See `Store.list_keys`."""
-        raw = await self._answer(self._redis.hvals(_KEYS))
-        records = [decode_stored(record, KeyRecord) for record in raw]
-        return sorted(records, key=lambda record: (record.created_at_s, record.id))
+        return (await self.load_keys())[1]
 
-    async def put_key(self, record: KeyRecord) -> None:
-        """See `Store.put_key`."""
-        await self._put_key(record, only_if_empty=False)
+    async def change_keys(self, change: KeyChange, expected_version: int) -> bool:
+        """See `Store.change_keys`."""
+        return await self._change_keys(change, expected_version)
 
     async def create_key_if_empty(self, record: KeyRecord) -> bool:
         """See `Store.create_key_if_empty`."""
-        return await self._put_key(record, only_if_empty=True)
+        return await self._change_keys(KeyChange((record,), (), first_entry(record)), "empty")
+
+    async def key_history(self, limit: int = 50, before_id: int | None = None) -> list[KeyEntry]:
+        """See `Store.key_history`."""
+        members = await self._newest(scripts.KEY_AUDIT, limit, before_id)
+        return [_entry(member, KeyEntry) for member in members]
+
+    async def touch_keys(self, uses: Mapping[str, float]) -> None:
+        """See `Store.touch_keys`."""
+        if uses:
+            values = tuple(value for key, at_s in uses.items() for value in (key, repr(at_s)))
+            await self._script(scripts.TOUCH_KEYS, (scripts.KEYS, scripts.KEY_USES), values)
+
+    async def lease_quota(self, asks: Sequence[QuotaAsk]) -> list[QuotaGrant]:
+        """See `Store.lease_quota`."""
+        if not asks:
+            return []
+        windows = tuple(scripts.window_of(ask.name, ask.window) for ask in asks)
+        values = (value for ask in asks for value in (ask.amount, ask.limit, _ms(ask.expires_at_s)))
+        numbers = await self._script(scripts.LEASE, windows, (_ms(KEEP_MIN_S), *values))
+        return [QuotaGrant(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
 
     async def close(self) -> None:
         """See `Store.close`."""
         await self._redis.aclose(close_connection_pool=True)
 
-    async def _put_key(self, record: KeyRecord, *, only_if_empty: bool) -> bool:
-        values = (record.id, msgspec.json.encode(record), int(only_if_empty), _CHANNEL)
-        return bool(await self._script(_PUT_KEY, (_SCHEMA, _VERSION, _KEYS), values))
+    async def _change_keys(self, change: KeyChange, expected: int | str) -> bool:
+        records = [replace(record, last_used_at_s=None) for record in change.written]
+        pairs = (value for record in records for value in (record.id, msgspec.json.encode(record)))
+        head = (expected, msgspec.json.encode(change.entry), scripts.CHANNEL, len(records))
+        names = (scripts.SCHEMA, scripts.VERSION, scripts.KEYS, scripts.KEY_AUDIT, scripts.KEY_USES)
+        return bool(await self._script(scripts.CHANGE_KEYS, names, (*head, *pairs, *change.dropped)))
+
+    async def _newest(self, name: str, limit: int, before_id: int | None) -> list[bytes]:
+        newest = "+inf" if before_id is None else f"({before_id}"
+        query = self._redis.zrevrangebyscore(name, newest, "-inf", start=0, num=limit)
+        return cast("list[bytes]", await self._answer(query))
+
+    def _check_schema(self, schema: bytes | None) -> None:
+        if schema not in {None, _SCHEMA_VERSION}:
+            cause = f"the store {self._name} has schema {schema!r}, this program knows {_SCHEMA_VERSION!r}"
+            raise StoreUnavailable(cause, "use the version of this program that wrote it")
 
     async def _script(self, script: str, keys: tuple[str, ...], values: tuple[str | int | bytes, ...]) -> Any:  # noqa: ANN401  a script answers with what it likes
         return await self._answer(self._redis.eval(script, len(keys), *keys, *values))
@@ -154,10 +163,14 @@ class RedisStore:
         return answer
 
 
-def _audit_key(feature: str) -> str:
-    return f"{_TAG}:audit:{feature}"
-
-
-def _entry(member: bytes) -> AuditEntry:
+def _entry(member: bytes, kind: type[_E]) -> _E:
     number, _, entry = member.partition(b"|")
-    return replace(decode_stored(entry, AuditEntry), id=int(number))
+    return replace(decode_stored(entry, kind), id=int(number))
+
+
+def _key(stored: bytes, used_at_s: bytes | None) -> KeyRecord:
+    return replace(decode_stored(stored, KeyRecord), last_used_at_s=None if used_at_s is None else float(used_at_s))
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1_000)

@@ -7,33 +7,26 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from rollout.adapters import sqlite_keys as keys
+from rollout.adapters.sqlite_schema import BUSY_S, bump, prepare, read_version, transaction
 from rollout.core.audit import AuditEntry
 from rollout.core.codec import decode_flag, decode_stored, encode_flag
 from rollout.core.errors import RevisionConflict, StoreUnavailable
+from rollout.core.keys import KeyChange, KeyEntry, KeyRecord
 from rollout.core.model import FeatureFlag
-from rollout.ports import KeyRecord
+from rollout.core.quota import QuotaAsk, QuotaGrant
 
 _T = TypeVar("_T")
-_SCHEMA_VERSION = 1
-_BUSY_S = 2.0
 _LIMIT_S = 5.0
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS flags (feature TEXT PRIMARY KEY, revision INTEGER NOT NULL, document TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, feature TEXT NOT NULL, entry TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS audit_by_feature ON audit (feature, id);
-CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, record TEXT NOT NULL);
-INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('version', 0);
-"""
 
 
 class SqliteStore:
@@ -49,8 +42,8 @@ class SqliteStore:
         """See `Store.load`."""
 
         def work(db: sqlite3.Connection) -> tuple[int, list[str]]:
-            with _transaction(db, "BEGIN"):
-                return _version(db), [row[0] for row in db.execute("SELECT document FROM flags")]
+            with transaction(db, "BEGIN"):
+                return read_version(db), [row[0] for row in db.execute("SELECT document FROM flags")]
 
         version, documents = await self._run(work)
         flags = [decode_flag(document) for document in documents]
@@ -58,7 +51,7 @@ class SqliteStore:
 
     async def version(self) -> int:
         """See `Store.version`."""
-        return await self._run(_version)
+        return await self._run(read_version)
 
     async def get(self, feature: str) -> FeatureFlag | None:
         """See `Store.get`."""
@@ -71,13 +64,13 @@ class SqliteStore:
         document = encode_flag(written).decode()
 
         def work(db: sqlite3.Connection) -> tuple[bool, str | None]:
-            with _transaction(db):
+            with transaction(db):
                 row = db.execute("SELECT revision FROM flags WHERE feature = ?", (flag.feature,)).fetchone()
                 if (row[0] if row else 0) != expected_revision:
                     return False, _document(db, flag.feature)
                 row_values = (flag.feature, written.revision, document)
                 db.execute("INSERT OR REPLACE INTO flags VALUES (?, ?, ?)", row_values)
-                stored = replace(entry, id=_bump(db))
+                stored = replace(entry, id=bump(db))
                 db.execute("INSERT INTO audit VALUES (?, ?, ?)", (stored.id, flag.feature, _text(stored)))
                 return True, None
 
@@ -93,34 +86,37 @@ class SqliteStore:
         rows = await self._run(lambda db: db.execute(query, values).fetchall())
         return [decode_stored(row[0], AuditEntry) for row in rows]
 
+    async def load_keys(self) -> tuple[int, list[KeyRecord]]:
+        """See `Store.load_keys`."""
+        version, rows = await self._run(keys.load)
+        records = [replace(decode_stored(text, KeyRecord), last_used_at_s=at_s) for text, at_s in rows]
+        return version, sorted(records, key=lambda record: (record.created_at_s, record.id))
+
     async def list_keys(self) -> list[KeyRecord]:
         """See `Store.list_keys`."""
-        rows = await self._run(lambda db: db.execute("SELECT record FROM keys").fetchall())
-        records = [decode_stored(row[0], KeyRecord) for row in rows]
-        return sorted(records, key=lambda record: (record.created_at_s, record.id))
+        return (await self.load_keys())[1]
 
-    async def put_key(self, record: KeyRecord) -> None:
-        """See `Store.put_key`."""
-
-        def work(db: sqlite3.Connection) -> None:
-            with _transaction(db):
-                db.execute("INSERT OR REPLACE INTO keys VALUES (?, ?)", (record.id, _text(record)))
-                _bump(db)
-
-        await self._run(work)
+    async def change_keys(self, change: KeyChange, expected_version: int) -> bool:
+        """See `Store.change_keys`."""
+        return await self._run(lambda db: keys.change(db, change, expected_version))
 
     async def create_key_if_empty(self, record: KeyRecord) -> bool:
         """See `Store.create_key_if_empty`."""
+        return await self._run(lambda db: keys.create_if_empty(db, record))
 
-        def work(db: sqlite3.Connection) -> bool:
-            with _transaction(db):
-                if db.execute("SELECT 1 FROM keys LIMIT 1").fetchone():
-                    return False
-                db.execute("INSERT INTO keys VALUES (?, ?)", (record.id, _text(record)))
-                _bump(db)
-                return True
+    async def key_history(self, limit: int = 50, before_id: int | None = None) -> list[KeyEntry]:
+        """See `Store.key_history`."""
+        entries = await self._run(lambda db: keys.history(db, limit, before_id))
+        return [decode_stored(entry, KeyEntry) for entry in entries]
 
-        return await self._run(work)
+    async def touch_keys(self, uses: Mapping[str, float]) -> None:
+        """See `Store.touch_keys`."""
+        if uses:
+            await self._run(lambda db: keys.touch(db, uses))
+
+    async def lease_quota(self, asks: Sequence[QuotaAsk]) -> list[QuotaGrant]:
+        """See `Store.lease_quota`."""
+        return await self._run(lambda db: keys.lease(db, asks, time.time())) if asks else []
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -156,8 +152,8 @@ class SqliteStore:
         if self._connection is None:
             if self._identity is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None)
-            _prepare(self._connection)
+            self._connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
+            prepare(self._connection)
             self._identity = _identity(self._path)
         return self._connection
 
@@ -174,52 +170,12 @@ def _identity(path: Path) -> tuple[int, ...]:
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def _prepare(db: sqlite3.Connection) -> None:
-    deadline_s = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            break
-        except sqlite3.OperationalError as fault:
-            # SQLite doesn't apply its busy timeout to this switch, which several new processes may try at once.
-            if "locked" not in str(fault) or time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.02)
-    with _transaction(db):
-        for statement in _SCHEMA.split(";"):
-            db.execute(statement)
-        found = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()[0]
-    if found != _SCHEMA_VERSION:
-        raise sqlite3.DatabaseError(f"its schema is version {found}, this program knows {_SCHEMA_VERSION}")
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    db.execute(begin)
-    try:
-        yield
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
-
-
-def _version(db: sqlite3.Connection) -> int:
-    return int(db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0])
-
-
-def _bump(db: sqlite3.Connection) -> int:
-    db.execute("UPDATE meta SET value = value + 1 WHERE name = 'version'")
-    return _version(db)
-
-
 def _document(db: sqlite3.Connection, feature: str) -> str | None:
     row = db.execute("SELECT document FROM flags WHERE feature = ?", (feature,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def _text(value: AuditEntry | KeyRecord) -> str:
+def _text(value: AuditEntry) -> str:
     return msgspec.json.encode(value).decode()
 
 

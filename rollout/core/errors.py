@@ -7,6 +7,8 @@ from difflib import get_close_matches
 
 from rollout.core.model import FeatureFlag
 
+_SHOWN_CHARS = 100
+
 
 def nearest_names(word: str, known: Iterable[str]) -> tuple[str, ...]:
     """Return up to three names that `word` may have been meant for: those it begins, then the similar ones."""
@@ -73,5 +75,22 @@ class StoreUnavailable(RolloutError):
 
 class ShareIncreaseRefused(RolloutError):
     """Raising the share is not allowed in the flag's present condition."""
+
+    exit_code = 1
+
+
+class UnknownKey(RolloutError):
+    """No API key of that id. `nearest` lists similar ids, best first."""
+
+    exit_code = 4
+
+    def __init__(self, key_id: str, known: Iterable[str]) -> None:
+        self.nearest = nearest_names(key_id[:_SHOWN_CHARS], known)
+        meant = f"did you mean {' or '.join(self.nearest)}?" if self.nearest else "see `glidepath keys list --all`"
+        super().__init__(f"there is no key {key_id[:_SHOWN_CHARS]!r}", meant)
+
+
+class KeyRefused(RolloutError):
+    """A change of API keys that the rules forbid: a third live key, or the operators would be locked out."""
 
     exit_code = 1

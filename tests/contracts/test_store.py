@@ -12,11 +12,10 @@ from rollout.core import commands
 from rollout.core.audit import AuditEntry, record_change, replay
 from rollout.core.errors import RevisionConflict
 from rollout.core.model import FeatureFlag, Holdout
-from rollout.ports import KeyRecord, Store
+from rollout.ports import Store
 
 NEW = FeatureFlag(feature="summarize", candidate="inhouse", baseline="partner", owner="Zoë 😀", holdout=Holdout(2_000))
 Change = Callable[[FeatureFlag], FeatureFlag]
-KEY = KeyRecord(id="k1", digest="ab" * 32, name="first", tenant="t", roles=("admin",), created_at_s=1.0)
 
 
 async def put(store: Store, before: FeatureFlag | None, after: FeatureFlag, command: str = "change") -> FeatureFlag:
@@ -29,7 +28,8 @@ async def test_an_empty_store_is_version_0(store: Store) -> None:
     assert await store.version() == 0
     assert await store.get("summarize") is None
     assert await store.history("summarize") == []
-    assert await store.list_keys() == []
+    assert await store.load_keys() == (0, [])
+    assert await store.key_history() == []
 
 
 async def test_a_flag_is_written_whole_and_read_back(store: Store, store_url: str) -> None:
@@ -172,35 +172,6 @@ async def test_replaying_the_audit_log_yields_the_state(store: Store) -> None:
             flag = await put(store, flag, change(flag))
     entries = [*await store.history("draft"), *await store.history("summarize")]
     assert replay(reversed(entries)) == (await store.load())[1]
-
-
-async def test_keys_are_kept_oldest_first_and_replaced_by_id(store: Store) -> None:
-    later = replace(KEY, id="a0", created_at_s=2.0, features=("draft",), model_bypass=True, expires_at_s=9.5)
-    await store.put_key(later)
-    await store.put_key(KEY)
-    assert await store.list_keys() == [KEY, later]
-    revoked = replace(KEY, revoked_at_s=3.0)
-    await store.put_key(revoked)
-    assert await store.list_keys() == [revoked, later]
-
-
-async def test_a_key_change_is_noticed_by_the_version_alone(store: Store) -> None:
-    await put(store, None, NEW)
-    before = await store.version()
-    await store.put_key(KEY)
-    assert await store.version() == before + 1
-    assert (await store.load())[1] == {"summarize": replace(NEW, revision=1)}
-
-
-async def test_the_first_key_is_made_once(store: Store) -> None:
-    tries = [store.create_key_if_empty(replace(KEY, id=f"k{number}")) for number in range(20)]
-    made = await asyncio.gather(*tries)
-    assert sorted(made) == [False] * 19 + [True]
-    (record,) = await store.list_keys()
-    assert record.id == f"k{made.index(True)}"
-    version = await store.version()
-    assert not await store.create_key_if_empty(KEY)
-    assert await store.version() == version
 
 
 async def test_closing_twice_is_harmless_and_keeps_the_data(store: Store, store_url: str) -> None:

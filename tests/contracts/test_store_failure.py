@@ -18,12 +18,15 @@ from rollout.core import commands
 from rollout.core.audit import record_change
 from rollout.core.errors import InvalidArgument, InvalidDocument, RolloutError, StoreUnavailable
 from rollout.core.evaluate import decide
+from rollout.core.keys import KeyChange, KeyRecord, first_entry
 from rollout.core.model import Arm, FeatureFlag, Reason, Subject
+from rollout.core.quota import QuotaAsk
 from rollout.follower import Follower
 from rollout.ports import Store
 
 # The stated limit is 2 s for each call, whatever else waits; the rest is for a loaded machine.
 _BOUND_S = 4.0
+KEY = KeyRecord(id="k1", digest="ab" * 32, name="first", tenant="t", created_at_s=1.0)
 NEW = FeatureFlag(feature="summarize", candidate="inhouse", baseline="partner")
 
 
@@ -88,7 +91,12 @@ async def test_redis_gone_or_silent_is_an_error_in_bounded_time(redis_server: An
         lambda: store.get("summarize"),
         lambda: commit_share(store, 90_000),
         lambda: store.history("summarize"),
-        store.list_keys,
+        store.load_keys,
+        lambda: store.change_keys(KeyChange((KEY,), (), first_entry(KEY)), 1),
+        lambda: store.create_key_if_empty(KEY),
+        store.key_history,
+        lambda: store.touch_keys({"k1": 1.0}),
+        lambda: store.lease_quota([QuotaAsk("q", 1, 5, 10, 60.0)]),
     ]
     async with asyncio.timeout(_BOUND_S):
         results = await asyncio.gather(*(call() for call in calls * 4), return_exceptions=True)
@@ -286,6 +294,8 @@ async def test_a_locked_file_is_an_error_in_bounded_time(tmp_path: Path) -> None
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         assert await store.version() == 1
+        with pytest.raises(StoreUnavailable, match="locked"):
+            await store.lease_quota([QuotaAsk("q", 1, 5, 10, 60.0)])
         with pytest.raises(StoreUnavailable, match="locked") as fault:
             await commit_share(store, 2)
         assert "another process" in fault.value.hint

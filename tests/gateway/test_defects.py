@@ -62,4 +62,4 @@ def test_a_damaged_key_record_locks_nobody_out() -> None:
     keyring = Keyring()
     keyring.replace([replace(good, id="bad", digest="zz"), good])
     assert len(keyring) == 1
-    assert keyring.find(b"Bearer gp-good", 1.0).name == "good"
+    assert keyring.find({b"authorization": b"Bearer gp-good"}, 1.0).name == "good"

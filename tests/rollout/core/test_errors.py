@@ -14,6 +14,8 @@ from rollout.core.model import FeatureFlag
         (errors.UnknownFeature("f", ()), 4),
         (errors.StoreUnavailable("c", "h"), 5),
         (errors.ShareIncreaseRefused("c", "h"), 1),
+        (errors.UnknownKey("k", ()), 4),
+        (errors.KeyRefused("c", "h"), 1),
     ],
 )
 def test_every_fault_has_a_line_of_cause_a_hint_and_an_exit_code(fault: errors.RolloutError, exit_code: int) -> None:
@@ -43,3 +45,8 @@ def test_a_conflict_carries_the_state_in_force() -> None:
 def test_a_name_begun_comes_before_a_similar_one() -> None:
     assert errors.nearest_names("share", ["state", "share_millipct", "salt"])[0] == "share_millipct"
     assert errors.nearest_names("", ["state"]) == ()
+
+
+def test_an_unknown_key_names_the_nearest_and_is_cut_short() -> None:
+    assert "did you mean key_ab12 or" in errors.UnknownKey("key_ab13", ["key_ab12", "key_ffff"]).hint
+    assert len(errors.UnknownKey("x" * 9_999, ["key_ab12"]).cause) < 200

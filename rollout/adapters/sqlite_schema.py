@@ -1,0 +1,69 @@
+"""The tables of the embedded store, and what every step on them needs: a transaction and the global version."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SCHEMA_VERSION = 1
+BUSY_S = 2.0
+# New tables may be added without a new schema version: a program from before they were there doesn't look at them.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS flags (feature TEXT PRIMARY KEY, revision INTEGER NOT NULL, document TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY, feature TEXT NOT NULL, entry TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS audit_by_feature ON audit (feature, id);
+CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS key_audit (id INTEGER PRIMARY KEY, entry TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS key_uses (id TEXT PRIMARY KEY, at_s REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quotas (
+  name TEXT NOT NULL, span INTEGER NOT NULL, used INTEGER NOT NULL, expires_at_s REAL NOT NULL,
+  PRIMARY KEY (name, span)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS quotas_by_end ON quotas (expires_at_s);
+INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('version', 0);
+"""
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Make the tables that are missing; sqlite3.DatabaseError for a file of another schema."""
+    deadline_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as fault:
+            # SQLite doesn't apply its busy timeout to this switch, which several new processes may try at once.
+            if "locked" not in str(fault) or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.02)
+    with transaction(db):
+        for statement in _SCHEMA.split(";"):
+            db.execute(statement)
+        found = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()[0]
+    if found != SCHEMA_VERSION:
+        raise sqlite3.DatabaseError(f"its schema is version {found}, this program knows {SCHEMA_VERSION}")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """Commit what the block does, or nothing of it."""
+    db.execute(begin)
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def read_version(db: sqlite3.Connection) -> int:
+    """The global version."""
+    return int(db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0])
+
+
+def bump(db: sqlite3.Connection) -> int:
+    """Count the global version up and return it."""
+    db.execute("UPDATE meta SET value = value + 1 WHERE name = 'version'")
+    return read_version(db)
