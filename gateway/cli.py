@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     from loadtests.cli import add_commands as add_loadtests
     from loadtests.demo.cli import add_commands as add_demo
     from rollout.cli import add_commands as add_rollout
+    from rollout.keys.cli import add_commands as add_keys
     from serving.cli import add_commands as add_serving
 
     parser = argparse.ArgumentParser(
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
 
     add_rollout(commands)
+    add_keys(commands)
     add_serving(commands)
     add_loadtests(commands)
     add_demo(commands)

@@ -8,8 +8,10 @@ Faults are RolloutErrors; the caller prints them.
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from rollout.command_line import add_paging, add_reason, add_verb, connect, epilog, show
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -18,92 +20,61 @@ if TYPE_CHECKING:
 
 _WATCH_S = 1.0
 _UNITS = ("conversation", "user", "tenant", "request")
-_Run = Callable[[argparse.Namespace], int]
 
 
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register `rollout` and its verbs; each sets `run(args) -> exit code`, which may raise RolloutError."""
-    rollout = subparsers.add_parser("rollout", help="see and change who gets which model", epilog=_epilog())
+    rollout = subparsers.add_parser("rollout", help="see and change who gets which model", epilog=epilog(__doc__))
     verbs = rollout.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    get = _verb(verbs, "get", _get, "show features and their shares")
+    get = add_verb(verbs, "get", _get, "show features and their shares")
     get.add_argument("feature", nargs="?", metavar="FEATURE")
     get.add_argument("--watch", action="store_true", help="keep showing, until interrupted")
 
-    share = _verb(verbs, "set-share", _set_share, "set the candidate's share")
+    share = add_verb(verbs, "set-share", _set_share, "set the candidate's share")
     _feature(share)
     share.add_argument("share", metavar="SHARE", help='as "25%%", "12.5%%" or "0.001%%"')
     share.add_argument("--revision", type=int, help="refuse unless the feature is at this revision (default: as read)")
-    _reason(share)
+    add_reason(share)
 
     for name, run, about in (
         ("kill", _kill, "send everybody to the baseline now"),
         ("unkill", _unkill, "lift a kill; the share is then as before"),
     ):
-        verb = _verb(verbs, name, run, about)
+        verb = add_verb(verbs, name, run, about)
         _feature(verb)
-        _reason(verb)
+        add_reason(verb)
 
-    history = _verb(verbs, "history", _history, "show who changed what and why")
+    history = add_verb(verbs, "history", _history, "show who changed what and why")
     _feature(history)
-    history.add_argument("--limit", type=int, default=20)
-    history.add_argument("--before", type=int, metavar="ID", help="entries older than this one")
+    add_paging(history)
 
-    explain = _verb(verbs, "explain", _explain, "show why a subject gets its arm")
+    explain = add_verb(verbs, "explain", _explain, "show why a subject gets its arm")
     _feature(explain)
     for unit in _UNITS:
         explain.add_argument(f"--{unit}")
-
-
-def _verb(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: _Run, about: str
-) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=about, description=about)
-    verb.add_argument("-o", "--output", choices=("table", "json"), default="table")
-    verb.add_argument(
-        "--admin-url", metavar="URL", help="default: $GLIDEPATH_ADMIN_URL, else [admin] of ./glidepath.toml"
-    )
-    verb.add_argument(
-        "--api-key",
-        metavar="KEY",
-        help="default: see below",
-    )
-    verb.set_defaults(run=run)
-    return verb
 
 
 def _feature(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("feature", metavar="FEATURE")
 
 
-def _reason(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--reason", required=True, help="why, for the audit log")
-
-
-def _epilog() -> str:
-    where = (
-        "Where: $GLIDEPATH_ADMIN_URL, else [admin] of ./glidepath.toml. Key: $GLIDEPATH_API_KEY, "
-        "$GLIDEPATH_BOOTSTRAP_KEY, the file $GLIDEPATH_KEY_FILE, else the first key of this folder's gateway. "
-    )
-    return where + "Exit codes:" + (__doc__ or "").partition("Exit codes:")[2].partition("Faults")[0]
-
-
 def _get(args: argparse.Namespace) -> int:
     from rollout.render import features_table
 
-    with _client(args) as client:
+    with connect(args) as client:
         if args.watch:
             return _watch(args, client)
         answer = _read(client, args.feature)
     shown = answer["features"][0] if args.feature else answer
-    return _show(args, shown, features_table(answer))
+    return show(args, shown, features_table(answer))
 
 
 def _set_share(args: argparse.Namespace) -> int:
     from rollout.core.share import parse_share
 
     millipct = parse_share(args.share)
-    with _client(args) as client:
+    with connect(args) as client:
         revision = client.feature(args.feature)["revision"] if args.revision is None else args.revision
         flag = client.set_share(args.feature, millipct, revision, args.reason)
     return _show_flag(args, flag, flag)
@@ -113,7 +84,7 @@ def _kill(args: argparse.Namespace) -> int:
     """Show the kill; StoreUnavailable, after that, when it is not in force on the other replicas."""
     from rollout.core.errors import StoreUnavailable
 
-    with _client(args) as client:
+    with connect(args) as client:
         answer = client.kill(args.feature, args.reason)
     code = _show_flag(args, answer, answer["flag"])
     if answer["store"] != "ok":
@@ -123,7 +94,7 @@ def _kill(args: argparse.Namespace) -> int:
 
 
 def _unkill(args: argparse.Namespace) -> int:
-    with _client(args) as client:
+    with connect(args) as client:
         answer = client.unkill(args.feature, args.reason)
     return _show_flag(args, answer, answer["flag"])
 
@@ -131,26 +102,18 @@ def _unkill(args: argparse.Namespace) -> int:
 def _history(args: argparse.Namespace) -> int:
     from rollout.render import history_table
 
-    with _client(args) as client:
+    with connect(args) as client:
         answer = client.history(args.feature, args.limit, args.before)
-    return _show(args, answer, history_table(answer["entries"]))
+    return show(args, answer, history_table(answer["entries"]))
 
 
 def _explain(args: argparse.Namespace) -> int:
     from rollout.render import explanation_table
 
     subject = {kind: getattr(args, kind) for kind in _UNITS}
-    with _client(args) as client:
+    with connect(args) as client:
         answer = client.explain(args.feature, subject)
-    return _show(args, answer, explanation_table(answer))
-
-
-def _client(args: argparse.Namespace) -> "Client":
-    from rollout.client import Client
-    from rollout.local import find
-
-    local = find(args.admin_url, args.api_key)
-    return Client(local.admin_url, local.api_key)
+    return show(args, answer, explanation_table(answer))
 
 
 def _read(client: "Client", feature: str | None) -> dict[str, Any]:
@@ -158,16 +121,6 @@ def _read(client: "Client", feature: str | None) -> dict[str, Any]:
         return client.features()
     flag = client.feature(feature)
     return {"store": flag["store"], "version": "-", "features": [flag]}
-
-
-def _show(args: argparse.Namespace, answer: dict[str, Any], table: "RenderableType") -> int:
-    from rich.console import Console
-
-    if args.output == "json":
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
-    else:
-        Console().print(table)
-    return 0
 
 
 def _show_flag(args: argparse.Namespace, answer: dict[str, Any], flag: dict[str, Any] | None) -> int:

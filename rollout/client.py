@@ -1,5 +1,6 @@
 """A thin client of the operator API, for the commands."""
 
+import json
 import re
 from types import TracebackType
 from typing import Any, Self
@@ -7,9 +8,11 @@ from typing import Any, Self
 import httpx2
 
 from rollout.core.errors import InvalidArgument, RolloutError
+from rollout.core.keys import KEY_PREFIX
 from rollout.core.model import NAME_PATTERN
 
 _LIMIT_S = 10.0
+_KEY_ID = r"[A-Za-z0-9_-]{1,64}"
 _EXIT_CODES = {401: 5, 403: 5, 404: 4, 409: 1, 412: 3, 422: 2, 428: 2, 503: 5}
 _UNREACHABLE = 5
 _AUTHORITY = {401, 403}  # these may come from in front of the API
@@ -68,12 +71,31 @@ class Client:
 
     def history(self, feature: str, limit: int, before: int | None) -> dict[str, Any]:
         """GET a page of the audit log."""
-        page = f"?limit={limit}" + ("" if before is None else f"&before={before}")
-        return self._call("GET", f"{_path(feature)}/history{page}")
+        return self._call("GET", f"{_path(feature)}/history{_page(limit, before)}")
 
     def explain(self, feature: str, subject: dict[str, str | None]) -> dict[str, Any]:
         """POST a subject to explain."""
         return self._call("POST", f"{_path(feature)}/explain", subject)
+
+    def keys(self, *, dead_too: bool) -> dict[str, Any]:
+        """GET /keys."""
+        return self._call("GET", f"/keys?all={str(dead_too).lower()}")
+
+    def create_key(self, order: dict[str, Any]) -> dict[str, Any]:
+        """POST a key to make."""
+        return self._call("POST", "/keys", order)
+
+    def rotate_key(self, key_id: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        """POST a successor to make."""
+        return self._call("POST", f"{_key_path(key_id)}/rotate", wanted)
+
+    def revoke_key(self, key_id: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        """POST the end of a key."""
+        return self._call("POST", f"{_key_path(key_id)}/revoke", wanted)
+
+    def key_history(self, limit: int, before: int | None) -> dict[str, Any]:
+        """GET a page of the keys' audit log."""
+        return self._call("GET", f"/keys/history{_page(limit, before)}")
 
     def _call(
         self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
@@ -100,11 +122,22 @@ def _path(feature: str) -> str:
     return f"/features/{feature}"
 
 
+def _key_path(key_id: str) -> str:
+    """A path for what looks like an id; a key given by mistake must not travel as one."""
+    if not re.fullmatch(_KEY_ID, key_id) or key_id.startswith(KEY_PREFIX):
+        raise InvalidArgument("that can't be a key's id", "ids begin with key_: see `glidepath keys list`")
+    return f"/keys/{key_id}"
+
+
+def _page(limit: int, before: int | None) -> str:
+    return f"?limit={limit}" + ("" if before is None else f"&before={before}")
+
+
 def _refuse_undecodable(body: dict[str, Any]) -> None:
     """Refuse what Python made of bytes on the command line that are no UTF-8: JSON can't carry it."""
     for name, value in body.items():
         try:
-            str(value).encode()
+            json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as fault:
             raise InvalidArgument(f"{name} {value!r} is not UTF-8 text", "check the terminal's encoding") from fault
 

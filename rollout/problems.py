@@ -13,11 +13,13 @@ from starlette.exceptions import HTTPException
 from rollout.core.errors import (
     InvalidArgument,
     InvalidDocument,
+    KeyRefused,
     RevisionConflict,
     RolloutError,
     ShareIncreaseRefused,
     StoreUnavailable,
     UnknownFeature,
+    UnknownKey,
 )
 
 
@@ -30,6 +32,8 @@ _RETRY_AFTER_S = 1
 _KINDS: dict[type[RolloutError], tuple[int, str, str]] = {
     InvalidArgument: (422, "invalid-argument", "The request can't be meant"),
     UnknownFeature: (404, "unknown-feature", "There is no such feature"),
+    UnknownKey: (404, "unknown-key", "There is no such key"),
+    KeyRefused: (409, "key-refused", "The rules of keys forbid it"),
     ShareIncreaseRefused: (409, "share-increase-refused", "The share can't be raised now"),
     RevisionConflict: (412, "revision-conflict", "Somebody else changed it first"),
     StoreUnavailable: (503, "store-unavailable", "The store is unavailable"),

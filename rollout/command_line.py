@@ -1,0 +1,73 @@
+"""What the commands that talk to the operator API have in common: where it is, how answers are shown."""
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rollout.client import Client
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def add_verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Run, about: str
+) -> argparse.ArgumentParser:
+    """Register one verb with the options that all have."""
+    verb = verbs.add_parser(name, help=about, description=about)
+    verb.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    verb.add_argument("--json", action="store_const", dest="output", const="json", help="the same as -o json")
+    verb.add_argument(
+        "--admin-url", metavar="URL", help="default: $GLIDEPATH_ADMIN_URL, else [admin] of ./glidepath.toml"
+    )
+    verb.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help="default: see below",
+    )
+    verb.set_defaults(run=run)
+    return verb
+
+
+def add_reason(verb: argparse.ArgumentParser) -> None:
+    """Every change says why."""
+    verb.add_argument("--reason", required=True, help="why, for the audit log")
+
+
+def add_paging(verb: argparse.ArgumentParser) -> None:
+    """Histories come in pages."""
+    verb.add_argument("--limit", type=int, default=20)
+    verb.add_argument("--before", type=int, metavar="ID", help="entries older than this one")
+
+
+def epilog(doc: str | None) -> str:
+    """Where address and key come from, and the exit codes as the command's module tells them."""
+    where = (
+        "Where: $GLIDEPATH_ADMIN_URL, else [admin] of ./glidepath.toml. Key: $GLIDEPATH_API_KEY, "
+        "$GLIDEPATH_BOOTSTRAP_KEY, the file $GLIDEPATH_KEY_FILE, else the first key of this folder's gateway. "
+    )
+    return where + "Exit codes:" + (doc or "").partition("Exit codes:")[2].partition("Faults")[0]
+
+
+def connect(args: argparse.Namespace) -> "Client":
+    """A client for the address and key that were given or are found."""
+    # Loaded when a command runs, not for every `glidepath --help`.
+    from rollout.client import Client  # noqa: PLC0415
+    from rollout.local import find  # noqa: PLC0415
+
+    local = find(args.admin_url, args.api_key)
+    return Client(local.admin_url, local.api_key)
+
+
+def show(args: argparse.Namespace, answer: dict[str, Any], table: "RenderableType") -> int:
+    """Print the answer as it was asked for; the exit code of success."""
+    from rich.console import Console  # noqa: PLC0415  as above
+
+    if args.output == "json":
+        print(json.dumps(answer, indent=2, ensure_ascii=False))  # noqa: T201  what the command is for
+    else:
+        Console().print(table)
+    return 0
