@@ -1,0 +1,64 @@
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from rollout.core.keys import KeyRecord
+from rollout.keys import render, views
+
+KEY = KeyRecord(id="key_1", digest="ab", name="web", tenant="acme", created_at_s=1_000.0)
+
+
+def shown(**changes: Any) -> dict[str, Any]:
+    return views.key_view(KEY, 2_000.0).model_dump(mode="json") | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "all features"),
+        ({"features": ["draft", "rewrite"]}, "draft, rewrite"),
+        ({"features": ["draft"], "model_bypass": True}, "draft + real models"),
+        ({"roles": ["viewer", "admin"]}, "all features + viewer, admin"),
+    ],
+)
+def test_what_a_key_opens(changes: dict[str, Any], text: str) -> None:
+    assert render.opens(shown(**changes)) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "no limits"),
+        ({"priority": "batch"}, "no limits, batch"),
+        ({"concurrent_max": 1, "priority": "batch"}, "1 at once, batch"),
+        ({"requests_per_minute": 60, "budget_microusd_per_day": 1_500_000}, "60 req/min, $1.5/day"),
+    ],
+)
+def test_how_much(changes: dict[str, Any], text: str) -> None:
+    assert render.limits(shown(**changes)) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "live until revoked"),
+        ({"expires_at_s": 3_000.0}, "live until 19"),
+        ({"status": "expired", "expires_at_s": 1_500.0}, "expired 19"),
+        ({"status": "revoked", "revoked_at_s": 1_500.0, "expires_at_s": 9_000.0}, "revoked 19"),
+    ],
+)
+def test_a_line_says_the_state(changes: dict[str, Any], text: str) -> None:
+    assert render.key_line(shown(**changes)).startswith(f"key_1 (acme/web): {text}")
+
+
+def test_text_is_shown_as_it_is() -> None:
+    entry = {"id": 3, "at_s": 1.0, "actor": "[bold]ann", "command": "create", "key_id": "key_1", "client": "acme/web"}
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(render.key_history_table([entry | {"reason": "[red]x"}]))
+        console.print(render.keys_table([shown(status="revoked", revoked_at_s=5.0)]))
+    text = captured.get()
+    assert "[bold]ann" in text
+    assert "[red]x" in text
+    assert "acme/web" in text
