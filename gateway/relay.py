@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import random
 from typing import TYPE_CHECKING
 
 from gateway.exchange import Exchange
@@ -30,6 +31,7 @@ class Relay:
         upstreams: Mapping[str, Upstream],
         record: Callable[[Record], None],
         next_request_id: Callable[[], str],
+        draw: Callable[[], float] = random,
     ) -> None:
         self.keyring = keyring
         self.snapshot = snapshot
@@ -37,6 +39,7 @@ class Relay:
         self.upstream_of_model = {upstream.model: name for name, upstream in upstreams.items()}
         self.record = record
         self.next_request_id = next_request_id
+        self.draw = draw
         self.active: set[Exchange] = set()
         self._heads: dict[tuple[object, ...], bytes] = {}
 

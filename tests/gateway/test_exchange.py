@@ -259,6 +259,9 @@ async def test_the_baseline_steps_in_for_a_candidate_that_fails_before_the_first
     assert baseline.requests[0].headers["authorization"] == "Bearer sk-partner"
     (record,) = await settled(gateway)
     assert (record.outcome, record.assigned, record.served, record.attempts) == ("ok", "candidate", "baseline", 2)
+    _, _, outcome = FAULTS.get(fault, (None, 503, "unreachable"))
+    assert record.failed_outcome == outcome
+    assert record.failed_cause
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, "refused"])
@@ -268,7 +271,7 @@ async def test_the_candidate_never_steps_in_for_the_baseline(
     behaviour, status, outcome = FAULTS.get(fault, (None, 503, "unreachable"))
     candidate = await upstream(wire.plain(OK_BODY))
     baseline = unused_port if behaviour is None else (await upstream(behaviour)).port
-    gateway = await relay_gateway(candidate=candidate.port, baseline=baseline, share=0)
+    gateway = await relay_gateway(candidate=candidate.port, baseline=baseline, share=0, retry={"enabled": False})
     caller = await gateway.caller()
     caller.post(CALL)
     answer = await caller.answer()
