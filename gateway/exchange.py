@@ -27,6 +27,7 @@ from gateway.core.outcome import (
 )
 from gateway.core.retry import Reach, Situation, Where, next_move, reach_of_failure, reach_of_status
 from gateway.core.routing import Plan, plan
+from gateway.core.trace import traceparent_of
 from gateway.core.wire import broken, error_lines, is_answer, request_lines, retry_after_s, returned_lines, unavailable
 from gateway.delivery import ErrorDelivery, PlainDelivery, StreamDelivery
 from gateway.upstream import NO_RETRIES
@@ -73,6 +74,8 @@ class Exchange:
         self.incoming = incoming
         self._headers = headers = incoming.headers
         sent = headers.get(b"x-request-id")
+        self._trace = trace = relay.trace(headers)
+        self._traceparent = None if trace is None else traceparent_of(trace)
         self._request_id = (request_id(sent) if sent else None) or relay.next_request_id()
 
     def begin(self) -> None:
@@ -194,7 +197,7 @@ class Exchange:
         attempt = self._attempt = Attempt(self, upstream, endpoint, deadlines)
         body = rewrite(call, upstream.raw_model)
         head = endpoint.heads[self.incoming.operation] + request_lines(
-            self._headers, self._request_id.encode("ascii"), len(body)
+            self._headers, self._request_id.encode("ascii"), len(body), self._traceparent
         )
         attempt.send(head, body)
         self._sent_s = attempt.sent_at_s - self.incoming.arrived_at_s
@@ -311,6 +314,7 @@ class Exchange:
             self._endpoint.url if self._endpoint else "",
             self._failed_outcome,
             self._failed_cause,
+            self._trace,
         )
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from gateway.core.trace import Trace
+
 
 class Phase(StrEnum):
     """How far an attempt got when it broke."""
@@ -72,6 +74,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     endpoint: str = ""
     failed_outcome: str = ""
     failed_cause: str = ""
+    trace: Trace | None = None
 
 
 class StreamEnd(NamedTuple):

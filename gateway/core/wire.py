@@ -49,12 +49,14 @@ def upstream_head(path: str, host: str, kind: str, api_key: str | None) -> bytes
     ).encode("ascii")
 
 
-def request_lines(headers: Mapping[bytes, bytes], request_id: bytes, length: int) -> bytes:
-    """Rest of the request head."""
+def request_lines(
+    headers: Mapping[bytes, bytes], request_id: bytes, length: int, traceparent: bytes | None = None
+) -> bytes:
+    """Rest of the request head. `traceparent`: the gateway's own, instead of the caller's."""
     lines = b"x-request-id: %b\r\ncontent-length: %d\r\n" % (request_id, length)
-    if b"traceparent" in headers:
+    if traceparent is not None or b"traceparent" in headers:
         for name in _TRACE_HEADERS:
-            value = headers.get(name)
+            value = traceparent if traceparent is not None and name == b"traceparent" else headers.get(name)
             if value is not None and not _UNSAFE.search(value):
                 lines += b"%b: %b\r\n" % (name, value)
     return lines + b"\r\n"

@@ -379,3 +379,22 @@ async def test_pipelined_calls_are_answered_in_order(upstream, relay_gateway, se
         caller.post({**CALL, "seed": number})
     assert [(await caller.answer()).json["seed"] for _ in range(10)] == list(range(10))
     await settled(gateway, 10)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+async def test_a_traced_callers_upstream_becomes_a_child_of_the_gateway(
+    *, upstream, relay_gateway, settled, wire, sampled: bool
+) -> None:
+    server = await upstream(wire.plain(OK_BODY))
+    gateway = await relay_gateway(candidate=server.port, baseline=server.port, trace_ratio=0.0)
+    caller = await gateway.caller()
+    sent = f"00-{'a' * 32}-{'b' * 16}-0{int(sampled)}"
+    caller.post(CALL, f"traceparent: {sent}")
+    await caller.answer()
+    (record,) = await settled(gateway)
+    got = server.requests[0].headers["traceparent"]
+    if sampled:
+        assert (record.trace.trace_id, record.trace.parent_id) == ("a" * 32, "b" * 16)
+        assert got == f"00-{'a' * 32}-{record.trace.span_id}-01"
+    else:
+        assert (record.trace, got) == (None, sent)
