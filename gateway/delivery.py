@@ -56,8 +56,8 @@ class Delivery(Protocol):
         """Pass on what one read brought (`now_s`: perf_counter)."""
         ...
 
-    def broke(self, outcome: Outcome, cause: str) -> None:
-        """End an answer whose first bytes the caller has already."""
+    def broke(self, outcome: Outcome, cause: str) -> bool:
+        """End an answer that broke off; False if nothing of it has been sent, so that another one may be tried."""
         ...
 
 
@@ -87,10 +87,13 @@ class PlainDelivery:
         else:
             self._hold(data, now_s, complete=complete)
 
-    def broke(self, outcome: Outcome, cause: str) -> None:
+    def broke(self, outcome: Outcome, cause: str) -> bool:
         """Delivery: the missing end of the message is what tells the caller."""
+        if not self._owner.incoming.begun:
+            return False
         self._owner.incoming.abort()
         self._owner.settle(Outcome.TRUNCATED if outcome is Outcome.UPSTREAM_ERROR else outcome, cause)
+        return True
 
     def _hold(self, data: bytes, now_s: float, *, complete: bool) -> None:
         self._held.append(data)
@@ -132,13 +135,16 @@ class StreamDelivery:
         elif forward:
             incoming.begin(self._answer.status, self._owner.head(self._answer), forward)
 
-    def broke(self, outcome: Outcome, cause: str) -> None:
+    def broke(self, outcome: Outcome, cause: str) -> bool:
         """Delivery; the begun event that `end()` gives is dropped, being of no use."""
+        if not self._owner.incoming.begun:
+            return False
         self._view.end()
         judged = self._judge(broken=True)
         if judged is Outcome.TRUNCATED and outcome is not Outcome.UPSTREAM_ERROR:
             judged = outcome
         self._close(judged, cause)
+        return True
 
     def _end(self, forward: bytes, rest: bytes) -> None:
         """Judge a stream that ended cleanly on the wire, and pass on its end.
@@ -171,9 +177,7 @@ class StreamDelivery:
 
     def _too_large(self) -> None:
         failure = Failure(Phase.BODY, "event_too_large", "one event is larger than the limit")
-        if self._owner.incoming.begun:
-            self.broke(Outcome.UPSTREAM_ERROR, failure.kind)
-        else:
+        if not self.broke(Outcome.UPSTREAM_ERROR, failure.kind):
             self._owner.fail(failure)
 
     def _judge(self, *, broken: bool) -> Outcome:
@@ -200,9 +204,10 @@ class ErrorDelivery:
         if complete:
             self._tell(b"".join(self._held))
 
-    def broke(self, outcome: Outcome, cause: str) -> None:  # noqa: ARG002  as every delivery
+    def broke(self, outcome: Outcome, cause: str) -> bool:  # noqa: ARG002  as every delivery
         """Delivery: the status has said enough."""
         self._tell(b"".join(self._held))
+        return True
 
     def _tell(self, body: bytes) -> None:
         status = self._answer.status

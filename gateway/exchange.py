@@ -104,9 +104,7 @@ class Exchange:
         """Asker: the attempt broke; try elsewhere, or tell the caller as well as is still possible."""
         if self._settled:
             return
-        if self._delivery is not None and self.incoming.begun:
-            self._delivery.broke(outcome_of(failure), failure.kind)
-        else:
+        if self._delivery is None or not self._delivery.broke(outcome_of(failure), failure.kind):
             self.fail(failure)
 
     def on_caller_gone(self) -> None:
@@ -141,10 +139,8 @@ class Exchange:
 
     def end_now(self) -> None:
         """The gateway can wait no longer: a begun stream is told so in-band, another caller gets a 503."""
-        if self._delivery is not None and self.incoming.begun:
-            self._cancel_attempt()
-            self._delivery.broke(Outcome.TRUNCATED, "draining")
-        else:
+        self._cancel_attempt()
+        if self._delivery is None or not self._delivery.broke(Outcome.TRUNCATED, "draining"):
             error = unavailable("The gateway is shutting down.", code="draining", retry_after_s=1)
             self.refuse(error, Outcome.REFUSED, "draining")
 

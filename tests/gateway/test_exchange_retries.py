@@ -192,3 +192,21 @@ async def test_what_is_under_way_when_the_gateway_must_end_is_told_so(
     (record,) = await settled(gateway)
     assert record.cause == "draining"
     await asyncio.wait_for(until(lambda: not server.open), 20)
+
+
+async def test_a_refusal_whose_text_is_cut_off_stays_a_refusal(upstream, relay_gateway, settled) -> None:
+    async def cut(peer) -> None:
+        await peer.request()
+        peer.send(b"HTTP/1.1 400 Bad\r\ncontent-length: 100\r\n\r\n{")
+        await peer.drained()
+        peer.close()
+
+    server = await upstream(cut)
+    gateway = await relay_gateway(candidate=server.port, baseline=server.port)
+    caller = await gateway.caller()
+    caller.post(CALL)
+    answer = await caller.answer()
+    assert answer.status == 400
+    assert "refused the request with status 400" in answer.error["message"]
+    (record,) = await settled(gateway)
+    assert (record.outcome, record.attempts, server.connections) == ("caller_error", 1, 1)
