@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.routing import MODEL_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.core.outcome import Record
     from gateway.feedback import AnswerIndex
     from gateway.metrics import Metrics
@@ -20,11 +22,20 @@ BATCH = 64
 TOKENS_FOR_TPOT = 2
 
 
+class Sink(Protocol):
+    """Whoever wants all Records besides the metrics: access log, traces."""
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Take a batch; called in the event loop, so it must not wait."""
+        ...
+
+
 class Recorder:
     """Holds settled Records until the drain task has counted them."""
 
-    def __init__(self, metrics: Metrics, answers: AnswerIndex) -> None:
+    def __init__(self, metrics: Metrics, answers: AnswerIndex, sinks: Sequence[Sink] = ()) -> None:
         self._metrics = metrics
+        self._sinks = sinks
         self._answers = answers
         self._pending: list[Record] = []
         self._series: dict[tuple[str, ...], _AttemptedSeries] = {}
@@ -55,6 +66,11 @@ class Recorder:
                 self._count(record)
             except Exception:  # noqa: BLE001  a record that can't be counted must not cost the others, or the process
                 _log.exception("a record could not be counted")
+        for sink in self._sinks:
+            try:
+                sink.take(batch)
+            except Exception:  # noqa: BLE001  likewise
+                _log.exception("records could not be handed on")
 
     def _count(self, record: Record) -> None:
         metrics, feature = self._metrics, record.feature

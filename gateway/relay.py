@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from random import randbytes, random
 from typing import TYPE_CHECKING
 
+from gateway.core.trace import IDS_BYTES, trace_of
 from gateway.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from gateway.auth import Keyring
     from gateway.core.outcome import Record
     from gateway.core.routing import Plan
+    from gateway.core.trace import Trace
     from gateway.http.incoming import Incoming
     from gateway.upstream import Upstream
     from rollout.core.model import Snapshot
@@ -30,6 +33,8 @@ class Relay:
         upstreams: Mapping[str, Upstream],
         record: Callable[[Record], None],
         next_request_id: Callable[[], str],
+        draw: Callable[[], float] = random,
+        trace_ratio: float | None = None,
     ) -> None:
         self.keyring = keyring
         self.snapshot = snapshot
@@ -37,6 +42,8 @@ class Relay:
         self.upstream_of_model = {upstream.model: name for name, upstream in upstreams.items()}
         self.record = record
         self.next_request_id = next_request_id
+        self.draw = draw
+        self._trace_ratio = trace_ratio
         self.active: set[Exchange] = set()
         self._heads: dict[tuple[object, ...], bytes] = {}
 
@@ -55,6 +62,14 @@ class Relay:
         """Close all upstream connections."""
         for upstream in self.upstreams.values():
             upstream.close()
+
+    def trace(self, headers: Mapping[bytes, bytes]) -> Trace | None:
+        """Place of a request in its trace; None while nothing is traced."""
+        ratio = self._trace_ratio
+        if ratio is None:
+            return None
+        ids = randbytes(IDS_BYTES)  # noqa: S311  ids must differ, not be secret
+        return trace_of(headers.get(b"traceparent"), ids, sampled=self.draw() < ratio)
 
     def answer_lines(self, plan: Plan, arm: str, model: bytes, attempts: int) -> bytes:
         """The `x-glidepath-*` lines, cached: there are few combinations per document version."""

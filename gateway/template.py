@@ -6,10 +6,18 @@ CONFIG_TEMPLATE = """\
 [server]                        # the port that product teams call
 host = "127.0.0.1"
 port = 8080
-workers = 1
+workers = 1                     # processes that share the port; the limits below are per worker
 # body_max_bytes = 10485760
+# connections_max = 20000
+# requests_max = 16384          # under way at once; more wait (interactive before batch), then get 429
+# queue_max = 1024
+# queue_wait_s = 2
+# head_timeout_s = 10           # a caller's head must be whole by then
+# body_idle_timeout_s = 30      # between two reads of a caller's body
 # keep_alive_s = 75             # idle connections of callers
-# drain_s = 30                  # after SIGTERM, begun answers may finish this long
+# drain_grace_s = 0             # after SIGTERM: not ready, but still accepting, until the balancer has noticed
+# drain_s = 30                  # then begun answers may finish this long
+# memory_max_mb = 2048          # a worker above it is replaced without losing a request
 
 [admin]                         # the operator's port: API, /metrics; keep it off the public network
 host = "127.0.0.1"
@@ -19,21 +27,47 @@ port = 8081
 url = "sqlite:///glidepath-data/glidepath.db"   # several replicas: "redis://HOST:PORT/DB"
 state_dir = "glidepath-data"    # last good snapshot, kill file, dev key
 
+[observability]                 # besides /metrics; never any content of requests
+# access_log = "access.jsonl"   # one JSON line per request; "-": standard output
+# otlp_endpoint = "http://127.0.0.1:4318/v1/traces"   # needs the extra: pip install 'glidepath[otel]'
+# trace_ratio = 0.01            # of requests that bring no trace of their own
+
+# What the keys of one tenant may use together; [tenant_defaults] is for those without a table of their own.
+# [tenants.acme]
+# requests_per_minute = 6000
+# tokens_per_minute = 2000000
+# concurrent_max = 200
+# budget_usd_per_day = 50.0
+# regions = ["eu"]              # only upstreams of these regions may see its data
+# priority = "batch"            # yields to interactive requests under load
+
 [upstreams.inhouse]             # the candidate: your model on vLLM (several base_urls: several replicas)
 kind = "vllm"
 base_urls = ["http://127.0.0.1:8000/v1"]
 model = "demo-moe-good"
 
 [upstreams.partner]             # the baseline: whoever answers today
-kind = "openai"                 # "vllm" | "openai" | "azure" (its OpenAI v1 API)
+kind = "openai"                 # "vllm" | "openai" (and compatible) | "azure" (its v1 API) | "anthropic"
 base_urls = ["http://127.0.0.1:9000/v1"]
 model = "simulated-partner"
 # api_key_env = "OPENAI_API_KEY"  # name of the variable that holds the key
+# region = "eu"                 # see [tenants.NAME] regions
+# affinity = true               # a conversation stays on one base URL (prefix cache) while the load allows
 # connect_timeout_s = 2
+# queue_timeout_s = 10          # waiting for a free connection
 # first_byte_timeout_s = 60
 # idle_timeout_s = 60           # between two reads of one answer
 # total_timeout_s = 600
-# connections_max = 512         # per base URL
+# connections_max = 512         # per base URL and worker
+# waiting_max = 4096
+# answer_max_bytes = 67108864
+# price = { input_usd = 2.5, output_usd = 10.0 }      # per million tokens
+# health = { path = "/health", interval_s = 5 }       # asked besides watching its answers
+# breaker = { consecutive_failures = 5, failure_ratio = 0.5, window_s = 10, ejected_s = 1, ejected_max_s = 30 }
+# retry = { enabled = true, wait_max_s = 5, budget_ratio = 0.2 }   # the one extra attempt before the first byte
+# tls = { ca_file = "ca.pem", cert_file = "client.pem", key_file = "client.key" }
+# proxy_url = "http://proxy.example:3128"
+# proxy_credentials_env = "PROXY_CREDENTIALS"         # user:password
 
 # A feature starts with 0 % on the candidate. Its share lives in the store from then on:
 #   glidepath rollout set-share summarize 5% --reason "first step"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway.core.balance import least_outstanding
 from gateway.core.call import raw_text
+from gateway.core.deadlines import Deadlines
+from gateway.core.retry import RetryBudget, RetryRules
 from gateway.core.wire import upstream_head
 from gateway.http.client import Pool
 
@@ -16,15 +18,8 @@ if TYPE_CHECKING:
 
     from gateway.settings import UpstreamSettings
 
+NO_RETRIES = RetryRules(enabled=False)
 PATH_OF_OPERATION = {"chat": "/chat/completions", "text_completion": "/completions"}
-
-
-class Deadlines(NamedTuple):
-    """Bounds of one attempt and of the whole exchange, seconds."""
-
-    first_byte_s: float
-    idle_s: float
-    total_s: float
 
 
 class Endpoint:
@@ -42,7 +37,17 @@ class Endpoint:
 class Upstream:
     """All endpoints of one named upstream."""
 
-    __slots__ = ("deadlines", "endpoints", "model", "model_bytes", "name", "raw_model", "secrets")
+    __slots__ = (
+        "deadlines",
+        "endpoints",
+        "model",
+        "model_bytes",
+        "name",
+        "raw_model",
+        "retry_budget",
+        "retry_rules",
+        "secrets",
+    )
 
     def __init__(
         self,
@@ -50,7 +55,10 @@ class Upstream:
         model: str,
         endpoints: tuple[Endpoint, ...],
         deadlines: Deadlines,
+        *,
         secrets: tuple[str, ...] = (),
+        retry_rules: RetryRules = NO_RETRIES,
+        retry_budget_ratio: float = 0.0,
     ) -> None:
         self.name = name
         self.model = model
@@ -58,14 +66,17 @@ class Upstream:
         self.raw_model = raw_text(model)
         self.endpoints = endpoints
         self.deadlines = deadlines
+        self.retry_rules = retry_rules
+        self.retry_budget = RetryBudget(retry_budget_ratio)
         self.secrets = secrets
         """What no answer may repeat."""
 
-    def choose(self) -> Endpoint:
-        """Endpoint for the next request."""
+    def choose(self, avoid: Endpoint | None = None) -> Endpoint:
+        """Endpoint for the next request; not `avoid` if there is another."""
         endpoints = self.endpoints
         if len(endpoints) == 1:
             return endpoints[0]
+        endpoints = tuple(endpoint for endpoint in endpoints if endpoint is not avoid)
         return endpoints[least_outstanding([endpoint.outstanding for endpoint in endpoints])]
 
     def sweep(self, now_s: float) -> None:
@@ -83,7 +94,16 @@ def build_upstream(name: str, settings: UpstreamSettings, api_key: str | None) -
     """Make the runtime upstream from its settings; opens no connection."""
     deadlines = Deadlines(settings.first_byte_timeout_s, settings.idle_timeout_s, settings.total_timeout_s)
     endpoints = tuple(_endpoint(url, settings, api_key) for url in settings.base_urls)
-    return Upstream(name, settings.model, endpoints, deadlines, (api_key,) if api_key else ())
+    rules = RetryRules(settings.retry.enabled, settings.retry.wait_max_s)
+    return Upstream(
+        name,
+        settings.model,
+        endpoints,
+        deadlines,
+        secrets=(api_key,) if api_key else (),
+        retry_rules=rules,
+        retry_budget_ratio=settings.retry.budget_ratio,
+    )
 
 
 def _endpoint(url: str, settings: UpstreamSettings, api_key: str | None) -> Endpoint:

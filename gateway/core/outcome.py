@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from gateway.core.trace import Trace
+
 
 class Phase(StrEnum):
     """How far an attempt got when it broke."""
@@ -42,7 +44,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """What one settled exchange leaves; all that metrics, evidence, usage and the access log are made from.
 
     Times: `at_s` Unix, the others seconds since arrival, None when it never came to that. Token counts are None when
-    the upstream reported none.
+    the upstream reported none. `failed_*`: what the first attempt came to, if another one followed.
     """
 
     request_id: str
@@ -68,6 +70,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     duration_s: float
     prompt_tokens: int | None
     completion_tokens: int | None
+    key_id: str = ""
+    endpoint: str = ""
+    failed_outcome: str = ""
+    failed_cause: str = ""
+    trace: Trace | None = None
 
 
 class StreamEnd(NamedTuple):
@@ -115,3 +122,10 @@ def classify_status(status: int) -> Outcome:
     if status >= SERVER_ERRORS_FROM or status in OPERATORS_FAULTS:
         return Outcome.UPSTREAM_ERROR
     return Outcome.CALLER_ERROR
+
+
+def outcome_of(failure: Failure) -> Outcome:
+    """Judge an attempt that broke before it was an answer."""
+    if failure.kind.endswith("timeout"):
+        return Outcome.TIMEOUT
+    return Outcome.UNREACHABLE if failure.phase is Phase.CONNECT else Outcome.UPSTREAM_ERROR

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from gateway.core.errors import ApiError, unknown_model
-from gateway.core.outcome import CALLER_ERRORS_FROM, OPERATORS_FAULTS, REDIRECTS_FROM
 from rollout.core.evaluate import decide
 from rollout.core.model import Arm, Decision, Reason
 
@@ -15,15 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gateway.core.call import Call
-    from gateway.core.outcome import Failure
     from rollout.core.model import Snapshot
 
 MODEL_PREFIX = "copilot/"
 _PREFIX_CHARS = len(MODEL_PREFIX)
 _BASELINE = Arm.BASELINE
 BYPASS = "bypass"
-_FINAL_FAILURES = frozenset({"total_timeout", "closed"})
-_UNAVAILABLE_STATUS = OPERATORS_FAULTS | frozenset({429, 500, 502, 503, 504, 529})
 
 
 class Principal(NamedTuple):
@@ -76,16 +72,6 @@ def plan(call: Call, principal: Principal, snapshot: Snapshot, upstream_of_model
         raise _cannot_decide(model, decision.reason, snapshot)
     fallback = "" if decision.arm is _BASELINE else snapshot.features[feature].flag.baseline
     return Plan(feature, decision.arm, decision.reason, decision, decision.upstream, fallback)
-
-
-def may_fail_over(failure: Failure) -> bool:
-    """Whether the next target may be tried after this break (the caller has seen nothing yet): not out of time."""
-    return failure.kind not in _FINAL_FAILURES
-
-
-def status_fails_over(status: int) -> bool:
-    """Whether an answer of this status is the upstream's trouble, which another upstream may not share."""
-    return status in _UNAVAILABLE_STATUS or REDIRECTS_FROM <= status < CALLER_ERRORS_FROM
 
 
 def _bypass(model: str, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:

@@ -49,12 +49,14 @@ def upstream_head(path: str, host: str, kind: str, api_key: str | None) -> bytes
     ).encode("ascii")
 
 
-def request_lines(headers: Mapping[bytes, bytes], request_id: bytes, length: int) -> bytes:
-    """Rest of the request head."""
+def request_lines(
+    headers: Mapping[bytes, bytes], request_id: bytes, length: int, traceparent: bytes | None = None
+) -> bytes:
+    """Rest of the request head. `traceparent`: the gateway's own, instead of the caller's."""
     lines = b"x-request-id: %b\r\ncontent-length: %d\r\n" % (request_id, length)
-    if b"traceparent" in headers:
+    if traceparent is not None or b"traceparent" in headers:
         for name in _TRACE_HEADERS:
-            value = headers.get(name)
+            value = traceparent if traceparent is not None and name == b"traceparent" else headers.get(name)
             if value is not None and not _UNSAFE.search(value):
                 lines += b"%b: %b\r\n" % (name, value)
     return lines + b"\r\n"
@@ -91,9 +93,9 @@ def upstream_error(status: int, headers: Mapping[bytes, bytes], body: bytes, sec
     A 4xx that is the caller's keeps status, code and message; one that is the operator's (key, model name, route) and
     any 5xx become 502, overload 503. `secrets`, whatever looks like one, URLs and addresses are cut out of texts.
     """
-    retry_after_s = _retry_after_s(headers)
+    wait_s = retry_after_s(headers)
     if status in _OVERLOADED:
-        return unavailable("The model's server is overloaded.", code="upstream_overloaded", retry_after_s=retry_after_s)
+        return unavailable("The model's server is overloaded.", code="upstream_overloaded", retry_after_s=wait_s)
     fixed = _NOT_THE_CALLERS.get(status)
     if fixed is None and not CALLER_ERRORS_FROM <= status < SERVER_ERRORS_FROM:
         fixed = _FAILED
@@ -103,7 +105,7 @@ def upstream_error(status: int, headers: Mapping[bytes, bytes], body: bytes, sec
     unsaid = _WORDS.get(status) or f"The model's server refused the request with status {status}."
     text = redact(error.message or unsaid, secrets)
     if status == _TOO_MANY:
-        wait_s = 1 if retry_after_s is None else retry_after_s
+        wait_s = 1 if wait_s is None else wait_s
         return ApiError(429, text, "rate_limit_error", code=_code(error, status, secrets), retry_after_s=wait_s)
     kind = _word(error.type or "invalid_request_error", secrets)
     param = error.param and _word(error.param, secrets)
@@ -172,7 +174,7 @@ def _code(error: _Error, status: int, secrets: tuple[str, ...]) -> str | None:
     return _word(str(error.code), secrets)
 
 
-def _retry_after_s(headers: Mapping[bytes, bytes]) -> int | None:
+def retry_after_s(headers: Mapping[bytes, bytes]) -> int | None:
     """Whole seconds of a Retry-After; a date or nonsense counts as absent."""
     value = headers.get(b"retry-after", b"")
     return min(int(value), RETRY_AFTER_MAX_S) if value.isdigit() and len(value) < _DIGITS_MAX else None

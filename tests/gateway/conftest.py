@@ -376,6 +376,7 @@ def relay_gateway(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
         share: int = 100_000,
         record: Callable[[object], None] | None = None,
         app: Callable[[Relay], object] | None = None,
+        trace_ratio: float | None = None,
         **settings: object,
     ) -> Gateway:
         flag = FeatureFlag(feature="draft", candidate="inhouse", baseline="partner", revision=7, share_millipct=share)
@@ -392,6 +393,7 @@ def relay_gateway(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
             },
             record=record or records.append,
             next_request_id=lambda: f"req_{next(numbers)}",
+            trace_ratio=trace_ratio,
         )
         protocol = relay_protocol(relay.accept, PATHS, body_max_bytes=1 << 20)
         gateway = Gateway(stack, protocol, app(relay) if app else no_app)

@@ -259,6 +259,9 @@ async def test_the_baseline_steps_in_for_a_candidate_that_fails_before_the_first
     assert baseline.requests[0].headers["authorization"] == "Bearer sk-partner"
     (record,) = await settled(gateway)
     assert (record.outcome, record.assigned, record.served, record.attempts) == ("ok", "candidate", "baseline", 2)
+    _, _, outcome = FAULTS.get(fault, (None, 503, "unreachable"))
+    assert record.failed_outcome == outcome
+    assert record.failed_cause
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, "refused"])
@@ -268,7 +271,7 @@ async def test_the_candidate_never_steps_in_for_the_baseline(
     behaviour, status, outcome = FAULTS.get(fault, (None, 503, "unreachable"))
     candidate = await upstream(wire.plain(OK_BODY))
     baseline = unused_port if behaviour is None else (await upstream(behaviour)).port
-    gateway = await relay_gateway(candidate=candidate.port, baseline=baseline, share=0)
+    gateway = await relay_gateway(candidate=candidate.port, baseline=baseline, share=0, retry={"enabled": False})
     caller = await gateway.caller()
     caller.post(CALL)
     answer = await caller.answer()
@@ -376,3 +379,22 @@ async def test_pipelined_calls_are_answered_in_order(upstream, relay_gateway, se
         caller.post({**CALL, "seed": number})
     assert [(await caller.answer()).json["seed"] for _ in range(10)] == list(range(10))
     await settled(gateway, 10)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+async def test_a_traced_callers_upstream_becomes_a_child_of_the_gateway(
+    *, upstream, relay_gateway, settled, wire, sampled: bool
+) -> None:
+    server = await upstream(wire.plain(OK_BODY))
+    gateway = await relay_gateway(candidate=server.port, baseline=server.port, trace_ratio=0.0)
+    caller = await gateway.caller()
+    sent = f"00-{'a' * 32}-{'b' * 16}-0{int(sampled)}"
+    caller.post(CALL, f"traceparent: {sent}")
+    await caller.answer()
+    (record,) = await settled(gateway)
+    got = server.requests[0].headers["traceparent"]
+    if sampled:
+        assert (record.trace.trace_id, record.trace.parent_id) == ("a" * 32, "b" * 16)
+        assert got == f"00-{'a' * 32}-{record.trace.span_id}-01"
+    else:
+        assert (record.trace, got) == (None, sent)

@@ -243,37 +243,67 @@ async def test_when_the_caller_goes_the_upstream_sees_it(
     assert len(server.requests) == 1
 
 
-async def test_a_slow_caller_slows_the_upstream_down(upstream, relay_gateway, settled, wire, until) -> None:
-    count, sent = 3_000, 0
-    event = wire.delta("x" * 8_192)
+@pytest.fixture
+def flood(wire):
+    """Make a script that streams `count` events as fast as they are taken, and a function that says how many were."""
 
-    async def flood(peer) -> None:
-        nonlocal sent
-        await peer.request()
-        peer.send(wire.stream_head)
-        for _ in range(count):
-            peer.send(wire.chunk(event))
-            await peer.drained()
-            sent += 1
-        peer.send(wire.chunk(wire.event(b"[DONE]")) + wire.stream_end)
-        await peer.gone()
+    def make(count: int, event: bytes):
+        sent = 0
 
-    server = await upstream(flood)
-    gateway = await relay_gateway(candidate=server.port, baseline=server.port, idle_timeout_s=5)
+        async def script(peer) -> None:
+            nonlocal sent
+            await peer.request()
+            peer.send(wire.stream_head)
+            for _ in range(count):
+                peer.send(wire.chunk(event))
+                await peer.drained()
+                sent += 1
+            peer.send(wire.chunk(wire.event(b"[DONE]")) + wire.stream_end)
+            await peer.gone()
+
+        return script, lambda: sent
+
+    return make
+
+
+async def stop_reading(gateway, sent):
+    """A caller that reads nothing any more; returns when the upstream is held up by it."""
     caller = await gateway.caller()
     caller.writer.transport.pause_reading()
     caller.post(STREAMED)
     before = -1
-    while sent != before or not sent:
-        before = sent
+    while sent() != before or not sent():
+        before = sent()
         await asyncio.sleep(0.1)
-    assert sent < count
-    gateway.later(500)
+    return caller
+
+
+async def test_a_slow_caller_slows_the_upstream_down(upstream, relay_gateway, settled, wire, flood) -> None:
+    count, event = 3_000, wire.delta("x" * 8_192)
+    script, sent = flood(count, event)
+    server = await upstream(script)
+    gateway = await relay_gateway(candidate=server.port, baseline=server.port, idle_timeout_s=500)
+    caller = await stop_reading(gateway, sent)
+    assert sent() < count
+    gateway.later(400)
     assert not gateway.records
     caller.writer.transport.resume_reading()
     answer = await caller.answer()
     assert len(answer.body) == count * len(event) + len(wire.event(b"[DONE]"))
     assert (await settled(gateway))[0].outcome == "ok"
+
+
+async def test_a_caller_that_stops_reading_holds_nothing_for_ever(
+    upstream, relay_gateway, settled, wire, flood, until
+) -> None:
+    script, sent = flood(3_000, wire.delta("x" * 8_192))
+    server = await upstream(script)
+    gateway = await relay_gateway(candidate=server.port, baseline=server.port, idle_timeout_s=60)
+    await stop_reading(gateway, sent)
+    gateway.later(61)
+    (record,) = await settled(gateway)
+    assert (record.outcome, record.cause) == ("timeout", "caller_stalled")
+    await until(lambda: not server.open)
 
 
 @pytest.fixture

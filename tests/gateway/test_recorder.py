@@ -203,3 +203,23 @@ def test_callers_make_no_series(recorder: Recorder, metrics: Metrics) -> None:
         recorder.record(settled(b'{"model":"made-up-%d","user":"u"}' % number, snapshot, number))
     assert series() == before
     assert total(metrics) == 200 + 1 + 10_000 + 2_000
+
+
+def test_sinks_get_every_record_and_a_broken_one_costs_the_others_nothing(
+    metrics: Metrics, answers: AnswerIndex
+) -> None:
+    class Broken:
+        def take(self, records) -> None:
+            raise RuntimeError("no")
+
+    class Kept(list):
+        def take(self, records) -> None:
+            self.extend(records)
+
+    kept = Kept()
+    recorder = Recorder(metrics, answers, (Broken(), kept))
+    for _ in range(100):
+        recorder.record(RECORD)
+    recorder.drain()
+    assert len(kept) == 100
+    assert total(metrics) == 100

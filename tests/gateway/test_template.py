@@ -1,3 +1,4 @@
+import re
 import tomllib
 
 from gateway.settings import Settings, parse
@@ -18,14 +19,21 @@ def test_it_is_valid_and_shows_the_defaults() -> None:
     assert set(settings.features) == {"summarize"}
 
 
-def test_what_it_comments_out_are_defaults_too() -> None:
+EXAMPLES = {"api_key_env", "region", "tls", "proxy_url", "proxy_credentials_env", "health", "price"}
+"""Keys of an upstream that have no default worth showing."""
+
+
+def test_what_it_comments_out_can_be_used_and_shows_the_defaults() -> None:
     uncommented = "\n".join(
-        line.removeprefix("# ") if line.startswith("# ") and " = " in line.split("#")[1] else line
-        for line in CONFIG_TEMPLATE.splitlines()
+        line.removeprefix("# ") if re.match(r"# (\[|\w+ = )", line) else line for line in CONFIG_TEMPLATE.splitlines()
     )
     assert uncommented != CONFIG_TEMPLATE
     given, shown = settings_of(CONFIG_TEMPLATE), settings_of(uncommented)
-    partner = shown.upstreams["partner"].model_copy(update={"api_key_env": None})
+    partner = shown.upstreams["partner"].model_copy(
+        update={key: getattr(given.upstreams["partner"], key) for key in EXAMPLES}
+    )
     assert shown.upstreams["partner"].api_key_env == "OPENAI_API_KEY"
     assert partner == given.upstreams["partner"]
-    assert shown.server == given.server
+    assert shown.server.model_copy(update={"memory_max_mb": None}) == given.server
+    assert shown.observability.trace_ratio == given.observability.trace_ratio
+    assert shown.tenants["acme"].regions == ("eu",)

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from gateway.core.outcome import Outcome, StreamEnd, classify_status, classify_stream
+from gateway.core.outcome import Failure, Outcome, Phase, StreamEnd, classify_status, classify_stream, outcome_of
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,17 @@ def test_a_stream_that_just_stops_is_no_success() -> None:
 
 def test_an_error_event_outweighs_a_proper_end() -> None:
     assert classify_stream(StreamEnd(done=True, finished=True, error_seen=True, broken=False)) is Outcome.UPSTREAM_ERROR
+
+
+@pytest.mark.parametrize(
+    ("phase", "kind", "outcome"),
+    [
+        (Phase.CONNECT, "refused", Outcome.UNREACHABLE),
+        (Phase.CONNECT, "connect_timeout", Outcome.TIMEOUT),
+        (Phase.FIRST_BYTE, "first_byte_timeout", Outcome.TIMEOUT),
+        (Phase.FIRST_BYTE, "reset", Outcome.UPSTREAM_ERROR),
+        (Phase.BODY, "bad_answer", Outcome.UPSTREAM_ERROR),
+    ],
+)
+def test_how_a_broken_attempt_counts(phase: Phase, kind: str, outcome: Outcome) -> None:
+    assert outcome_of(Failure(phase, kind, "text")) is outcome

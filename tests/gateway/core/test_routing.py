@@ -2,8 +2,7 @@ import pytest
 
 from gateway.core.call import Call, parse
 from gateway.core.errors import ApiError
-from gateway.core.outcome import Failure, Phase
-from gateway.core.routing import BYPASS, Principal, may_fail_over, plan, status_fails_over
+from gateway.core.routing import BYPASS, Principal, plan
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.model import EMPTY_SNAPSHOT, Arm, FeatureFlag, Kill, Reason, Snapshot
 
@@ -104,19 +103,3 @@ def test_features_are_only_proposed_to_who_may_call_them() -> None:
     with pytest.raises(ApiError) as caught:
         plan(call("summarize"), principal(features=frozenset({"draft"})), snapshot(), UPSTREAM_OF_MODEL)
     assert "copilot/summarize" not in caught.value.message
-
-
-@pytest.mark.parametrize(
-    ("kind", "may"),
-    [("refused", True), ("reset", True), ("first_byte_timeout", True), ("total_timeout", False), ("closed", False)],
-)
-def test_a_break_is_answered_by_another_upstream_unless_time_is_up(*, kind: str, may: bool) -> None:
-    assert may_fail_over(Failure(Phase.CONNECT, kind, "")) is may
-
-
-@pytest.mark.parametrize(
-    ("status", "fails_over"),
-    [(200, False), (400, False), (422, False), (307, True), (401, True), (404, True), (429, True), (500, True)],
-)
-def test_only_the_upstreams_own_trouble_is_answered_by_another(*, status: int, fails_over: bool) -> None:
-    assert status_fails_over(status) is fails_over

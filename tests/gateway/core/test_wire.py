@@ -280,3 +280,11 @@ def test_the_configured_key_is_cut_out_wherever_it_stands() -> None:
     body = openai_error(message=f"bad {key}", type=key, param=key, code=key)
     error = upstream_error(400, {}, body, (key,))
     assert key not in f"{error.message} {error.type} {error.param} {error.code}"
+
+
+def test_the_gateways_own_span_replaces_the_callers() -> None:
+    headers = {b"traceparent": b"theirs", b"tracestate": b"a=1"}
+    lines = request_lines(headers, b"r", 0, b"ours")
+    assert b"traceparent: ours\r\ntracestate: a=1\r\n" in lines
+    assert b"traceparent: ours\r\n" in request_lines({}, b"r", 0, b"ours")
+    assert b"theirs" not in lines

@@ -1,0 +1,88 @@
+import json
+import threading
+from pathlib import Path
+
+import msgspec
+
+from gateway.access_log import BATCHES_MAX, AccessLog
+from gateway.core.outcome import Outcome, Record
+from gateway.core.trace import Trace
+
+RECORD = Record(
+    request_id="r",
+    at_s=1.5,
+    operation="chat",
+    feature="draft",
+    assigned="candidate",
+    served="baseline",
+    reason="split",
+    unit_kind="user",
+    bucket=5,
+    revision=1,
+    tenant="acme",
+    upstream="partner",
+    stream=False,
+    status=200,
+    outcome=Outcome.OK,
+    cause="",
+    attempts=2,
+    client_retries=0,
+    sent_s=0.001,
+    ttft_s=None,
+    duration_s=0.5,
+    prompt_tokens=None,
+    completion_tokens=None,
+    key_id="key_1",
+    failed_cause="reset",
+    trace=Trace("a" * 32, "b" * 16),
+)
+
+
+def test_each_record_is_one_line_of_json(tmp_path: Path) -> None:
+    log = AccessLog(tmp_path / "access.log")
+    log.take([RECORD, msgspec.structs.replace(RECORD, request_id='with "quotes"\n')])
+    log.take([RECORD])
+    log.close()
+    lines = [json.loads(line) for line in (tmp_path / "access.log").read_text().splitlines()]
+    assert [line["request_id"] for line in lines] == ["r", 'with "quotes"\n', "r"]
+    assert lines[0]["failed_cause"] == "reset"
+    assert lines[0]["ttft_s"] is None
+    assert lines[0]["trace"]["trace_id"] == "a" * 32
+    assert not log.dropped
+
+
+def test_a_log_may_be_rotated_away(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log = AccessLog(path)
+    log.take([RECORD])
+    log.close()
+    path.rename(tmp_path / "access.log.1")
+    log = AccessLog(path)
+    log.take([RECORD])
+    log.close()
+    assert path.read_bytes() == (tmp_path / "access.log.1").read_bytes()
+
+
+def test_lines_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
+    log = AccessLog(tmp_path)
+    log.take([RECORD, RECORD])
+    log.close()
+    assert log.dropped == 2
+
+
+def test_a_writer_that_hangs_costs_lines_not_time(tmp_path: Path, monkeypatch) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        entered.set()
+        leave.wait()
+
+    monkeypatch.setattr(AccessLog, "_append", hang)
+    log = AccessLog(tmp_path / "access.log")
+    log.take([RECORD])
+    entered.wait()
+    for _ in range(BATCHES_MAX + 3):
+        log.take([RECORD])
+    assert log.dropped == 3
+    leave.set()
+    log.close()
