@@ -6,26 +6,31 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from rollout.core.keys import ROLES
 from rollout.core.money import format_usd
 from rollout.render import empty_table, local_time, plain_cell
 
-_STYLES = {"live": "", "expired": "dim", "revoked": "dim"}
+_DATE = len("2026-11-22")
+_ENDED_AT = {"expired": "expires_at_s", "revoked": "revoked_at_s"}
+_MINUTE = len("2026-11-22 06:55")
 
 
 def keys_table(keys: Iterable[dict[str, Any]]) -> Table:
-    """Show keys, one per row."""
-    table = empty_table(("id", "client", "status", "opens", "limits", "created", "expires", "last used"))
+    """Show keys, one per row; ids in one piece, to be copied."""
+    table = empty_table(("id", "client", "opens", "limits", "created", "ends", "last used"))
+    table.columns[0].no_wrap = True
     for key in keys:
-        client = f"{key['tenant']}/{key['name']}"
-        times = (_time(key[name], "-") for name in ("created_at_s", "expires_at_s", "last_used_at_s"))
-        status = Text(key["status"], style=_STYLES[key["status"]])
-        table.add_row(*map(plain_cell, (key["id"], client, status, opens(key), limits(key), *times)))
+        client, created = f"{key['tenant']}/{key['name']}", _time(key["created_at_s"], "")[:_DATE]
+        end = Text(_end(key), style="" if key["status"] == "live" else "dim")
+        used = _time(key["last_used_at_s"], "-")[:_MINUTE]
+        table.add_row(*map(plain_cell, (key["id"], client, opens(key), limits(key), created, end, used)))
     return table
 
 
 def key_history_table(entries: Iterable[dict[str, Any]]) -> Table:
     """Show audit entries of keys, newest first."""
     table = empty_table(("id", "time", "actor", "command", "key", "client", "reason"))
+    table.columns[4].no_wrap = True
     for entry in entries:
         names = ("actor", "command", "key_id", "client", "reason")
         cells = (entry["id"], local_time(entry["at_s"]), *(entry[name] for name in names))
@@ -54,7 +59,8 @@ def made_lines(made: dict[str, Any]) -> str:
 def opens(key: dict[str, Any]) -> str:
     """What a key may do."""
     features = "all features" if "*" in key["features"] else ", ".join(key["features"])
-    rights = [*key["roles"], *(["real models"] if key["model_bypass"] else [])]
+    roles = ["all roles"] if set(key["roles"]) == set(ROLES) else key["roles"]
+    rights = [*roles, *(["real models"] if key["model_bypass"] else [])]
     return features + (f" + {', '.join(rights)}" if rights else "")
 
 
@@ -69,6 +75,12 @@ def limits(key: dict[str, Any]) -> str:
     ]
     told = ", ".join(part for part in parts if part) or "no limits"
     return told if key["priority"] == "interactive" else f"{told}, {key['priority']}"
+
+
+def _end(key: dict[str, Any]) -> str:
+    if key["status"] == "live":
+        return _time(key["expires_at_s"], "-")[:_DATE]
+    return f"{key['status']} {_time(key[_ENDED_AT[key['status']]], '')[:_DATE]}"
 
 
 def _time(at_s: float | None, never: str) -> str:

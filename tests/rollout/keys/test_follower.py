@@ -63,7 +63,7 @@ async def test_uses_and_flags_are_no_change_of_keys(
     assert (follower.version, adopted) == (2, [(first,)])
 
 
-async def test_a_start_without_the_store_goes_on_with_the_file(  # noqa: PLR0917  fixtures
+async def test_a_start_without_the_store_goes_on_with_the_file(
     store: Store, outage: Any, clock: Any, first: KeyRecord, adopted: Adopted, tmp_path: Path
 ) -> None:
     path = tmp_path / "data" / "last-good-keys.json"
@@ -81,7 +81,7 @@ async def test_a_start_without_the_store_goes_on_with_the_file(  # noqa: PLR0917
     assert last_good.read(path) == last_good.LastGoodKeys(2, 1_000.0, (revoked,))
 
 
-async def test_a_store_that_counts_to_the_same_version_after_an_outage_is_read_anew(  # noqa: PLR0917  fixtures
+async def test_a_store_that_counts_to_the_same_version_after_an_outage_is_read_anew(
     store: Store, store_path: Path, outage: Any, clock: Any, first: KeyRecord, adopted: Adopted
 ) -> None:
     await store.create_key_if_empty(first)

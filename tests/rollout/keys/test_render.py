@@ -20,6 +20,7 @@ def shown(**changes: Any) -> dict[str, Any]:
         ({"features": ["draft", "rewrite"]}, "draft, rewrite"),
         ({"features": ["draft"], "model_bypass": True}, "draft + real models"),
         ({"roles": ["viewer", "admin"]}, "all features + viewer, admin"),
+        ({"roles": ["admin", "approver", "operator", "viewer"]}, "all features + all roles"),
     ],
 )
 def test_what_a_key_opens(changes: dict[str, Any], text: str) -> None:
@@ -62,3 +63,27 @@ def test_text_is_shown_as_it_is() -> None:
     assert "[bold]ann" in text
     assert "[red]x" in text
     assert "acme/web" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        ({}, " - "),
+        ({"expires_at_s": 1e9}, "2001-09-0"),
+        ({"status": "expired", "expires_at_s": 1e9}, "expired"),
+        ({"status": "revoked", "revoked_at_s": 1e9, "expires_at_s": 2e9}, "revoked"),
+    ],
+)
+def test_the_table_says_when_a_key_ends(changes: dict[str, Any], end: str) -> None:
+    assert end in drawn(120, shown(**changes))
+
+
+def test_ids_stay_in_one_piece_in_a_narrow_terminal() -> None:
+    assert "key_0123456789ab" in drawn(80, shown(id="key_0123456789ab", roles=["viewer", "operator"]))
+
+
+def drawn(width: int, key: dict[str, Any]) -> str:
+    console = Console(width=width)
+    with console.capture() as captured:
+        console.print(render.keys_table([key]))
+    return captured.get()
