@@ -15,7 +15,6 @@ from gateway.core.errors import ApiError, bad_body
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ENCODE = msgspec.json.Encoder().encode
 _DECODE_FIELDS = msgspec.json.Decoder(dict[str, Raw]).decode
 _DECODE_ITEMS = msgspec.json.Decoder(list[Raw]).decode
 _DECODE_TEXT = msgspec.json.Decoder(str).decode
@@ -102,8 +101,3 @@ def refuse_others(fields: Mapping[str, Raw], known: frozenset[str], place: str, 
         if name not in known:
             where = f"{place}.{name}"
             raise unsupported(where, f"'{where[:_PLACE_MAX_CHARS]}' can't be translated for {upstream}.")
-
-
-def raw(value: object) -> Raw:
-    """A value as a JSON slice."""
-    return Raw(_ENCODE(value))
