@@ -96,7 +96,7 @@ def _user_turn(fields: Mapping[str, Raw], place: str) -> Turn:
 def _assistant_turn(fields: Mapping[str, Raw], place: str) -> Turn:
     content = fields.get("content")
     if content is not None and is_text(content) and fields.keys() <= {"role", "content"}:
-        return Turn("assistant", [] if bytes(content) == _EMPTY_TEXT else content)
+        return Turn("assistant", [] if memoryview(content) == _EMPTY_TEXT else content)
     blocks = [] if content is None else _blocks(content, f"{place}.content", _SAID)
     if "refusal" in fields:
         blocks += _text_blocks(fields["refusal"])
@@ -186,7 +186,7 @@ def _blocks(
 
 
 def _text_blocks(raw: Raw) -> list[object]:
-    return [] if bytes(raw) == _EMPTY_TEXT else [{"type": "text", "text": raw}]
+    return [] if memoryview(raw) == _EMPTY_TEXT else [{"type": "text", "text": raw}]
 
 
 def _text_part(part: Mapping[str, Raw], place: str) -> list[object]:

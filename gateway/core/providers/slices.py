@@ -43,7 +43,7 @@ def missing(place: str) -> ApiError:
 
 def is_null(raw: Raw) -> bool:
     """Whether it says nothing."""
-    return bytes(raw) == _NULL
+    return memoryview(raw) == _NULL
 
 
 def is_text(raw: Raw) -> bool:
