@@ -107,8 +107,8 @@ def upstream_error(status: int, headers: Mapping[bytes, bytes], body: bytes, sec
     if status == _TOO_MANY:
         wait_s = 1 if wait_s is None else wait_s
         return ApiError(429, text, "rate_limit_error", code=_code(error, status, secrets), retry_after_s=wait_s)
-    kind = _word(error.type or "invalid_request_error", secrets)
-    param = error.param and _word(error.param, secrets)
+    kind = redact_word(error.type or "invalid_request_error", secrets)
+    param = error.param and redact_word(error.param, secrets)
     return ApiError(status, text, kind, param=param, code=_code(error, status, secrets))
 
 
@@ -152,7 +152,7 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     return _SECRET.sub("[redacted]", text[:2000])
 
 
-def _word(text: str, secrets: tuple[str, ...]) -> str:
+def redact_word(text: str, secrets: tuple[str, ...]) -> str:
     """A code or a parameter's name: plain words stay, whatever prefix they have."""
     return text if _PLAIN_WORD.fullmatch(text) and text not in secrets else redact(text, secrets)
 
@@ -171,7 +171,7 @@ def _code(error: _Error, status: int, secrets: tuple[str, ...]) -> str | None:
     """A code that says more than the status; vLLM repeats the status there."""
     if error.code is None or str(error.code) == str(status):
         return None
-    return _word(str(error.code), secrets)
+    return redact_word(str(error.code), secrets)
 
 
 def retry_after_s(headers: Mapping[bytes, bytes]) -> int | None:
