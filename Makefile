@@ -6,7 +6,7 @@ GLIDE  := $(BIN)/glidepath
 PYTEST := $(BIN)/pytest
 UNIT   := -n auto --dist loadfile -m "not system and not vllm and not slow"
 
-.PHONY: demo up setup setup-dev test check style bench load lock clean
+.PHONY: demo up setup setup-dev compile test check style bench load lock clean
 
 ## the main job
 demo: setup            ## live traffic over three features while a share moves from 1 % to 100 %
@@ -25,6 +25,14 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(PYTHON) deploy/make_environment.py $(VENV) requirements-dev.lock
+	@touch $@
+
+## the request path as C extensions, in a folder of its own (optional; needs a C compiler)
+COMPILED := build/compiled
+compile: $(COMPILED)/gateway    ## then: PYTHONPATH=build/compiled glidepath gateway ...
+
+$(COMPILED)/gateway: pyproject.toml deploy/compile.py $(shell find gateway rollout serving loadtests -name '*.py') | setup-dev
+	$(BIN)/python deploy/compile.py $(COMPILED)
 	@touch $@
 
 ## tests

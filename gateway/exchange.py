@@ -57,7 +57,6 @@ class Exchange:
     _upstream: Upstream | None = None
     _attempt: Attempt | None = None
     _endpoint: Endpoint | None = None
-    _delivery: Delivery | None = None
     _timer: asyncio.TimerHandle | None = None
     _sent_s: float | None = None
     _attempts = 0
@@ -73,6 +72,7 @@ class Exchange:
         self._relay = relay
         self.incoming = incoming
         self._headers = headers = incoming.headers
+        self._delivery: Delivery | None = None
         sent = headers.get(b"x-request-id")
         self._trace = trace = relay.trace(headers)
         self._traceparent = None if trace is None else traceparent_of(trace)

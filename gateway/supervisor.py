@@ -25,6 +25,7 @@ import uvicorn
 from gateway.admin import authorizer, build_admin
 from gateway.app import build_app
 from gateway.auth import Keyring, first_key_record, new_key
+from gateway.build import build_info, form
 from gateway.feedback import AnswerIndex
 from gateway.gauges import live_gauges
 from gateway.http.server import RelayProtocol, relay_protocol
@@ -185,6 +186,7 @@ async def _build(settings: Settings, keys: Mapping[str, str | None], store: Stor
         next_request_id=lambda: f"req_{prefix}{next(numbers):08x}",
     )
     metrics.add_source(live_gauges(relay, follower))
+    metrics.add_source(build_info)
     public = _server(build_app(relay, recorder, answers, lambda: _unready(follower, public)), settings, relay)
     admin_app = build_admin(router(store, follower, clock, authorizer(keyring)), metrics, recorder)
     admin = _Server(_config(admin_app, settings.server.keep_alive_s, drain_s=1.0))
@@ -353,7 +355,8 @@ def _url(listener: socket.socket) -> str:
 
 def report(started: Started) -> None:
     """Say on stdout where everything is, and the first key once."""
-    lines = [f"Glidepath is ready: gateway {started.gateway_url}/v1  operator {started.admin_url}"]
+    where = f"gateway {started.gateway_url}/v1  operator {started.admin_url}"
+    lines = [f"Glidepath is ready: {where}  (request path {form()})"]
     if started.new_key:
         lines.append(f"first API key (shown once, all features and roles): {started.new_key}")
     sys.stdout.write("\n".join(lines) + "\n")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol
 
 import msgspec
 
@@ -107,7 +107,7 @@ class WatchedStream:
 
     __slots__ = ("_latest", "_rest", "_secrets", "content_begun", "done", "error_seen", "finish_reason", "usage")
 
-    _error_pattern: re.Pattern[bytes] = _ERROR
+    _error_pattern: ClassVar[re.Pattern[bytes]] = _ERROR
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         self.content_begun = False

@@ -6,7 +6,7 @@ No event of theirs is left out. There is no `[DONE]`: the last event of its kind
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -58,7 +58,7 @@ class ResponsesView(WatchedStream):
 
     __slots__ = ("response_id",)
 
-    _error_pattern = re.compile(rb'"error"\s*:\s*[{"]|"type"\s*:\s*"error"')
+    _error_pattern: ClassVar[re.Pattern[bytes]] = re.compile(rb'"error"\s*:\s*[{"]|"type"\s*:\s*"error"')
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         super().__init__(secrets)

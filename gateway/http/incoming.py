@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -72,8 +72,7 @@ _NO_EVENT = _NoEvent()
 class Incoming:
     """One relay request and the right to answer it once."""
 
-    message_event = _NO_EVENT
-    listener: Listener | None = None
+    message_event: ClassVar[_NoEvent] = _NO_EVENT
     arrived_at_s = 0.0
     """When the request was whole (perf_counter): the caller's upload is not the gateway's time."""
     more_body = True
@@ -94,6 +93,7 @@ class Incoming:
         self.headers = headers
         self.keep_alive = keep_alive
         self._chunks: list[bytes] = []
+        self.listener: Listener | None = None
 
     @property
     def body(self) -> bytes:

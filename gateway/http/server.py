@@ -8,7 +8,7 @@ it (keep-alive, pipelining, shutdown); everything else takes the parent's way to
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,7 +19,11 @@ from gateway.http.incoming import Incoming, status_line
 
 if TYPE_CHECKING:
     import asyncio
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable, Mapping
+
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
 
 _UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _HEAD_BYTES_MAX = 65_536
@@ -27,7 +31,7 @@ _API_BODY_BYTES_MAX = 262_144
 
 
 class RelayProtocol(HttpToolsProtocol):
-    """See the module. Make a class with `relay_protocol`; uvicorn instantiates it per connection."""
+    """See the module. `relay_protocol` makes one per connection and sets the first three attributes."""
 
     relay_paths: Mapping[bytes, str]
     body_max_bytes: int
@@ -42,8 +46,8 @@ class RelayProtocol(HttpToolsProtocol):
     _request_since_s = 0.0
     _trailer_bytes = 0
     _api_body_bytes = 0
-    _date_of: list[tuple[bytes, bytes]] | None = None
-    _date_line = b""
+    _date_of: ClassVar[list[tuple[bytes, bytes]] | None] = None
+    _date_line: ClassVar[bytes] = b""
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; bytes that are no HTTP, or a head without end, end the connection."""
@@ -306,6 +310,17 @@ class RelayProtocol(HttpToolsProtocol):
 def relay_protocol(
     accept: Callable[[Incoming], None], relay_paths: Mapping[bytes, str], *, body_max_bytes: int
 ) -> type[asyncio.Protocol]:
-    """Make the class to give to uvicorn as `http`: `accept` gets each complete relay request, once."""
-    attributes = {"accept": staticmethod(accept), "relay_paths": dict(relay_paths), "body_max_bytes": body_max_bytes}
-    return type("BoundRelayProtocol", (RelayProtocol,), attributes)
+    """Make what to give to uvicorn as `http`: `accept` gets each complete relay request, once.
+
+    It makes connections as a class would, but is none: nothing can inherit from `RelayProtocol` when it is compiled.
+    """
+    paths = dict(relay_paths)
+
+    def connect(
+        config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: AbstractEventLoop | None = None
+    ) -> RelayProtocol:
+        protocol = RelayProtocol(config, server_state, app_state, _loop)
+        protocol.accept, protocol.relay_paths, protocol.body_max_bytes = accept, paths, body_max_bytes
+        return protocol
+
+    return cast("type[asyncio.Protocol]", connect)

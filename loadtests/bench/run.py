@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -39,20 +40,22 @@ def run(*, duration_s: int, repeats: int, connections: list[int], output: Path |
     _require("wrk", "nginx", "taskset")
     router = find_vllm_router(_say)
     figures: list[Figure] = []
+    forms: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="glidepath-bench-") as name:
         for workload in (non_stream(), stream()):
-            _measure_workload(Path(name), workload, router, figures, (duration_s, repeats, connections))
-    text = table(figures, OURS)
+            forms.add(_measure_workload(Path(name), workload, router, figures, (duration_s, repeats, connections)))
+    text = f"{OURS} ran {', '.join(sorted(forms))}.\n\n{table(figures, OURS)}"
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "latest.md").write_text(text, encoding="utf-8")
-        (output / "latest.json").write_text(json.dumps(_document(figures), indent=1) + "\n", encoding="utf-8")
+        (output / "latest.json").write_text(json.dumps(_document(figures, forms), indent=1) + "\n", encoding="utf-8")
     return text
 
 
 def _measure_workload(
     folder: Path, workload: Workload, router: Path | None, figures: list[Figure], plan: tuple[int, int, list[int]]
-) -> None:
+) -> str:
+    """Add the figures of one workload; the form the gateway ran in."""
     duration_s, repeats, connections = plan
     cores = subjects.assign_cores(sorted(os.sched_getaffinity(0)))
     ports = _free_ports(6)
@@ -68,12 +71,14 @@ def _measure_workload(
         stack.enter_context(_running(subjects.upstream(folder, workload, ports[0], cores.upstream), folder))
         pids = {each.name: stack.enter_context(_running(each, folder)) for each in tested}
         _split_traffic(ports[3])
+        form = _form(ports[3])
         for turn in range(repeats):
             for each in tested[turn % len(tested) :] + tested[: turn % len(tested)]:
                 for count in connections:
                     figure = _measure(each, workload, lua, pids[each.name], (turn, count, duration_s, cores.load))
                     figures.append(figure)
                     _say(f"{workload.name}, {count} connections, {each.name}: {figure.requests_per_s:,.0f}/s")
+    return form
 
 
 def _measure(subject: Subject, workload: Workload, lua: Path, pid: int, plan: tuple[int, int, int, int]) -> Figure:
@@ -145,6 +150,18 @@ def _split_traffic(admin_port: int) -> None:
         raise BenchError(f"could not set the share: {error}", "see the gateway's log") from None
 
 
+def _form(admin_port: int) -> str:
+    """Whether the gateway's request path is compiled or interpreted, as the gateway itself says."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/metrics", timeout=5) as answer:
+        return form_of(answer.read().decode())
+
+
+def form_of(metrics: str) -> str:
+    """Read the form from a metrics page."""
+    found = re.search(r'^glidepath_build_info\{[^}]*compiled="(true|false)"', metrics, re.MULTILINE)
+    return "unknown" if found is None else {"true": "compiled", "false": "interpreted"}[found[1]]
+
+
 def _cpu_ticks(pid: int) -> int:
     """User and system time of a process, clock ticks (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -165,10 +182,11 @@ def _require(*programs: str) -> None:
         raise BenchError(f"not installed: {', '.join(missing)}", "apt-get install wrk nginx-light util-linux")
 
 
-def _document(figures: list[Figure]) -> dict[str, object]:
+def _document(figures: list[Figure], forms: set[str]) -> dict[str, object]:
     cells = dict.fromkeys((f.workload, f.connections) for f in figures)
     return {
         "cores": os.cpu_count(),
+        "forms": sorted(forms),
         "results": [
             {
                 "workload": workload,

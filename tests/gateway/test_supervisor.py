@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from gateway.build import form
 from gateway.settings import parse
 from gateway.supervisor import Started, StartError, bind, report
 
@@ -86,6 +87,7 @@ def test_the_report_shows_where_it_is_and_a_new_key_once(new_key: str | None, ca
     out = capsys.readouterr().out
     assert "http://127.0.0.1:1/v1" in out
     assert "http://127.0.0.1:2" in out
+    assert f"request path {form()}" in out
     assert out.count("gp-new") == (1 if new_key else 0)
 
 
