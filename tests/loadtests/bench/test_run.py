@@ -31,3 +31,15 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BenchError, match="not installed: wrk, nginx, taskset") as raised:
         bench.run(duration_s=1, repeats=1, connections=[1], output=None)
     assert "apt-get" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("page", "form"),
+    [
+        ('x 1\nglidepath_build_info{compiled="true",version="1"} 1.0\n', "compiled"),
+        ('glidepath_build_info{version="1",compiled="false"} 1.0\n', "interpreted"),
+        ("x 1\n", "unknown"),
+    ],
+)
+def test_which_form_was_measured_is_read_from_the_gateway(page: str, form: str) -> None:
+    assert bench.form_of(page) == form
