@@ -12,9 +12,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gateway.attempt import Attempt
-from gateway.core.call import Call, parse, request_id, rewrite
-from gateway.core.deadlines import tighten
-from gateway.core.errors import ApiError, render_body
+from gateway.core.call import Call, parse, request_id
+from gateway.core.deadlines import asked, tighten
+from gateway.core.errors import ApiError
 from gateway.core.outcome import (
     CALLER_ERRORS_FROM,
     REDIRECTS_FROM,
@@ -25,6 +25,10 @@ from gateway.core.outcome import (
     classify_status,
     outcome_of,
 )
+from gateway.core.providers.error_shapes import render_error
+from gateway.core.providers.heads import passed_lines
+from gateway.core.providers.wires import StreamFacts, wire_of
+from gateway.core.response_ids import IdRewriter, Place
 from gateway.core.retry import Reach, Situation, Where, next_move, reach_of_failure, reach_of_status
 from gateway.core.routing import Plan, plan
 from gateway.core.trace import traceparent_of
@@ -36,6 +40,8 @@ from rollout.core.model import Arm
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gateway.core.deadlines import Deadlines
+    from gateway.core.providers.wires import Wire
     from gateway.core.retry import Move
     from gateway.core.routing import Principal
     from gateway.core.sse import Usage
@@ -58,6 +64,8 @@ class Exchange:
     _attempt: Attempt | None = None
     _endpoint: Endpoint | None = None
     _delivery: Delivery | None = None
+    _wire: Wire
+    _wish: Deadlines | None = None
     _timer: asyncio.TimerHandle | None = None
     _sent_s: float | None = None
     _attempts = 0
@@ -83,13 +91,15 @@ class Exchange:
         relay, incoming, headers = self._relay, self.incoming, self._headers
         try:
             principal = self._principal = relay.keyring.find(headers, time.time())
-            call = self._call = parse(incoming.body, headers, principal.tenant, self._request_id)
+            call = self._call = parse(incoming.body, headers, principal.tenant, self._request_id, incoming.operation)
+            self._wish = asked(headers)
             self._plan = plan(call, principal, relay.snapshot(), relay.upstream_of_model)
             incoming.listener = self
             relay.active.add(self)
-            self._try()
         except ApiError as error:
             self.refuse(error, Outcome.REFUSED, error.code or "refused")
+            return
+        self._try()
 
     def on_answer(self, attempt: Attempt, answer: Answer, chunks: Sequence[bytes], *, complete: bool) -> None:
         """Asker: relay what one read of the upstream's socket brought."""
@@ -159,7 +169,7 @@ class Exchange:
         """Owner: answer with an error and settle."""
         head = self._own_lines() + error_lines(error, retry_is_useless=self._attempts > 1)
         self._status = error.status
-        self.incoming.respond(error.status, head, render_body(error))
+        self.incoming.respond(error.status, head, render_error(self.incoming.operation, error, self._request_id))
         self.settle(outcome, cause)
 
     def settle(self, outcome: Outcome, cause: str, usage: Usage | None = None, ttft_s: float | None = None) -> None:
@@ -175,7 +185,7 @@ class Exchange:
         self._relay.record(self._make_record(outcome, cause, usage, ttft_s))
 
     def _try(self) -> None:
-        """Send the call to the upstream whose turn it is. Raises `ApiError` for headers that can't be obeyed."""
+        """Send the call to the upstream whose turn it is."""
         call, chosen = self._call, self._plan
         if call is None or chosen is None:  # pragma: no cover - begin() sets both
             return
@@ -186,15 +196,27 @@ class Exchange:
             self.fail(Failure(Phase.CONNECT, "unknown_upstream", "named in the flag, absent from the config"))
             return
         self.secrets = upstream.secrets
-        deadlines = tighten(upstream.deadlines, self._headers)
+        try:
+            self._send(call, chosen, upstream)
+        except ApiError as error:
+            if not self._move(Reach.UPSTREAM, Outcome.REFUSED, error.code or "refused", None):
+                self.refuse(error, Outcome.REFUSED, error.code or "refused")
+
+    def _send(self, call: Call, chosen: Plan, upstream: Upstream) -> None:
+        """Raises `ApiError` for what this upstream can't be asked; nothing is held then."""
+        headers, operation = self._headers, self.incoming.operation
+        wire = self._wire = wire_of(operation, upstream.kind)
+        deadlines = tighten(upstream.deadlines, self._wish)
+        body = wire.body(call, upstream.raw_model)
         if self._attempts == 1:
             upstream.retry_budget.deposit()
-        endpoint = self._endpoint = upstream.choose(self._endpoint)
-        attempt = self._attempt = Attempt(self, upstream, endpoint, deadlines)
-        body = rewrite(call, upstream.raw_model)
-        head = endpoint.heads[self.incoming.operation] + request_lines(
-            self._headers, self._request_id.encode("ascii"), len(body), self._traceparent
+        endpoint = self._endpoint = upstream.endpoint_of(chosen.mark) or upstream.choose(self._endpoint)
+        head = b"%b%b%b" % (
+            endpoint.heads[operation],
+            passed_lines(operation, upstream.kind, headers),
+            request_lines(headers, self._request_id.encode("ascii"), len(body), self._traceparent),
         )
+        attempt = self._attempt = Attempt(self, upstream, endpoint, deadlines)
         attempt.send(head, body)
         self._sent_s = attempt.sent_at_s - self.incoming.arrived_at_s
 
@@ -209,13 +231,24 @@ class Exchange:
             if self._move(reach_of_status(status), classify_status(status), f"status_{status}", wait_s):
                 return None
             self._delivery = ErrorDelivery(self, answer)
-        elif answer.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream":
-            self._delivery = StreamDelivery(
-                self, answer, usage_wanted=self._call is not None and self._call.usage_wanted
-            )
         else:
-            self._delivery = PlainDelivery(self, answer)
+            self._delivery = self._deliver(attempt, answer)
         return self._delivery
+
+    def _deliver(self, attempt: Attempt, answer: Answer) -> Delivery:
+        """How an answer that is no error is passed on, as the wire between caller and upstream wants it."""
+        wire, change = self._wire, None
+        if self.incoming.operation == "responses":
+            change = IdRewriter(Place(attempt.upstream.name, attempt.endpoint.mark)).rewrite
+        if answer.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream":
+            usage_wanted = self._call is not None and self._call.usage_wanted
+            view = wire.view(StreamFacts(usage_wanted, int(time.time()), self.secrets))
+            return StreamDelivery(self, answer, view, change)
+        translate = wire.answer
+        if translate is not None:
+            created = int(time.time())
+            return PlainDelivery(self, answer, lambda body: translate(body, created))
+        return PlainDelivery(self, answer, change)
 
     def _give_up(self, attempt: Attempt, status: int) -> None:
         failure = Failure(Phase.FIRST_BYTE, "bad_answer", f"status {status}, not an API's answer")
@@ -250,7 +283,7 @@ class Exchange:
         relay = self._relay
         if upstream is None:
             return next_move(reach, Situation(chosen.fallback != "", False, 1.0), NO_RETRIES)
-        left_s = tighten(upstream.deadlines, self._headers).total_s - (perf_counter() - self.incoming.arrived_at_s)
+        left_s = tighten(upstream.deadlines, self._wish).total_s - (perf_counter() - self.incoming.arrived_at_s)
         situation = Situation(
             fallback=chosen.fallback != "" and not self._fallen_back,
             another=len(upstream.endpoints) > 1,

@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 from gateway.core.balance import least_outstanding
 from gateway.core.call import raw_text
 from gateway.core.deadlines import Deadlines
+from gateway.core.providers.heads import base_path, credentials_lines
+from gateway.core.providers.wires import WIRES
+from gateway.core.response_ids import mark_of
 from gateway.core.retry import RetryBudget, RetryRules
 from gateway.core.wire import upstream_head
 from gateway.http.client import Pool
@@ -19,16 +22,16 @@ if TYPE_CHECKING:
     from gateway.settings import UpstreamSettings
 
 NO_RETRIES = RetryRules(enabled=False)
-PATH_OF_OPERATION = {"chat": "/chat/completions", "text_completion": "/completions"}
 
 
 class Endpoint:
     """One base URL: a pool, a head per operation, and the number of requests under way."""
 
-    __slots__ = ("heads", "outstanding", "pool", "url")
+    __slots__ = ("heads", "mark", "outstanding", "pool", "url")
 
     def __init__(self, url: str, pool: Pool, heads: Mapping[str, bytes]) -> None:
         self.url = url
+        self.mark = mark_of(url)
         self.pool = pool
         self.heads = heads
         self.outstanding = 0
@@ -40,6 +43,7 @@ class Upstream:
     __slots__ = (
         "deadlines",
         "endpoints",
+        "kind",
         "model",
         "model_bytes",
         "name",
@@ -47,6 +51,7 @@ class Upstream:
         "retry_budget",
         "retry_rules",
         "secrets",
+        "wires",
     )
 
     def __init__(
@@ -56,6 +61,7 @@ class Upstream:
         endpoints: tuple[Endpoint, ...],
         deadlines: Deadlines,
         *,
+        kind: str = "vllm",
         secrets: tuple[str, ...] = (),
         retry_rules: RetryRules = NO_RETRIES,
         retry_budget_ratio: float = 0.0,
@@ -64,12 +70,18 @@ class Upstream:
         self.model = model
         self.model_bytes = model.encode("ascii", "replace")
         self.raw_model = raw_text(model)
+        self.kind = kind
+        self.wires = {operation: wire for (operation, of_kind), wire in WIRES.items() if of_kind == kind}
         self.endpoints = endpoints
         self.deadlines = deadlines
         self.retry_rules = retry_rules
         self.retry_budget = RetryBudget(retry_budget_ratio)
         self.secrets = secrets
         """What no answer may repeat."""
+
+    def endpoint_of(self, mark: str) -> Endpoint | None:
+        """The endpoint of that mark, if it is (still) there."""
+        return next((endpoint for endpoint in self.endpoints if endpoint.mark == mark), None)
 
     def choose(self, avoid: Endpoint | None = None) -> Endpoint:
         """Endpoint for the next request; not `avoid` if there is another."""
@@ -100,6 +112,7 @@ def build_upstream(name: str, settings: UpstreamSettings, api_key: str | None) -
         settings.model,
         endpoints,
         deadlines,
+        kind=settings.kind,
         secrets=(api_key,) if api_key else (),
         retry_rules=rules,
         retry_budget_ratio=settings.retry.budget_ratio,
@@ -117,9 +130,11 @@ def _endpoint(url: str, settings: UpstreamSettings, api_key: str | None) -> Endp
         connections_max=settings.connections_max,
         connect_s=settings.connect_timeout_s,
     )
-    prefix = parts.path.rstrip("/")
+    path = base_path(settings.kind, parts.path)
+    credentials = credentials_lines(settings.kind, api_key)
     heads = {
-        operation: upstream_head(prefix + path, parts.netloc, settings.kind, api_key)
-        for operation, path in PATH_OF_OPERATION.items()
+        operation: upstream_head(path + wire.path, parts.netloc, credentials)
+        for (operation, kind), wire in WIRES.items()
+        if kind == settings.kind
     }
     return Endpoint(url, pool, heads)

@@ -8,18 +8,21 @@ import msgspec
 
 from gateway.core.errors import ApiError, unknown_model
 from rollout.core.evaluate import decide
-from rollout.core.model import Arm, Decision, Reason
+from rollout.core.model import Arm, Decision, Reason, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gateway.core.call import Call
-    from rollout.core.model import Snapshot
+    from gateway.core.response_ids import Place
+    from rollout.core.model import FeatureFlag, Snapshot
 
 MODEL_PREFIX = "copilot/"
 _PREFIX_CHARS = len(MODEL_PREFIX)
 _BASELINE = Arm.BASELINE
 BYPASS = "bypass"
+# Reasons that are the gateway's own; those of the flag are `rollout.core.model.Reason`.
+PINNED = "PINNED"
 
 
 class Principal(NamedTuple):
@@ -53,6 +56,8 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     decision: Decision | None
     upstream: str
     fallback: str = ""
+    mark: str = ""
+    """Endpoint that must answer, where it matters which (`response_ids.mark_of`)."""
 
 
 def plan(call: Call, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:
@@ -67,11 +72,32 @@ def plan(call: Call, principal: Principal, snapshot: Snapshot, upstream_of_model
     feature = model[_PREFIX_CHARS:]
     if principal.features is not None and feature not in principal.features:
         raise _no_access(model, principal.features)
+    if call.place is not None and feature in snapshot.features:
+        return _pinned(call.place, snapshot.features[feature].flag)
     decision = decide(snapshot, feature, call.subject)
     if not decision.upstream:
         raise _cannot_decide(model, decision.reason, snapshot)
     fallback = "" if decision.arm is _BASELINE else snapshot.features[feature].flag.baseline
     return Plan(feature, decision.arm, decision.reason, decision, decision.upstream, fallback)
+
+
+def _pinned(place: Place, flag: FeatureFlag) -> Plan:
+    """Whoever holds the response that the call continues, out of the experiment, with nobody to fall back to.
+
+    One that was not made through this gateway is the baseline's. The candidate's are lost while it may get nothing.
+    """
+    upstream = place.upstream or flag.baseline
+    if upstream == flag.baseline:
+        arm = Arm.BASELINE
+    elif upstream == flag.candidate and flag.share_millipct and flag.state is State.ENABLED and not flag.kill.on:
+        arm = Arm.CANDIDATE
+    else:
+        text = "The response that this request continues is with a model that serves this feature no more: start anew."
+        raise ApiError(
+            400, text, "invalid_request_error", param="previous_response_id", code="previous_response_not_found"
+        )
+    decision = Decision(flag.feature, arm, upstream, Reason.NO_UNIT, -1, None, flag.revision, flag.share_millipct)
+    return Plan(flag.feature, arm, PINNED, decision, upstream, mark=place.mark)
 
 
 def _bypass(model: str, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:

@@ -39,13 +39,11 @@ _WORDS = {_TOO_MANY: "Too many requests."}
 _EMPTY = frozenset({204, 205})
 
 
-def upstream_head(path: str, host: str, kind: str, api_key: str | None) -> bytes:
+def upstream_head(path: str, host: str, credentials: str) -> bytes:
     """Fixed part of the request head for one endpoint, up to where the per-request lines follow."""
-    credentials = f"api-key: {api_key}" if kind == "azure" else f"authorization: Bearer {api_key}"
-    authorization = f"{credentials}\r\n" if api_key else ""
     return (
         f"POST {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: glidepath\r\naccept-encoding: identity\r\n"
-        f"content-type: application/json\r\n{authorization}"
+        f"content-type: application/json\r\n{credentials}"
     ).encode("ascii")
 
 
