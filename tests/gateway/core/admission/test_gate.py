@@ -12,6 +12,7 @@ from gateway.core.admission.gate import (
     Refusal,
     Subject,
 )
+from gateway.core.admission.leasing import Leasing
 from gateway.core.admission.limits import Limits
 from gateway.core.admission.meter import CONCURRENT, MONEY, REQUESTS, TOKENS, Meter
 
@@ -159,6 +160,16 @@ def test_a_permit_of_an_older_window_gives_nothing_to_the_new_one_but_its_slot()
     later_s = NOW_S + 86_400
     admission.settle(permit, 100, 1_000, later_s)
     assert free(subject) == {"key requests": 99, "key tokens": 0, "key budget": 0, "key concurrent": 0}
+
+
+def test_a_new_window_is_entered_with_the_block_that_was_leased_ahead() -> None:
+    calls: list[str] = []
+    admission, subject = stocked(Limits(requests_per_minute=100))
+    admission.leasing = Leasing(lambda: calls.append("wake"))
+    (meter,) = subject.meters
+    meter.next_granted, meter.next_used = 7, 30
+    assert isinstance(admission.admit(subject, 0, 0, meter.until_s), Permit)
+    assert (meter.free, meter.used, calls) == (6, 30, [])
 
 
 def test_a_late_settlement_brings_an_idle_meter_back_into_the_rounds() -> None:
