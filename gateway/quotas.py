@@ -26,7 +26,7 @@ GAP_S = 0.02
 """Between rounds that requests call for: what came in the meantime goes into one."""
 ANSWER_MAX_S = 1.0
 RETRY_S = 0.5
-PRIME_ROUNDS_MAX = 100
+PRIME_ROUNDS_MAX = 200
 
 
 class QuotaStore(Protocol):
@@ -72,7 +72,8 @@ class Quotas:
     async def run(self) -> None:
         """Supply the meters until cancelled; whatever goes wrong in a round, the next one comes."""
         while True:
-            await self._called_or(EVERY_S)
+            if not self.admission.leasing.behind:
+                await self._called_or(EVERY_S)
             await self.round()
             await asyncio.sleep(RETRY_S if self.is_down else GAP_S)
 

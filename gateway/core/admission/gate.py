@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from gateway.core.admission.leasing import Leasing
-from gateway.core.admission.meter import CONCURRENT, MONEY, REQUESTS, TOKENS, Meter, meter_name
+from gateway.core.admission.limits import cost_microusd
+from gateway.core.admission.meter import CONCURRENT, MONEY, REQUESTS, TOKENS, Meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gateway.core.admission.limits import Limits, Quantity, Scope
+    from gateway.core.admission.limits import Limits, Price, Quantity, Scope
 
 EXHAUSTED: Final = "exhausted"
 UNCONFIRMED: Final = "unconfirmed"
@@ -34,12 +35,21 @@ class Holder(NamedTuple):
     limits: Limits
 
 
+class _Known(NamedTuple):
+    """The limits of one key or tenant, and their meters."""
+
+    limits: Limits
+    meters: tuple[Meter, ...]
+
+
 class Subject(NamedTuple):
-    """All meters that a key's requests pass, its tenant's included; never empty."""
+    """All meters that a key's requests pass, its tenant's included; never empty. The rest are parts of the same."""
 
     meters: tuple[Meter, ...]
     requests: tuple[Meter, ...]
     tokens: tuple[Meter, ...]
+    key: _Known
+    tenant: _Known
 
 
 class Permit(msgspec.Struct, gc=False):
@@ -50,6 +60,18 @@ class Permit(msgspec.Struct, gc=False):
     tokens: int
     microusd: int
     open: bool = True
+
+
+def charge(
+    permit: Permit, price: Price, prompt_tokens: int | None, completion_tokens: int | None, *, answered: bool
+) -> tuple[int, int]:
+    """Tokens and money to settle with, at the price of the upstream that served.
+
+    What it reported; else all that was reserved if an answer had begun (cut, or the caller left), nothing if none had.
+    """
+    if prompt_tokens is None or completion_tokens is None:
+        return (permit.tokens, permit.microusd) if answered else (0, 0)
+    return prompt_tokens + completion_tokens, cost_microusd(price, prompt_tokens, completion_tokens)
 
 
 class Refusal(NamedTuple):
@@ -76,7 +98,8 @@ class Admission:
 
     def __init__(self, *, workers: int = 1, wake: Callable[[], None] = lambda: None) -> None:
         self._workers = workers
-        self._meters: dict[str, Meter] = {}
+        self._keys: dict[str, _Known] = {}
+        self._tenants: dict[str, _Known] = {}
         self.leasing = Leasing(wake)
         self.subjects: dict[str, Subject] = {}
         self.refused: dict[tuple[Scope, Quantity], int] = {}
@@ -84,23 +107,25 @@ class Admission:
     def replace(self, holders: Iterable[Holder], limits_of_tenant: Callable[[str], Limits]) -> None:
         """Take over all keys. What is known of limits that stay is kept; limits that are gone give back their blocks.
 
-        Budgets get a block before the first request.
+        Budgets get a block before the first request. Keys that didn't change cost little: there may be thousands.
         """
-        known, self._meters = self._meters, {}
-        tenants: dict[str, tuple[Meter, ...]] = {}
+        keys: dict[str, _Known] = {}
+        tenants: dict[str, _Known] = {}
         subjects: dict[str, Subject] = {}
-        for holder in holders:
-            if holder.tenant not in tenants:
-                limits = limits_of_tenant(holder.tenant)
-                tenants[holder.tenant] = self._adopt(known, "tenant", holder.tenant, limits)
-            meters = self._adopt(known, "key", holder.key_id, holder.limits) + tenants[holder.tenant]
-            if meters:
-                subjects[holder.key_id] = _subject(meters)
-        self.subjects = subjects
-        for name, meter in known.items():
-            if name not in self._meters:
-                meter.retired = True
-                self.leasing.need(meter)
+        for key_id, tenant_name, limits in holders:
+            tenant = tenants.get(tenant_name)
+            if tenant is None:
+                tenant = self._known("tenant", tenant_name, limits_of_tenant(tenant_name), self._tenants)
+                tenants[tenant_name] = tenant
+            key = keys[key_id] = self._known("key", key_id, limits, self._keys)
+            if key.meters or tenant.meters:
+                subject = self.subjects.get(key_id)
+                if subject is None or subject.key is not key or subject.tenant is not tenant:
+                    subject = _subject(key, tenant)
+                subjects[key_id] = subject
+        self._retire(self._keys, keys)
+        self._retire(self._tenants, tenants)
+        self._keys, self._tenants, self.subjects = keys, tenants, subjects
 
     def admit(self, subject: Subject, tokens: int, microusd: int, now_s: float) -> Permit | Refusal:
         """Reserve one request of that many tokens and that price. `now_s`: Unix time."""
@@ -166,33 +191,48 @@ class Admission:
         self.refused[key] = self.refused.get(key, 0) + 1
         return Refusal(meter.scope, meter.subject, meter.quantity, meter.limit, amount, cause, retry_after_s)
 
-    def _adopt(self, known: dict[str, Meter], scope: Scope, name: str, limits: Limits) -> tuple[Meter, ...]:
+    def _known(self, scope: Scope, name: str, limits: Limits, known: dict[str, _Known]) -> _Known:
+        """The meters of a key or a tenant: as they are, or, where a limit is new or another one, adapted."""
+        old = known.get(name)
+        if old is not None and old.limits == limits:
+            return old
         of_slot = {
             REQUESTS: limits.requests_per_minute,
             TOKENS: limits.tokens_per_minute,
             MONEY: limits.budget_microusd_per_day,
             CONCURRENT: limits.concurrent_max,
         }
-        set_limits = [(slot, limit) for slot, limit in of_slot.items() if limit is not None]
-        return tuple(self._meter(known, scope, name, slot, limit) for slot, limit in set_limits)
+        by_slot = {meter.slot: meter for meter in old.meters} if old is not None else {}
+        meters: list[Meter] = []
+        for slot, limit in of_slot.items():
+            if limit is not None:
+                meter = by_slot.get(slot) or self._new_meter(scope, name, slot, limit)
+                meter.limit = limit
+                meters.append(meter)
+        return _Known(limits, tuple(meters))
 
-    def _meter(self, known: dict[str, Meter], scope: Scope, subject: str, slot: int, limit: int) -> Meter:
-        name = meter_name(scope, subject, slot)
-        meter = known.get(name)
-        if meter is not None:
-            meter.limit = limit
-        else:
-            meter = Meter(scope, subject, slot, limit)
-            if slot == MONEY:
-                self.leasing.keep(meter)
-        self._meters[name] = meter
+    def _new_meter(self, scope: Scope, name: str, slot: int, limit: int) -> Meter:
+        meter = Meter(scope, name, slot, limit)
+        if slot == MONEY:
+            self.leasing.keep(meter)
         return meter
 
+    def _retire(self, before: dict[str, _Known], now: dict[str, _Known]) -> None:
+        for name, old in before.items():
+            new = now.get(name)
+            if new is not old:
+                for meter in old.meters:
+                    if new is None or meter not in new.meters:
+                        meter.retired = True
+                        self.leasing.need(meter)
 
-def _subject(meters: tuple[Meter, ...]) -> Subject:
-    ordered = tuple(meter for slot in _ORDER for meter in meters if meter.slot == slot)
+
+def _subject(key: _Known, tenant: _Known) -> Subject:
+    ordered = tuple(meter for slot in _ORDER for meter in (*key.meters, *tenant.meters) if meter.slot == slot)
     return Subject(
         ordered,
         tuple(meter for meter in ordered if meter.slot == REQUESTS),
         tuple(meter for meter in ordered if meter.slot == TOKENS),
+        key,
+        tenant,
     )

@@ -29,9 +29,10 @@ PROBE_S = 0.25
 """How often a used-up limit is asked for: others may have given back."""
 REFRESH_ACTIVE_S = 1.0
 REFRESH_IDLE_S = 5.0
-ASKS_MAX = 512
-"""Per round, so that no round keeps a store busy for long; the rest comes in the next one."""
-STANDING_PER_ROUND = 256
+ASKS_MAX = 128
+"""Per round, about a millisecond of this worker and of the store; the rest comes in the next one."""
+VISITS_MAX = 256
+STANDING_PER_ROUND = 128
 KEPT_S = 60.0
 _SMOOTHING_S = 2.0
 _REST_SHARE = 4
@@ -106,8 +107,8 @@ def ahead_wanted(meter: Meter, now_s: float) -> int:
 class Leasing:
     """Which meters need the store, and what came of it. One round may be under way at a time.
 
-    `wake` is called when a request met a meter without a block, once until the next `plan`. `down`: the store does not
-    answer.
+    `wake` is called when a request met a meter without a block, once until the next `plan`. For readers: `down`, the
+    store does not answer; `behind`, not all that is in use was visited in the last round.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -115,7 +116,7 @@ class Leasing:
         self._hungry: deque[Meter] = deque()
         self._active: deque[Meter] = deque()
         self._standing: deque[Meter] = deque()
-        self.down = False
+        self.down = self.behind = False
 
     @property
     def urgent(self) -> bool:
@@ -145,18 +146,20 @@ class Leasing:
     def plan(self, now_s: float) -> list[Sent]:
         """What to ask now; `now_s`: Unix time. What is given back is deducted already."""
         sent: list[Sent] = []
+        visits = 0
         while self._hungry and len(sent) < ASKS_MAX:
             meter = self._hungry.popleft()
             meter.hungry = False
             _visit(meter, now_s, sent)
-        for _ in range(len(self._active)):
-            if len(sent) >= ASKS_MAX:
-                break
+        due = len(self._active)
+        while due and visits < VISITS_MAX and len(sent) < ASKS_MAX:
+            due, visits = due - 1, visits + 1
             meter = self._active.popleft()
             _visit(meter, now_s, sent)
             meter.active = _is_active(meter, now_s)
             if meter.active:
                 self._active.append(meter)
+        self.behind = due > 0
         for _ in range(min(len(self._standing), STANDING_PER_ROUND)):
             if len(sent) >= ASKS_MAX:
                 break

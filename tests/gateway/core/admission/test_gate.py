@@ -11,9 +11,10 @@ from gateway.core.admission.gate import (
     Permit,
     Refusal,
     Subject,
+    charge,
 )
 from gateway.core.admission.leasing import Leasing
-from gateway.core.admission.limits import Limits
+from gateway.core.admission.limits import Limits, Price
 from gateway.core.admission.meter import CONCURRENT, MONEY, REQUESTS, TOKENS, Meter
 
 NOW_S = 1_800_000_000.0
@@ -61,6 +62,25 @@ def test_a_request_reserves_of_key_and_tenant_and_settles_with_what_it_used() ->
     admission.settle(permit, 120, 9_000, NOW_S)
     settled = {"requests": 99, "tokens": 9_880, "concurrent": 10, "budget": 991_000}
     assert free(subject) == {f"{scope} {name}": left for scope in ("key", "tenant") for name, left in settled.items()}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "answered", "charged"),
+    [
+        (100, 20, True, (120, 450)),
+        (100, 20, False, (120, 450)),
+        (0, 0, True, (0, 0)),
+        (None, None, True, (500, 7_000)),
+        (100, None, True, (500, 7_000)),
+        (None, None, False, (0, 0)),
+    ],
+)
+def test_an_answer_that_never_said_what_it_took_is_charged_as_reserved(
+    *, prompt: int | None, completion: int | None, answered: bool, charged: tuple[int, int]
+) -> None:
+    admission, subject = stocked(FULL)
+    permit = admitted(admission, subject, 500, 7_000)
+    assert charge(permit, Price(2.5, 10), prompt, completion, answered=answered) == charged
 
 
 def test_settling_twice_changes_nothing() -> None:

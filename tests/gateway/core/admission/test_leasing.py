@@ -10,6 +10,7 @@ from gateway.core.admission.leasing import (
     KEPT_S,
     PROBE_S,
     STANDING_PER_ROUND,
+    VISITS_MAX,
     Leasing,
     ahead_wanted,
     change_wanted,
@@ -243,7 +244,7 @@ def test_a_kept_meter_is_looked_after_until_it_is_retired() -> None:
 
 def test_a_round_is_bounded_and_the_next_one_goes_on() -> None:
     plan = leasing()
-    money = [Meter("key", f"key_{number}", MONEY, 3_200) for number in range(ASKS_MAX + 200)]
+    money = [Meter("key", f"key_{number}", MONEY, 3_200) for number in range(ASKS_MAX + 100)]
     for each in money:
         plan.keep(each)
     assert len(plan.plan(NOW_S)) == ASKS_MAX
@@ -251,6 +252,24 @@ def test_a_round_is_bounded_and_the_next_one_goes_on() -> None:
     assert len(plan.plan(NOW_S + 0.1)) == ASKS_MAX
     assert not plan.urgent
     assert all(each.asked_at_s for each in money)
+
+
+def test_what_was_not_visited_comes_first_next_time() -> None:
+    plan = leasing()
+    many = [meter(visited_at_s=0.0, active=False) for _ in range(VISITS_MAX + 50)]
+    for each in many:
+        plan.use(each)
+    plan.plan(NOW_S + 0.1)
+    assert plan.behind
+    assert sum(each.visited_at_s > NOW_S for each in many) == VISITS_MAX
+    plan.plan(NOW_S + 0.2)
+    assert all(each.visited_at_s > NOW_S for each in many)
+    assert plan.behind  # the first ones are due again
+    for each in many[VISITS_MAX:]:
+        each.moved_at_s = 0.0
+    plan.plan(NOW_S + 0.3)
+    plan.plan(NOW_S + 0.4)
+    assert not plan.behind
 
 
 def test_kept_meters_are_visited_in_turns() -> None:
