@@ -28,6 +28,8 @@ MINUTE_S: Final = 60.0
 DAY_S: Final = 86_400.0
 RENEWAL_S: Final = 10.0
 _LENGTH_S: Final = (MINUTE_S, MINUTE_S, DAY_S, RENEWAL_S)
+_PHASES: Final = 1_024
+"""A power of two: the ends of windows are exact, so none is met twice."""
 _DEBT_SHARE: Final = 32
 """A worker may owe the 32nd part of a limit (or one request) until the store has answered."""
 
@@ -80,7 +82,9 @@ class Meter:
         self.limit = limit
         self.name = meter_name(scope, subject, slot)
         self.length_s = _LENGTH_S[slot]
-        self.phase_s = 0.0 if slot == MONEY else crc32(f"{scope}:{subject}".encode()) % 1_000 / 1_000 * self.length_s
+        self.phase_s = (
+            0.0 if slot == MONEY else crc32(f"{scope}:{subject}".encode()) % _PHASES / _PHASES * self.length_s
+        )
         self.window = 0
         self.until_s = 0.0
         self.granted = self.free = self.used = 0

@@ -228,6 +228,17 @@ def test_new_limits_keep_what_is_known_and_removed_ones_give_back() -> None:
     assert admission.subjects == {}
 
 
+def test_a_key_that_did_not_change_is_left_alone() -> None:
+    admission = Admission()
+    holders = [Holder("a", "t", FULL), Holder("b", "t", FULL)]
+    admission.replace(holders, lambda _: FULL)
+    before = dict(admission.subjects)
+    admission.replace([holders[0], Holder("b", "other", FULL)], lambda _: FULL)
+    assert admission.subjects["a"] is before["a"]
+    assert admission.subjects["b"] is not before["b"]
+    assert set(before["b"].key.meters) < set(admission.subjects["b"].meters)
+
+
 def test_keys_of_one_tenant_share_its_meters() -> None:
     admission = Admission()
     admission.replace([Holder("a", "t", FULL), Holder("b", "t", Limits())], lambda _: FULL)

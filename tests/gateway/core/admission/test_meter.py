@@ -31,6 +31,15 @@ def test_a_window_holds_the_time_it_was_made_for(slot: int, now_s: float, subjec
     assert not made.begun_after(now_s + 1e-6)
 
 
+@given(st.text(max_size=20), st.integers(1, 4 * 10**9), st.sampled_from([REQUESTS, CONCURRENT, MONEY]))
+def test_the_end_of_a_window_is_the_beginning_of_the_next(subject: str, now_s: int, slot: int) -> None:
+    made = Meter("key", subject, slot, 1)
+    made.roll(now_s)
+    window, end_s = made.window, made.until_s
+    made.roll(end_s)
+    assert (made.window, made.until_s) == (window + 1, end_s + made.length_s)
+
+
 def test_a_budgets_day_is_the_calendars() -> None:
     money = meter(MONEY)
     assert (money.until_s % DAY_S, money.length_s) == (0.0, DAY_S)
