@@ -19,15 +19,18 @@ from gateway.http.server import RelayProtocol, relay_protocol
 TEXT = b"content-type: text/plain\r\n"
 BODY_MAX = 200
 TURNS_MAX = 400
+UNSENT_MAX = 60
 
 
 class Wire:
     """A transport in memory; writing behind the end is what it never forgives."""
 
-    def __init__(self) -> None:
+    def __init__(self, reads: int) -> None:
         self.written = b""
         self.protocol: RelayProtocol | None = None
-        self.closing = self.ended = self.paused = False
+        self.closing = self.ended = self.paused = self.blocked = False
+        self.unsent = 0
+        self._reads = reads
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         return default
@@ -39,6 +42,17 @@ class Wire:
         assert not self.ended
         if not self.closing:
             self.written += data
+            self.unsent += len(data)
+            if self._reads and self.unsent > UNSENT_MAX and not self.blocked:
+                self.blocked = True
+                self.protocol.pause_writing()
+
+    def turn(self) -> None:
+        """The caller reads."""
+        self.unsent = max(0, self.unsent - self._reads)
+        if self.blocked and not self.unsent:
+            self.blocked = False
+            self.protocol.resume_writing()
 
     def writelines(self, pieces: Sequence[bytes]) -> None:
         self.write(b"".join(pieces))
@@ -66,7 +80,7 @@ class Wire:
         assert high > 0
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent
 
 
 class Answers:
@@ -134,23 +148,29 @@ class Seen(NamedTuple):
     ended: bool
 
 
-async def _play(pieces: Sequence[bytes], turns: Sequence[int]) -> Seen:
-    protocol = relay_protocol(
-        answer_as_told, {b"/r": "chat"}, body_max_bytes=BODY_MAX, limits=CallerLimits(linger_s=0.0, headers_max=20)
-    )
+def _connect(accept: Callable[[Incoming], None], reads: int = 0) -> tuple[RelayProtocol, Wire]:
+    limits = CallerLimits(linger_s=0.0, headers_max=20)
+    protocol = relay_protocol(accept, {b"/r": "chat"}, body_max_bytes=BODY_MAX, limits=limits)
     config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
-    wire = Wire()
+    wire = Wire(reads)
     connection = wire.protocol = protocol(config=config, server_state=ServerState(), app_state={})
     connection.connection_made(wire)
-    for piece, pause in zip(pieces, turns, strict=True):
+    return connection, wire
+
+
+async def _play(pieces: Sequence[bytes], pause: int, reads: int) -> Seen:
+    connection, wire = _connect(answer_as_told, reads)
+    for piece in pieces:
         if wire.closing:
             break
         connection.data_received(piece)
         for _ in range(pause):
             await asyncio.sleep(0)
+            wire.turn()
     for _ in range(TURNS_MAX):
         await asyncio.sleep(0)
+        wire.turn()
         owed = [each for each in connection._cycles() if not each.response_complete]
         if wire.closing or not owed or (owed[0].more_body and owed[0] is connection._receiving):
             break
@@ -161,11 +181,17 @@ async def _play(pieces: Sequence[bytes], turns: Sequence[int]) -> Seen:
     return seen
 
 
-def play(stream: bytes, cuts: Sequence[int] = (), pause: int = 0) -> Seen:
-    """Feed the stream, cut at these places, with so many turns of the loop between the pieces."""
+def _cut(stream: bytes, cuts: Sequence[int]) -> list[bytes]:
     places = [0, *sorted({cut % (len(stream) + 1) for cut in cuts}), len(stream)]
-    pieces = [stream[start:end] for start, end in pairwise(places) if start < end]
-    return asyncio.run(_play(pieces, [pause] * len(pieces)))
+    return [stream[start:end] for start, end in pairwise(places) if start < end]
+
+
+def play(stream: bytes, cuts: Sequence[int] = (), pause: int = 0, reads: int = 0) -> Seen:
+    """Feed the stream, cut at these places, with so many turns of the loop between the pieces.
+
+    `reads`: bytes the caller reads in a turn; 0 for a caller that takes everything at once.
+    """
+    return asyncio.run(_play(_cut(stream, cuts), pause, reads))
 
 
 class Request(NamedTuple):
@@ -254,14 +280,15 @@ def _expected(requests: Sequence[Request]) -> Seen:
     return Seen(answers, ended=False)
 
 
-@given(streams, cuts, st.integers(0, 2))
-@example([_post(b"l"), *[_post(b"q1234")] * 7], [], 0)
-@example([_post(b"lx"), BAD[0]], [], 0)
+@given(streams, cuts, st.integers(0, 2), st.sampled_from([0, 20, 200]))
+@example([_post(b"l"), *[_post(b"q1234")] * 7], [], 0, 0)
+@example([_post(b"lx"), BAD[0]], [], 0, 0)
+@example([_post(b"w1234")] * 8, [], 0, 20)
 def test_each_request_gets_its_answer_in_its_turn_at_any_split(
-    requests: list[Request], cuts: list[int], pause: int
+    requests: list[Request], cuts: list[int], pause: int, reads: int
 ) -> None:
     stream = b"".join(request.sent for request in requests)
-    assert play(stream, cuts, pause) == _expected(requests)
+    assert play(stream, cuts, pause, reads) == _expected(requests)
 
 
 @given(st.sampled_from(BAD), st.integers(0, 1))
@@ -317,6 +344,46 @@ def test_damaged_streams_for_longer(
     requests: list[Request], damage: list[tuple[int, int, bytes]], cuts: list[int], pause: int
 ) -> None:
     _check_damaged(requests, damage, cuts, pause)
+
+
+class Told:
+    """A listener that counts, on a request that is answered only if its body says so."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        self.incoming = incoming
+        self.gone = 0
+        incoming.listener = self
+        if incoming.body[:1] == b"w":
+            incoming.listener = None
+            incoming.respond(200, TEXT, incoming.body)
+
+    def on_caller_gone(self) -> None:
+        self.gone += 1
+
+
+async def _leave(pieces: Sequence[bytes]) -> list[Told]:
+    told: list[Told] = []
+    connection, wire = _connect(lambda incoming: told.append(Told(incoming)))
+    for piece in pieces:
+        if not wire.closing:
+            connection.data_received(piece)
+            await asyncio.sleep(0)
+    if not wire.closing:
+        wire.close()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert connection not in connection.connections
+    return told
+
+
+@given(st.lists(good, min_size=1, max_size=6), cuts, st.integers(0, 2_000))
+def test_whoever_answers_is_told_once_wherever_the_caller_leaves(
+    requests: list[Request], cuts: list[int], end: int
+) -> None:
+    stream = b"".join(request.sent for request in requests)
+    told = asyncio.run(_leave(_cut(stream[: end % (len(stream) + 1)], cuts)))
+    assert all(each.gone == (not each.incoming.response_complete) for each in told)
+    assert sum(each.gone for each in told) <= 1
 
 
 @given(st.binary(max_size=300), cuts)
