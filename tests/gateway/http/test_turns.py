@@ -272,3 +272,17 @@ async def test_a_shutdown_does_not_wait_for_half_a_request_behind_a_whole_one(se
     assert (answer.body, answer.headers["connection"]) == (b"1", "close")
     assert await caller.rest() == b""
     assert len(accepted) == 1
+
+
+async def test_a_caller_that_goes_while_it_is_not_reading_is_noticed(serve, until, accepted) -> None:
+    gateway = await serve(accepted)
+    caller = await gateway.caller()
+    caller.post(b"x")
+    caller.post(b"behind")
+    await until(lambda: accepted)
+    caller.writer.transport.pause_reading()
+    accepted[0].begin(200, TYPE, b"y" * (1 << 25))
+    assert accepted.listeners[0].blocked
+    await caller.close()
+    await until(lambda: accepted.listeners[0].gone == 1)
+    await until(lambda: not gateway.connections)
