@@ -200,8 +200,7 @@ class RelayProtocol(Turns):
         fields = self._fields
         if fields.get(b"content-encoding", b"identity").lower() != b"identity":
             self._reject(head.encoded_body())
-        if int(fields.get(b"content-length", b"0")) > self.body_max_bytes:
-            self._reject(head.body_too_large(self.body_max_bytes))
+        self._check_length(self.body_max_bytes)
         if repeated:
             head.joined(fields, repeated)
         keep_alive = version != "1.0" and self.parser.should_keep_alive() and not self.draining
@@ -223,8 +222,13 @@ class RelayProtocol(Turns):
         self.cycle = self._receiving = cast("Any", incoming)
         return incoming
 
+    def _check_length(self, size_max: int) -> None:
+        if int(self._fields.get(b"content-length", b"0")) > size_max:
+            self._reject(head.body_too_large(size_max))
+
     def _hand_to_parent(self, headers: list[tuple[bytes, bytes]]) -> None:
         url = self.url
+        self._check_length(_API_BODY_BYTES_MAX)
         if len(self.pipeline) >= self.limits.pipeline_max:
             self._reject_in_line()
         HttpToolsProtocol.on_message_begin(self)

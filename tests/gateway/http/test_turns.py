@@ -220,15 +220,16 @@ async def test_a_large_upload_the_application_does_not_wait_for_is_not_heard_for
         await send({"type": "http.response.body", "body": b"no"})
 
     caller = await (await serve(accepted, hasty)).caller()
-    caller.send(b"PUT /app HTTP/1.1\r\nhost: h\r\ncontent-length: 300000\r\n\r\n")
+    caller.send(b"PUT /app HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n")
     assert (await caller.answer()).status == 401
-    caller.send(b"x" * 300_000)
+    caller.send(b"493e0\r\n" + b"x" * 300_000)
     assert await caller.rest() == b""
 
 
-async def test_an_upload_too_large_for_the_application_is_refused_while_it_reads(serve, accepted, describe) -> None:
+@pytest.mark.parametrize("framing", [b"content-length: 300000\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n493e0\r\n"])
+async def test_an_upload_too_large_for_the_application_is_refused(serve, accepted, describe, framing: bytes) -> None:
     caller = await (await serve(accepted, describe)).caller()
-    caller.send(b"PUT /app HTTP/1.1\r\nhost: h\r\ncontent-length: 300000\r\n\r\n" + b"x" * 300_000)
+    caller.send(b"PUT /app HTTP/1.1\r\nhost: h\r\n" + framing + b"x" * 300_000)
     answer = await caller.answer()
     assert (answer.status, answer.error["code"]) == (413, "request_too_large")
     assert await caller.rest() == b""
