@@ -16,6 +16,7 @@ import uvloop
 from uvicorn.server import ServerState
 
 from gateway.auth import Keyring, first_key_record
+from gateway.http.limits import CallerLimits
 from gateway.http.server import RelayProtocol, relay_protocol
 from gateway.relay import Relay
 from gateway.settings import UpstreamSettings
@@ -345,10 +346,11 @@ def unused_port() -> int:
 
 @pytest.fixture
 def serve(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
-    """Start the protocol with an `accept` of the test's own."""
+    """Start the protocol with an `accept` of the test's own; more options are `CallerLimits`."""
 
-    async def start(accept: object, app: object = None, body_max_bytes: int = 1 << 20) -> Gateway:
-        gateway = Gateway(stack, relay_protocol(accept, PATHS, body_max_bytes=body_max_bytes), app or no_app)
+    async def start(accept: object, app: object = None, body_max_bytes: int = 1 << 20, **limits: object) -> Gateway:
+        protocol = relay_protocol(accept, PATHS, body_max_bytes=body_max_bytes, limits=CallerLimits(**limits))
+        gateway = Gateway(stack, protocol, app or no_app)
         await gateway.start()
         return gateway
 
