@@ -8,7 +8,7 @@ it (keep-alive, pipelining, shutdown); everything else takes the parent's way to
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -31,6 +31,8 @@ class RelayProtocol(HttpToolsProtocol):
     relay_paths: Mapping[bytes, str]
     body_max_bytes: int
     accept: Callable[[Incoming], None]
+    draining: ClassVar[bool] = False
+    """Of all connections of a worker: each answer whose request comes from now on is its connection's last."""
 
     _active: Incoming | None = None
     _in_head = False
@@ -91,7 +93,8 @@ class RelayProtocol(HttpToolsProtocol):
         if operation is None or parser.get_method() != b"POST":
             self._hand_to_parent()
             return
-        incoming = Incoming(self, operation, dict(self.headers), keep_alive=parser.should_keep_alive())
+        keep_alive = parser.should_keep_alive() and not self.draining
+        incoming = Incoming(self, operation, dict(self.headers), keep_alive=keep_alive)
         incoming.http_1_0 = parser.get_http_version() == "1.0"
         existing: Any = self.cycle
         self.cycle = cast("Any", incoming)
@@ -137,6 +140,7 @@ class RelayProtocol(HttpToolsProtocol):
         cycle: Any = self.cycle
         if type(cycle) is not Incoming and not self.pipeline:
             super().on_response_complete()
+            self._idle_since_s = perf_counter()
             return
         self.server_state.total_requests += 1
         if self.transport.is_closing():
@@ -203,10 +207,20 @@ class RelayProtocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
+    def begin_drain(self) -> None:
+        """Let every answer that has not begun, and every one from now on, say `connection: close` and mean it.
+
+        Sets `draining` for the whole class; connections without a request stay open until `close_if_idle`.
+        """
+        type(self).draining = True
+        cycle: Any = self.cycle
+        if cycle is not None and not (cycle.begun if type(cycle) is Incoming else cycle.response_started):
+            cycle.keep_alive = False
+
     def close_if_idle(self, now_s: float, idle_s: float) -> None:
-        """Close a connection on which nothing has come for `idle_s`, or whose request isn't whole after so long."""
+        """Close a connection on which nothing has come for `idle_s`, or whose request isn't whole in time."""
         idle = self._idle_since_s and now_s - self._idle_since_s > idle_s
-        slow = self._request_since_s and now_s - self._request_since_s > idle_s
+        slow = self._request_since_s and now_s - self._request_since_s > self.timeout_keep_alive
         if slow or (idle and (self.cycle is None or self.cycle.response_complete)):
             self.transport.close()
 
@@ -228,6 +242,8 @@ class RelayProtocol(HttpToolsProtocol):
         )
         self.scope["headers"] = headers
         super().on_headers_complete()
+        if self.draining:
+            self.cycle.keep_alive = False
 
     def _write_error_and_close(self, error: ApiError) -> None:
         body = render_body(error)
@@ -301,7 +317,7 @@ class RelayProtocol(HttpToolsProtocol):
 
 def relay_protocol(
     accept: Callable[[Incoming], None], relay_paths: Mapping[bytes, str], *, body_max_bytes: int
-) -> type[asyncio.Protocol]:
+) -> type[RelayProtocol]:
     """Make the class to give to uvicorn as `http`: `accept` gets each complete relay request, once."""
     attributes = {"accept": staticmethod(accept), "relay_paths": dict(relay_paths), "body_max_bytes": body_max_bytes}
     return type("BoundRelayProtocol", (RelayProtocol,), attributes)
