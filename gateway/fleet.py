@@ -26,8 +26,6 @@ _log = logging.getLogger(__name__)
 _START_S = 60.0
 _WATCH_EVERY_S = 2.0
 _HUNG_AFTER_S = 30.0
-_SETTLING_S = 30.0
-"""A worker is not replaced for its memory before that: a limit that is too low must not keep replacing for ever."""
 _KILL_AFTER_S = 5.0
 RESTART_REASONS = ("died", "memory", "reload", "asked")
 
@@ -132,7 +130,16 @@ class Fleet:
                     _log.error("worker %d has said nothing for %d s and is killed", worker.number, _HUNG_AFTER_S)
                     worker.kill()
             if not self._rolling.locked():
-                await self._replace_too_large()
+                await self.replace_too_large()
+
+    async def replace_too_large(self) -> None:
+        """Replace workers above the memory limit, one after the other."""
+        limit_mb = self.configuration.settings.server.memory_max_mb
+        for worker in self.board.among(State.READY):
+            used_mb = worker.memory_bytes >> 20
+            if limit_mb and used_mb > limit_mb and monotonic() - worker.started_at_s > self._policy.settling_s:
+                _log.warning("worker %d uses %d MB (memory_max_mb: %d)", worker.number, used_mb, limit_mb)
+                await self.replace(worker, "memory")
 
     async def drain(self, grace_s: float, bound_s: float) -> None:
         """End all workers: not ready at once, no new connections after the grace, then bounded."""
@@ -249,11 +256,3 @@ class Fleet:
                 self.restarts["died"] += 1
                 slot.current = await self._spawn(dead.slot)
                 slot.current.channel.send(self._given(self.configuration, slot.current))
-
-    async def _replace_too_large(self) -> None:
-        limit_mb = self.configuration.settings.server.memory_max_mb
-        for worker in self.board.among(State.READY):
-            used_mb = worker.memory_bytes >> 20
-            if limit_mb and used_mb > limit_mb and monotonic() - worker.started_at_s > _SETTLING_S:
-                _log.warning("worker %d uses %d MB (memory_max_mb: %d)", worker.number, used_mb, limit_mb)
-                await self.replace(worker, "memory")

@@ -259,15 +259,24 @@ def main(argv: Sequence[str] = tuple(sys.argv)) -> int:
         level=logging.WARNING, format=f"%(asctime)s %(levelname)s worker {given.number} %(name)s: %(message)s"
     )
     try:
+        settings, store = _prepare(given, line)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_work(given, settings, store, line))
+    except Exception as fault:
+        if isinstance(getattr(fault, "cause", None), str):
+            return 1  # foreseen, and told
+        raise
+    return 0
+
+
+def _prepare(given: say.Configure, line: socket.socket) -> tuple[Settings, Store]:
+    try:
         _check_origin(given)
         settings = Settings.model_validate_json(given.settings)
-        store = open_store(settings.store.url)
+        return settings, open_store(settings.store.url)
     except Exception as fault:
         line.sendall(frame(say.encode(_failed(fault))))
         raise
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_work(given, settings, store, line))
-    return 0
 
 
 def _failed(fault: Exception) -> say.Failed:

@@ -62,13 +62,15 @@ def advance(state: State, event: Event) -> State:
 class RestartPolicy(msgspec.Struct, frozen=True):
     """A worker that lived for `stable_s` is replaced at once; one that died young after a wait that doubles.
 
-    After `deaths_max` young deaths in a row there is no hope, unless other workers do well.
+    After `deaths_max` young deaths in a row there is no hope, unless other workers do well. None is replaced for its
+    memory before `settling_s`: a limit that is too low must not keep replacing for ever.
     """
 
     stable_s: float = 10.0
     first_wait_s: float = 0.1
     longest_wait_s: float = 10.0
     deaths_max: int = 6
+    settling_s: float = 30.0
 
 
 class Replacement(msgspec.Struct, frozen=True):
