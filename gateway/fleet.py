@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 _log = logging.getLogger(__name__)
-_START_S = 60.0
+_START_S = 120.0
 _WATCH_EVERY_S = 2.0
 _HUNG_AFTER_S = 30.0
 _KILL_AFTER_S = 5.0
@@ -126,8 +126,9 @@ class Fleet:
         while True:
             await asyncio.sleep(_WATCH_EVERY_S)
             for worker in self.board.among(State.STARTING, State.READY):
-                if monotonic() - worker.heard_at_s > _HUNG_AFTER_S:
-                    _log.error("worker %d has said nothing for %d s and is killed", worker.number, _HUNG_AFTER_S)
+                silent_s = monotonic() - worker.heard_at_s
+                if silent_s > (_HUNG_AFTER_S if worker.state is State.READY else _START_S):
+                    _log.error("worker %d has said nothing for %d s and is killed", worker.number, silent_s)
                     worker.kill()
             if not self._rolling.locked():
                 await self.replace_too_large()

@@ -72,17 +72,19 @@ async def _serve(
 ) -> None:
     settings = configuration.settings
     store = open_store(settings.store.url)
-    supervisor = Supervisor(read, configuration, listeners, store)
     try:
-        await supervisor.fleet.spawn()
         made = await first_key(store, Path(settings.store.state_dir))
-        await supervisor.load(settings)
-        port = supervisor.open_operator_port(settings)
-        await supervisor.fleet.start()
         started = Started(url_of(listeners.public[0]), url_of(listeners.admin), made)
-        await supervisor.run(port, lambda: announce(started))
+        supervisor = Supervisor(read, configuration, listeners, store)
+        try:
+            await supervisor.fleet.spawn()
+            await supervisor.load(settings)
+            port = supervisor.open_operator_port(settings)
+            await supervisor.fleet.start()
+            await supervisor.run(port, lambda: announce(started))
+        finally:
+            await supervisor.fleet.kill()
     finally:
-        await supervisor.fleet.kill()
         await store.close()
 
 

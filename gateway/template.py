@@ -6,10 +6,11 @@ CONFIG_TEMPLATE = """\
 [server]                        # the port that product teams call
 host = "127.0.0.1"
 port = 8080
-workers = 1
+workers = 1                     # processes that share the port: about one per core
 # body_max_bytes = 10485760
 # keep_alive_s = 75             # idle connections of callers
-# drain_s = 30                  # after SIGTERM, begun answers may finish this long
+# drain_grace_s = 0             # after SIGTERM: not ready but accepting so long, until balancers have noticed
+# drain_s = 30                  # then begun answers may finish this long
 
 [admin]                         # the operator's port: API, /metrics; keep it off the public network
 host = "127.0.0.1"
