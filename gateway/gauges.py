@@ -11,23 +11,30 @@ from rollout.core.model import BUCKETS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from prometheus_client.metrics_core import Metric
-
+    from gateway.core.series import Reading
     from gateway.relay import Relay
     from rollout.follower import Follower
 
 
-def live_gauges(relay: Relay, follower: Follower) -> Callable[[], Iterable[Metric]]:
-    """Make the source to register with `Metrics.add_source`."""
+def worker_gauges(relay: Relay, follower: Follower) -> Callable[[], Iterable[Reading]]:
+    """What each worker reads of itself; the source to register with `Metrics.add_source`.
 
-    def source() -> Iterator[Metric]:
-        yield from _rollout(follower)
+    The oldest snapshot of all workers shows: a change is in force when every worker has it.
+    """
+
+    def source() -> Iterator[Reading]:
+        yield gauge("glidepath_snapshot_version", "Store version in force.", (), [((), follower.version)], "min")
+        age_s = follower.age_s(time.time())
+        yield gauge(
+            "glidepath_snapshot_age_seconds", "Since the store last confirmed the snapshot.", (), [((), age_s)], "max"
+        )
         yield from _traffic(relay)
 
     return source
 
 
-def _rollout(follower: Follower) -> Iterator[Metric]:
+def rollout_gauges(follower: Follower) -> Iterator[Reading]:
+    """What is asked for, as the supervisor reads it from the store."""
     flags = [compiled.flag for compiled in follower.snapshot.features.values()]
     yield gauge(
         "glidepath_share_ratio",
@@ -39,15 +46,12 @@ def _rollout(follower: Follower) -> Iterator[Metric]:
     yield gauge(
         "glidepath_flag_revision", "Revision in force.", ("feature",), [((f.feature,), f.revision) for f in flags]
     )
-    yield gauge("glidepath_snapshot_version", "Store version in force.", (), [((), follower.version)])
-    age_s = follower.age_s(time.time())
-    yield gauge("glidepath_snapshot_age_seconds", "Since the store last confirmed the snapshot.", (), [((), age_s)])
     yield gauge(
         "glidepath_refused_documents", "Documents that could not be used.", (), [((), follower.refused_documents)]
     )
 
 
-def _traffic(relay: Relay) -> Iterator[Metric]:
+def _traffic(relay: Relay) -> Iterator[Reading]:
     yield gauge("glidepath_requests_in_flight", "Relay requests under way.", (), [((), len(relay.active))])
     series = [
         ((name, state), float(number))

@@ -40,7 +40,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What one settled exchange leaves; all that metrics, evidence, usage and the access log are made from.
 
     Times: `at_s` Unix, the others seconds since arrival, None when it never came to that. Token counts are None when

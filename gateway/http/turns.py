@@ -110,11 +110,14 @@ class Turns(HttpToolsProtocol):
     def begin_drain(self) -> None:
         """Let the last answer owed here, and every one from now on, say `connection: close` and mean it.
 
-        Sets `draining` for the whole class; connections without a request stay open until `close_if_idle`.
+        Sets `draining` for the whole class; connections without a request stay open until `close_if_idle`. An answer
+        that has begun can't say so any more: the next one will.
         """
         type(self).draining = True
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
+        cycle: Any = self.cycle
+        if cycle is None or cycle.response_complete:
+            return
+        if not (cycle.begun if type(cycle) is Incoming else cycle.response_started):
             cycle.keep_alive = False
 
     def hang_up(self) -> None:

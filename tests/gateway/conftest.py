@@ -337,6 +337,18 @@ def upstream(stack: AsyncExitStack) -> Callable[..., Awaitable[Upstream]]:
 
 
 @pytest.fixture
+def open_caller(stack: AsyncExitStack) -> Callable[[int], Awaitable[Caller]]:
+    """Connect to a port of this machine."""
+
+    async def connect(port: int) -> Caller:
+        caller = Caller(*await asyncio.open_connection("127.0.0.1", port))
+        stack.push_async_callback(caller.close)
+        return caller
+
+    return connect
+
+
+@pytest.fixture
 def unused_port() -> int:
     """A port on which nobody listens."""
     with socket.socket() as probe:

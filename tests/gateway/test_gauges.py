@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.gauges import live_gauges
+from gateway.gauges import rollout_gauges, worker_gauges
 from rollout.adapters.clock import WallClock
 from rollout.adapters.sqlite import SqliteStore
 from rollout.follower import Follower
@@ -18,11 +18,8 @@ async def follower(tmp_path: Path, stack) -> Follower:
 
 
 def read(relay, follower: Follower) -> dict[tuple[str, ...], float]:
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in live_gauges(relay, follower)()
-        for sample in family.samples
-    }
+    readings = [*worker_gauges(relay, follower)(), *rollout_gauges(follower)]
+    return {(each.name, *labels): value for each in readings for labels, value in each.series}
 
 
 async def test_before_and_after_the_first_document(relay_gateway, follower: Follower, unused_port: int) -> None:
@@ -66,3 +63,11 @@ async def test_connections_by_upstream_and_state(
     }
     assert states == {"idle": 0, "busy": 1, "waiting": 2}
     assert gauges["glidepath_upstream_connections", "partner", "busy"] == 0
+
+
+async def test_the_oldest_snapshot_of_all_workers_shows(relay_gateway, follower: Follower, unused_port: int) -> None:
+    relay = (await relay_gateway(candidate=unused_port, baseline=unused_port)).relay
+    rules = {each.name: each.merge for each in worker_gauges(relay, follower)()}
+    assert rules.pop("glidepath_snapshot_version") == "min"
+    assert rules.pop("glidepath_snapshot_age_seconds") == "max"
+    assert set(rules.values()) == {"sum"}

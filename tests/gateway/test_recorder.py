@@ -161,6 +161,26 @@ async def test_the_task_drains_and_counts_the_last_when_it_ends(recorder: Record
     assert total(metrics) == BATCH * 2 + 1
 
 
+async def test_after_each_turn_of_the_task_somebody_is_told(recorder: Recorder, metrics: Metrics, until) -> None:
+    told: list[float] = []
+    task = asyncio.create_task(recorder.run(lambda: told.append(total(metrics))))
+    recorder.record(RECORD)
+    await until(lambda: told)
+    task.cancel()
+    assert told[0] == 1
+
+
+async def test_settling_lets_other_work_have_its_turn(recorder: Recorder, metrics: Metrics) -> None:
+    for _ in range(BATCH * 3):
+        recorder.record(RECORD)
+    settling = asyncio.create_task(recorder.settle())
+    seen = []
+    while not settling.done():
+        await asyncio.sleep(0)
+        seen.append(total(metrics))
+    assert {BATCH, BATCH * 2, BATCH * 3} <= set(seen)
+
+
 def settled(body: bytes, snapshot: Snapshot, number: int) -> Record:
     """The Record such a call would leave."""
     principal = Principal("k", "n", "acme", None, frozenset(), model_bypass=True)

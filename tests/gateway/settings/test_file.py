@@ -77,7 +77,6 @@ def test_settings_are_frozen(write) -> None:
         ("[server]\nport = 'x'", "server.port", "'x'"),
         ("[server]\nport = 70000", "server.port", "70000"),
         ("[server]\nport = -1", "server.port", "-1"),
-        ("[server]\nworkers = 4", "server.workers: must be 1", "4"),
         ("[server]\nkeep_alive_s = 0", "server.keep_alive_s", "0"),
         ("[server]\nbody_max_bytes = 5", "server.body_max_bytes", "5"),
         ("server = 5", "server", "5"),
