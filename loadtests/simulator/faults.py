@@ -61,6 +61,7 @@ class FaultKind(StrEnum):
     BAD_EVENT = "bad_event"
     CRLF = "crlf"
     COMMENTS = "comments"
+    EXTRA_FIELDS = "extra_fields"
     MULTI_LINE = "multi_line"
     # The answer's content and status.
     STATUS = "status"
@@ -83,6 +84,7 @@ STREAM_ONLY: Final = frozenset(
         FaultKind.BAD_EVENT,
         FaultKind.CRLF,
         FaultKind.COMMENTS,
+        FaultKind.EXTRA_FIELDS,
         FaultKind.MULTI_LINE,
     }
 )

@@ -13,7 +13,9 @@ from loadtests.simulator.wire import Api, WireError
 Change = Callable[[Reply, Fault, Api], Reply]
 
 _PIECE_BYTES: Final = 64 * 1024
-_COMMENT: Final = b": keep-alive\n\n"
+_COMMENTS: Final = b": keep-alive\n\n:\n"
+# The openai package takes an id for an event: with one before it, a comment of its own ends the stream in an error.
+_FIELDS: Final = b"id: 7\nretry: 3000\nunknown: field\n"
 _BAD_EVENT: Final = b'data: {"choices":[{"delta":{"content":"never\n\n'
 
 
@@ -75,11 +77,6 @@ def _each(change: Callable[[bytes], bytes]) -> Change:
     return changed
 
 
-def _commented(data: bytes) -> bytes:
-    """Put comments between events and between an event's lines, and fields that mean nothing here."""
-    return _COMMENT + b":\nid: 7\nretry: 3000\n" + data
-
-
 def _multi_line(data: bytes) -> bytes:
     """Spread an event's JSON over several data lines; a reader joins them by LF, which JSON takes for white space."""
     return data.replace(b"data: {", b"data: {\ndata:", 1).replace(b"}\n\n", b"\ndata: }\n\n")
@@ -93,6 +90,7 @@ CHANGES: Final[dict[FaultKind, Change]] = {
     FaultKind.ERROR_EVENT: _error_event,
     FaultKind.BAD_EVENT: _bad_event,
     FaultKind.CRLF: _each(lambda data: data.replace(b"\n", b"\r\n")),
-    FaultKind.COMMENTS: _each(_commented),
+    FaultKind.COMMENTS: _each(lambda data: _COMMENTS + data),
+    FaultKind.EXTRA_FIELDS: _each(lambda data: _FIELDS + data),
     FaultKind.MULTI_LINE: _each(_multi_line),
 }

@@ -33,7 +33,7 @@ def payloads(data: bytes) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("kind", [FaultKind.CRLF, FaultKind.COMMENTS, FaultKind.MULTI_LINE])
+@pytest.mark.parametrize("kind", [FaultKind.CRLF, FaultKind.COMMENTS, FaultKind.EXTRA_FIELDS, FaultKind.MULTI_LINE])
 @pytest.mark.parametrize("api", Api)
 def test_unusual_frames_say_the_same(bent, plan_reply, kind, api) -> None:
     plain = plan_reply(api).data
