@@ -25,13 +25,13 @@ class Group(NamedTuple):
 
 GROUPS = (
     Group("python", "openai", "openai_chat.py", 19, behind_gateway=True),
-    Group("python", "openai", "openai_errors.py", 19, behind_gateway=True),
+    Group("python", "openai", "openai_errors.py", 20, behind_gateway=True),
     Group("python", "openai", "openai_responses.py", 14, behind_gateway=False),
     Group("python", "anthropic", "anthropic_messages.py", 12, behind_gateway=False),
     Group("python", "anthropic", "anthropic_errors.py", 12, behind_gateway=False),
     Group("python", "anthropic", "anthropic_models.py", 2, behind_gateway=False),
     Group("node", "openai", "openai_chat.mjs", 13, behind_gateway=True),
-    Group("node", "openai", "openai_errors.mjs", 14, behind_gateway=True),
+    Group("node", "openai", "openai_errors.mjs", 15, behind_gateway=True),
     Group("node", "openai", "openai_responses.mjs", 8, behind_gateway=False),
     Group("node", "ai", "ai_chat.mjs", 20, behind_gateway=True),
     Group("node", "ai", "ai_responses.mjs", 10, behind_gateway=False),
@@ -50,4 +50,4 @@ def test_a_client_gets_all_it_expects(run_client, target_of, group: Group, targe
     found = run_client(group.language, group.client, group.script, target_of(target))
     problems = {name: problem for name, problem in found.items() if problem}
     assert not problems, "\n\n".join(f"{name}: {problem}" for name, problem in problems.items())
-    assert len(found) == group.checks if target == "simulator" else found
+    assert len(found) == group.checks if target == "simulator" else len(found) > group.checks // 2

@@ -89,10 +89,15 @@ check("an error event is an error", async () => {
 });
 
 check("unusual streams are understood", async () => {
-  for (const kind of ["crlf", "comments", "multi_line", "odd_chunks", "gzip", "eof_body", "duplicate_headers"]) {
+  for (const kind of ["crlf", "comments", "multi_line", "odd_chunks", "eof_body", "duplicate_headers"]) {
     const chunks = await all(await ask(faulty(kind, {}, "[[say:Grüße 🌍!]]"), { stream: true }));
     assert.equal(chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join(""), "Grüße 🌍!", kind);
   }
+});
+
+directOnly("compressed streams are understood", async () => {
+  const chunks = await all(await ask(faulty("gzip", {}, "[[say:Grüße 🌍!]]"), { stream: true }));
+  assert.equal(chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join(""), "Grüße 🌍!");
 });
 
 await main();
