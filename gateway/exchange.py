@@ -40,6 +40,7 @@ from rollout.core.model import Arm
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gateway.core.admission.gate import Permit
     from gateway.core.deadlines import Deadlines
     from gateway.core.providers.wires import Wire
     from gateway.core.retry import Move
@@ -75,6 +76,10 @@ class Exchange:
     _fallen_back = False
     _blocked = False
     _settled = False
+    _permit: Permit | None = None
+    _entered = False
+    _placed = False
+    _answered = False
     secrets: tuple[str, ...] = ()
 
     def __init__(self, relay: Relay, incoming: Incoming) -> None:
@@ -93,13 +98,26 @@ class Exchange:
             principal = self._principal = relay.keyring.find(headers, time.time())
             call = self._call = parse(incoming.body, headers, principal.tenant, self._request_id, incoming.operation)
             self._wish = asked(headers)
-            self._plan = plan(call, principal, relay.snapshot(), relay.upstream_of_model)
+            reach = relay.door.tenants.of(principal.tenant).reach
+            chosen = self._plan = plan(call, principal, relay.snapshot(), relay.upstream_of_model, reach)
+            self._permit = relay.door.reserve(principal, call, len(incoming.body), chosen, time.time())
             incoming.listener = self
             relay.active.add(self)
         except ApiError as error:
             self.refuse(error, Outcome.REFUSED, error.code or "refused")
             return
+        self._entered = True
+        if relay.door.enter(self, principal, call, headers):
+            self.start()
+
+    def start(self) -> None:
+        """Guest: there is a place."""
+        self._placed = True
         self._try()
+
+    def turn_away(self, error: ApiError) -> None:
+        """Guest: there is none."""
+        self.refuse(error, Outcome.REFUSED, error.code or "refused")
 
     def on_answer(self, attempt: Attempt, answer: Answer, chunks: Sequence[bytes], *, complete: bool) -> None:
         """Asker: relay what one read of the upstream's socket brought."""
@@ -167,7 +185,7 @@ class Exchange:
 
     def refuse(self, error: ApiError, outcome: Outcome, cause: str) -> None:
         """Owner: answer with an error and settle."""
-        head = self._own_lines() + error_lines(error, retry_is_useless=self._attempts > 1)
+        head = self._own_lines() + error_lines(error, retry_is_useless=self._attempts > 1 or error.final)
         self._status = error.status
         self.incoming.respond(error.status, head, render_error(self.incoming.operation, error, self._request_id))
         self.settle(outcome, cause)
@@ -183,6 +201,20 @@ class Exchange:
         self._cancel_attempt()
         self.incoming.listener = None
         self._relay.record(self._make_record(outcome, cause, usage, ttft_s))
+        self._leave(usage)
+
+    def _leave(self, usage: Usage | None) -> None:
+        """Give back what was taken at the door."""
+        door, permit = self._relay.door, self._permit
+        if permit is not None:
+            now_s = time.time()
+            if self._placed:
+                upstream = self._upstream.name if self._upstream is not None else ""
+                door.settle(permit, upstream, usage, now_s, answered=self._answered)
+            else:
+                door.admission.withdraw(permit, now_s)
+        if self._entered:
+            door.leave(self, placed=self._placed)
 
     def _try(self) -> None:
         """Send the call to the upstream whose turn it is."""
@@ -238,6 +270,7 @@ class Exchange:
     def _deliver(self, attempt: Attempt, answer: Answer) -> Delivery:
         """How an answer that is no error is passed on, as the wire between caller and upstream wants it."""
         wire, change = self._wire, None
+        self._answered = True
         if self.incoming.operation == "responses":
             change = IdRewriter(Place(attempt.upstream.name, attempt.endpoint.mark)).rewrite
         if answer.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream":
@@ -304,6 +337,8 @@ class Exchange:
         """The gateway's own header lines; of the rollout only what has been tried."""
         chosen, upstream = self._plan, self._upstream
         first = b"x-request-id: %b\r\n" % self._request_id.encode("ascii")
+        if self._principal is not None:
+            first += self._relay.door.lines(self._principal.key_id, time.time())
         if chosen is None or not self._attempts:
             return first
         model = upstream.model_bytes if upstream is not None else b""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_VARIABLE = "GLIDEPATH_BOOTSTRAP_KEY"
 DEV_KEY_FILE = "dev-key"
+_HINT = "set [store] state_dir to a folder that can be written"
 
 
 async def first_key(store: Store, state_dir: Path) -> str | None:
@@ -36,13 +37,20 @@ async def first_key(store: Store, state_dir: Path) -> str | None:
     return key if await store.create_key_if_empty(record) else None
 
 
+def make_state_dir(path: Path) -> None:
+    """See to it that there is a folder for what outlives the process. Raises `StartError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"cannot make the folder {path}: {error.strerror}", _HINT) from None
+
+
 def _save_dev_key(path: Path, key: str) -> None:
     """For the CLI on this host; the store has only the digest."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(key + "\n")
     except OSError as error:
         cause = f"cannot write the first key to {path}: {error.strerror}"
-        raise StartError(cause, "set [store] state_dir to a folder that can be written") from None
+        raise StartError(cause, _HINT) from None

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gateway.core.series import Reading
+    from gateway.quotas import Quotas
     from gateway.relay import Relay
     from rollout.follower import Follower
 
 
-def worker_gauges(relay: Relay, follower: Follower) -> Callable[[], Iterable[Reading]]:
+def worker_gauges(relay: Relay, follower: Follower, quotas: Quotas) -> Callable[[], Iterable[Reading]]:
     """What each worker reads of itself; the source to register with `Metrics.add_source`.
 
     The oldest snapshot of all workers shows: a change is in force when every worker has it.
@@ -29,6 +30,7 @@ def worker_gauges(relay: Relay, follower: Follower) -> Callable[[], Iterable[Rea
             "glidepath_snapshot_age_seconds", "Since the store last confirmed the snapshot.", (), [((), age_s)], "max"
         )
         yield from _traffic(relay)
+        yield from _door(relay, quotas)
 
     return source
 
@@ -60,6 +62,16 @@ def _traffic(relay: Relay) -> Iterator[Reading]:
     ]
     text = "Upstream connections idle and busy, and requests waiting for one."
     yield gauge("glidepath_upstream_connections", text, ("upstream", "state"), series)
+
+
+def _door(relay: Relay, quotas: Quotas) -> Iterator[Reading]:
+    shedding = relay.door.shedding
+    waiting = [((priority.value,), float(number)) for priority, number in shedding.waiting.items()]
+    yield gauge("glidepath_queue_waiting", "Requests that wait for a place.", ("priority",), waiting)
+    text = "1 while a worker cannot lease quotas from the store."
+    yield gauge("glidepath_quota_store_down", text, (), [((), float(quotas.is_down))], "max")
+    text = "Since the store last leased quotas to the worker that waits longest."
+    yield gauge("glidepath_quota_age_seconds", text, (), [((), quotas.age_s())], "max")
 
 
 def _sums(endpoints: Iterable[object]) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ _MODEL = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name
 _TOKENS = (*_MODEL, "gen_ai_token_type")
 _DURATION = (*_MODEL, "error_type")
 _REQUEST = ("feature", "assigned", "served", "reason", "outcome")
+_CAUSE = ("feature", "cause")
 _FEEDBACK = ("feature", "arm", "kind")
 
 
@@ -156,7 +157,11 @@ class Metrics(Collector):
             "glidepath_requests", "Settled requests; `served` is empty if nobody was asked.", _REQUEST
         )
         self.units = Counter("glidepath_units", "Decisions by the kind of unit that was hashed.", ("feature", "unit"))
-        self.failovers = Counter("glidepath_failovers", "Requests that needed a second attempt.", ("feature",))
+        self.failovers = Counter(
+            "glidepath_failovers", "Requests that the other arm's upstream had to answer, by cause.", _CAUSE
+        )
+        self.retries = Counter("glidepath_retries", "Requests that the same arm was asked twice for, by cause.", _CAUSE)
+        self.refusals = Counter("glidepath_refusals", "Requests answered without asking anybody, by code.", _CAUSE)
         self.client_retries = Counter("glidepath_client_retries", "Requests that SDKs marked as retries.", ("feature",))
         self.feedback = Counter("glidepath_feedback", "Feedback taken, replacements included.", _FEEDBACK)
         self.quality_sum = Sum(

@@ -85,9 +85,11 @@ class Recorder:
         if record.client_retries:
             metrics.client_retries.add((feature,))
         if not record.attempts:
+            metrics.refusals.add((feature, record.cause))
             return
         if record.attempts > 1:
-            metrics.failovers.add((feature,))
+            again = metrics.retries if record.served == record.assigned else metrics.failovers
+            again.add((feature, record.failed_cause))
         key = (record.operation, feature or record.reason, record.upstream, record.served, record.cause)
         series = self._series.get(key)
         if series is None:

@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from gateway.auth import Keyring
+from gateway.auth import Keyring, new_key
 from gateway.core import messages as say
-from gateway.first_start import first_key
+from gateway.first_start import first_key, make_state_dir
 from gateway.fleet import Configuration, Fleet
 from gateway.listeners import Listeners, url_of
 from gateway.loop import loop_factory, repeat, spare_collections
 from gateway.settings import SettingsError
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
-from rollout.core.errors import RolloutError
+from rollout.core.errors import RolloutError, StoreUnavailable
+from rollout.core.model import NOT_LOADED
 from rollout.follower import Follower
+from rollout.keys.follower import KeyFollower
+from rollout.keys.uses import KeyUses
 from rollout.seed import ensure_features
 
 if TYPE_CHECKING:
@@ -38,10 +41,9 @@ if TYPE_CHECKING:
     from gateway.operator_port import OperatorPort
     from gateway.process import WorkerProcess
     from gateway.settings import Settings
-    from rollout.ports import KeyRecord, Store
+    from rollout.ports import Store
 
 _log = logging.getLogger(__name__)
-_KEYS_EVERY_S = 1.0
 _KILLS_EVERY_S = 0.1
 
 
@@ -73,9 +75,10 @@ async def _serve(
     settings = configuration.settings
     store = open_store(settings.store.url)
     try:
-        made = await first_key(store, Path(settings.store.state_dir))
-        started = Started(url_of(listeners.public[0]), url_of(listeners.admin), made)
+        make_state_dir(Path(settings.store.state_dir))
         supervisor = Supervisor(read, configuration, listeners, store)
+        made = await supervisor.first_key(settings)
+        started = Started(url_of(listeners.public[0]), url_of(listeners.admin), made)
         try:
             await supervisor.fleet.spawn()
             await supervisor.load(settings)
@@ -101,24 +104,45 @@ class Supervisor:
             store, self._clock, last_good=state_dir / "last-good.json", kill_file=state_dir / "kill"
         )
         self._keyring = Keyring()
-        self._records: list[KeyRecord] = []
+        self._keys = KeyFollower(store, self._clock, self._keyring.replace, last_good=state_dir / "last-good-keys.json")
+        self._uses = KeyUses(store, self._keyring.take_uses)
         self._kills_told: frozenset[str] = frozenset()
         self._stop, self._hurry, self._reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.fleet = Fleet(configuration, listeners, self._given)
 
+    async def first_key(self, settings: Settings) -> str | None:
+        """See to it that there is a key; the new one, if it was made up now.
+
+        Raises `StoreUnavailable`, unless what this replica knew last is enough to start with.
+        """
+        try:
+            return await first_key(self._store, Path(settings.store.state_dir))
+        except StoreUnavailable as fault:
+            if NOT_LOADED in {self._keys.version, self._follower.version}:
+                raise
+            _log.warning("%s; starting with the documents and keys known last", fault.cause)
+            return None
+
     async def load(self, settings: Settings) -> None:
         """Bring store and memory to what the configuration and the store say."""
-        await self._seed(settings)
+        try:
+            await self._seed(settings)
+        except StoreUnavailable:
+            if self._follower.version == NOT_LOADED:
+                raise
+            self._follower.when_in_touch(lambda: self._seed(settings))
         await self._follower.refresh()
-        await self._follow_keys()
+        await self._keys.refresh()
 
     def open_operator_port(self, settings: Settings) -> OperatorPort:
         """Make the operator's port; imported late, so that the workers load at the same time."""
         from gateway.admin import authorizer, build_admin  # noqa: PLC0415  see above
         from gateway.operator_port import OperatorPort  # noqa: PLC0415  see above
         from rollout.api import router  # noqa: PLC0415  see above
+        from rollout.keys.api import key_router  # noqa: PLC0415  see above
 
         api = router(self._store, self._follower, self._clock, authorizer(self._keyring))
+        api.include_router(key_router(self._store, self._clock, authorizer(self._keyring), new_key, self._keys.refresh))
         return OperatorPort(build_admin(api, self), settings.server.keep_alive_s)
 
     async def run(self, port: OperatorPort, announce: Callable[[], None]) -> None:
@@ -132,7 +156,8 @@ class Supervisor:
             self._follower.run(),
             self.fleet.watch(),
             self._reload_when_asked(),
-            repeat(_KEYS_EVERY_S, self._follow_keys),
+            self._keys.run(),
+            self._uses.run(),
             repeat(_KILLS_EVERY_S, self._tell_kills),
         )
         chores = [loop.create_task(each) for each in steps]
@@ -179,18 +204,13 @@ class Supervisor:
             settings=configuration.settings.model_dump_json().encode(),
             api_keys=configuration.api_keys,
             proxy_credentials=configuration.proxy_credentials,
-            key_records=msgspec.msgpack.encode(self._records),
+            key_records=msgspec.msgpack.encode(self._keys.records),
             kills=tuple(self._follower.kills_in_memory),
         )
 
     async def _seed(self, settings: Settings) -> None:
         wanted = {name: (feature.candidate, feature.baseline) for name, feature in settings.features.items()}
         await ensure_features(self._store, wanted, self._clock)
-
-    async def _follow_keys(self) -> None:
-        """Keep the keys current, also for workers to come: one may have to start while the store is down."""
-        self._records = await self._store.list_keys()
-        self._keyring.replace(self._records)
 
     async def _tell_kills(self) -> None:
         """Kills that no file holds reach the workers in no other way."""

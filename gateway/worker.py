@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.auth import Keyring
 from gateway.channel import open_channel
 from gateway.core import messages as say
 from gateway.core.frames import frame
 from gateway.feedback import LateFeedbackError, UnknownAnswerError
 from gateway.loop import loop_factory, repeat, spare_collections
-from gateway.parts import build_parts
+from gateway.parts import Secrets, build_parts
 from gateway.peers import Peers
 from gateway.settings import Settings
 from gateway.start_error import StartError
@@ -35,6 +34,8 @@ from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
 from rollout.core.errors import RolloutError
 from rollout.follower import Follower
+from rollout.keys.follower import KeyFollower
+from rollout.keys.uses import KeyUses
 from rollout.ports import KeyRecord
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _SWEEP_EVERY_S = 0.1
-_KEYS_EVERY_S = 1.0
+_SWEEP_CALLERS_EVERY_S = 0.5
 _QUIET_S = 0.5
 """A connection that nothing has come on for so long is idle: closing it while draining fails nobody's request."""
 _HANDED_OVER_AT_ONCE = 500
@@ -63,8 +64,6 @@ class Worker:
         self._follower = Follower(
             store, WallClock(), last_good=state_dir / "last-good.json", kill_file=state_dir / "kill"
         )
-        self._keyring = Keyring()
-        self._keyring.replace(msgspec.msgpack.decode(given.key_records, type=list[KeyRecord]))
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: say.Drain | None = None
         self._sent_at_s = 0.0
@@ -74,10 +73,15 @@ class Worker:
         """Serve until told to end, or until the supervisor is gone."""
         self._channel = await open_channel(line, self._on_message, self._on_lost)
         try:
-            self._parts = self._build(self._channel)
+            parts = self._parts = self._build(self._channel)
+            parts.adopt_keys(msgspec.msgpack.decode(self._given.key_records, type=list[KeyRecord]))
+            self._keys = KeyFollower(self._store, WallClock(), parts.adopt_keys)
+            self._uses = KeyUses(self._store, parts.keyring.take_uses)
             await self._follower.hold_kills(frozenset(self._given.kills))
             await self._follower.refresh()
-            await self._serve(self._parts)
+            await self._keys.refresh()
+            await parts.quotas.prime()
+            await self._serve(parts)
         except Exception as fault:
             self._channel.send(_failed(fault))
             await self._channel.close()
@@ -92,8 +96,11 @@ class Worker:
             for each in (
                 parts.recorder.run(self._send_counts),
                 self._follower.run(),
-                repeat(_KEYS_EVERY_S, self._follow_keys),
+                self._keys.run(),
+                self._uses.run(),
+                parts.quotas.run(),
                 repeat(_SWEEP_EVERY_S, self._sweep),
+                repeat(_SWEEP_CALLERS_EVERY_S, self._sweep_callers),
             )
         ]
         ending = loop.create_task(self._ended.wait())
@@ -110,7 +117,12 @@ class Worker:
     def _build(self, channel: Channel) -> Parts:
         given = self._given
         return build_parts(
-            self._settings, given.api_keys, self._keyring, self._follower, unready=self._unready, others=Peers(channel)
+            self._settings,
+            Secrets(given.api_keys, given.proxy_credentials),
+            self._store,
+            self._follower,
+            unready=self._unready,
+            others=Peers(channel),
         )
 
     def _unready(self) -> str | None:
@@ -156,8 +168,7 @@ class Worker:
         if isinstance(question, say.CatchUp):
             await self._follower.hold_kills(frozenset(question.kills))
             await self._follower.refresh()
-            with contextlib.suppress(RolloutError):  # the next poll comes
-                await self._follow_keys()
+            await self._keys.refresh()
             return say.CaughtUp(self._follower.version)
         await self._parts.recorder.settle()
         if isinstance(question, say.Collect):
@@ -189,14 +200,12 @@ class Worker:
             self._channel.send(say.Counts(tuple(changes)))
 
     async def _sweep(self) -> None:
-        """Deadlines of exchanges, idle connections on both sides."""
-        now_s = perf_counter()
-        self._parts.relay.sweep(now_s)
-        self._parts.port.sweep(now_s)
+        """Deadlines of exchanges, idle connections to upstreams."""
+        self._parts.relay.sweep(perf_counter())
 
-    async def _follow_keys(self) -> None:
-        """Keep the keyring current; while the store is down the keys known last stay in force."""
-        self._keyring.replace(await self._store.list_keys())
+    async def _sweep_callers(self) -> None:
+        """What callers may take of time."""
+        self._parts.port.sweep(perf_counter())
 
     def _drain_once(self, order: say.Drain) -> None:
         if self._draining is None:
@@ -222,11 +231,22 @@ class Worker:
                 port.close_idle(_QUIET_S)
             await asyncio.sleep(0.02)
         for exchange in list(self._parts.relay.active):
-            exchange.on_caller_gone()
+            exchange.end_now()
+        await asyncio.sleep(0)  # what they were told leaves
         port.abort()
         self._parts.relay.close()
+        self._parts.recorder.drain()
+        await self._give_back()
         await self._hand_over(order)
         self._ended.set()
+
+    async def _give_back(self) -> None:
+        """To the store: unused quotas, and when keys were used."""
+        await self._parts.quotas.close()
+        with contextlib.suppress(RolloutError):
+            await self._uses.flush()
+        for sink in self._parts.sinks:
+            await asyncio.to_thread(sink.close)
 
     async def _hand_over(self, order: say.Drain) -> None:
         self._parts.recorder.drain()

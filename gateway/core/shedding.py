@@ -76,12 +76,18 @@ class Shedding(Generic[T]):
         """Whether an entry offered now would have to wait, or worse."""
         return self.under_way >= self._requests_max
 
+    def take_place(self) -> bool:
+        """Take a place if there is one; what `offer` does first, for whoever has nothing else to say yet."""
+        if self.under_way >= self._requests_max:
+            return False
+        self.under_way += 1
+        return True
+
     def offer(self, entry: T, priority: Priority, now_s: float) -> Offer[T]:
         """Take a place, or one in the queue, or neither. ValueError for an entry that waits already."""
         if entry in self._interactive or entry in self._batch:
             raise ValueError("this entry waits already")
-        if self.under_way < self._requests_max:
-            self.under_way += 1
+        if self.take_place():
             return Offer(Decision.START)
         displaced = None
         if len(self._interactive) + len(self._batch) >= self._queue_max:

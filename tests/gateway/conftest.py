@@ -16,10 +16,14 @@ import uvloop
 from uvicorn.server import ServerState
 
 from gateway.auth import Keyring, first_key_record
+from gateway.core.shedding import Shedding
+from gateway.door import Door
 from gateway.http.limits import CallerLimits
 from gateway.http.server import RelayProtocol, relay_protocol
-from gateway.relay import Relay
-from gateway.settings import UpstreamSettings
+from gateway.quotas import Quotas
+from gateway.relay import RELAY_PATHS, Relay
+from gateway.settings import Settings, UpstreamSettings
+from gateway.tenants import Tenants
 from gateway.upstream import build_upstream
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.model import FeatureFlag
@@ -29,12 +33,19 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 20.0
 KEY = "gp-test-key"
-PATHS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion"}
+PATHS = RELAY_PATHS
 
 
 def pytest_asyncio_loop_factories(config, item):
     """Production runs on uvloop, and on asyncio's own loop where there is none."""
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+class NoStore:
+    """For limits that nobody has."""
+
+    async def lease_quota(self, asks: object) -> list[object]:
+        raise AssertionError("nothing is limited")
 
 
 class Request(NamedTuple):
@@ -391,6 +402,9 @@ def relay_gateway(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
         record: Callable[[object], None] | None = None,
         app: Callable[[Relay], object] | None = None,
         trace_ratio: float | None = None,
+        quotas: Quotas | None = None,
+        tenants: Mapping[str, object] | None = None,
+        shedding: Mapping[str, object] | None = None,
         **settings: object,
     ) -> Gateway:
         flag = FeatureFlag(feature="draft", candidate="inhouse", baseline="partner", revision=7, share_millipct=share)
@@ -398,7 +412,11 @@ def relay_gateway(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
         keyring, numbers = Keyring(), count()
         records: list[Record] = []
         keyring.replace([first_key_record(KEY, 0.0, name="test")])
+        whole = Settings.model_validate({"tenants": tenants or {}})
+        quotas = quotas or Quotas(NoStore())
+        places = Shedding(**{"requests_max": 16_384, "queue_max": 0, "queue_wait_s": 2.0, **(shedding or {})})
         relay = Relay(
+            door=Door(Tenants(whole), quotas.admission, {}, places),
             keyring=keyring,
             snapshot=lambda: snapshot,
             upstreams={

@@ -25,7 +25,7 @@ class Workers:
         self.reason: str | None = None
 
     async def collect(self) -> Metrics:
-        self.shown.failovers.add(("draft",), self.counted)
+        self.shown.units.add(("draft", "user"), self.counted)
         return self.shown
 
     async def catch_up(self) -> None:
@@ -115,7 +115,7 @@ async def test_metrics_include_what_was_settled_just_now(admin: Admin, accept: s
     admin.workers.counted = 3
     answer = await admin.client.get("/metrics", headers={"accept": accept})
     assert answer.headers["content-type"].startswith(kind)
-    assert 'glidepath_failovers_total{feature="draft"} 3.0' in answer.text
+    assert 'glidepath_units_total{feature="draft",unit="user"} 3.0' in answer.text
 
 
 async def test_whoever_changed_something_finds_it_in_force(admin: Admin) -> None:

@@ -3,10 +3,19 @@ from pathlib import Path
 import pytest
 
 from gateway.gauges import rollout_gauges, worker_gauges
+from gateway.quotas import Quotas
 from rollout.adapters.clock import WallClock
 from rollout.adapters.sqlite import SqliteStore
 from rollout.follower import Follower
 from rollout.seed import ensure_features
+
+
+class NoStore:
+    async def lease_quota(self, asks: object) -> list[object]:
+        raise AssertionError("nothing is limited")
+
+
+QUOTAS = Quotas(NoStore())
 
 
 @pytest.fixture
@@ -18,7 +27,7 @@ async def follower(tmp_path: Path, stack) -> Follower:
 
 
 def read(relay, follower: Follower) -> dict[tuple[str, ...], float]:
-    readings = [*worker_gauges(relay, follower)(), *rollout_gauges(follower)]
+    readings = [*worker_gauges(relay, follower, QUOTAS)(), *rollout_gauges(follower)]
     return {(each.name, *labels): value for each in readings for labels, value in each.series}
 
 
@@ -67,7 +76,8 @@ async def test_connections_by_upstream_and_state(
 
 async def test_the_oldest_snapshot_of_all_workers_shows(relay_gateway, follower: Follower, unused_port: int) -> None:
     relay = (await relay_gateway(candidate=unused_port, baseline=unused_port)).relay
-    rules = {each.name: each.merge for each in worker_gauges(relay, follower)()}
+    rules = {each.name: each.merge for each in worker_gauges(relay, follower, QUOTAS)()}
     assert rules.pop("glidepath_snapshot_version") == "min"
     assert rules.pop("glidepath_snapshot_age_seconds") == "max"
+    assert rules.pop("glidepath_quota_age_seconds") == rules.pop("glidepath_quota_store_down") == "max"
     assert set(rules.values()) == {"sum"}
