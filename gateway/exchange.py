@@ -15,6 +15,7 @@ from gateway.core.call import Call, parse, request_id, rewrite
 from gateway.core.errors import ApiError, render_body
 from gateway.core.outcome import (
     CALLER_ERRORS_FROM,
+    SERVER_ERRORS_FROM,
     Failure,
     Outcome,
     Phase,
@@ -29,18 +30,20 @@ from gateway.core.wire import broken, error_lines, is_answer, request_lines, ret
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from gateway.core.routing import Principal
     from gateway.core.sse import Usage
-    from gateway.http.connection import Answer, Lease
     from gateway.http.incoming import Incoming
+    from gateway.http.lease import Answer, Lease
     from gateway.relay import Relay
     from gateway.upstream import Endpoint, Upstream
 
 ERROR_BODY_MAX_BYTES = 65_536
 ANSWER_HELD_MAX_BYTES = 1_048_576
 """A non-stream answer up to this size is held until it is whole, so that a break can still become an error."""
+_TOO_MANY = 429
+_OWN_FAILURES = frozenset({"queue_full", "queue_timeout", "closed"})
 _BROKEN_STREAM = b"data: %b\n\n" % render_body(
     ApiError(502, "The stream broke off before its end.", "server_error", code="upstream_broke")
 )
@@ -54,6 +57,8 @@ class Exchange:
     _principal: Principal | None = None
     _upstream: Upstream | None = None
     _endpoint: Endpoint | None = None
+    _ticket = 0
+    _endpoint_failed: bool | None = None
     _lease: Lease | None = None
     _view: StreamView | None = None
     _sent_s: float | None = None
@@ -87,20 +92,21 @@ class Exchange:
         relay.active.add(self)
         self._attempt()
 
-    def on_answer(self, answer: Answer, chunks: Sequence[bytes], *, complete: bool) -> None:
+    def on_answer(self, answer: Answer, data: bytes, *, complete: bool) -> None:
         """Receiver: relay what one read of the upstream's socket brought."""
         if self._settled:
             return
         now_s = self._last_read_s = perf_counter()
         if self._status == 0:
             self._status = answer.status
+            if answer.status != _TOO_MANY:
+                self._endpoint_failed = answer.status >= SERVER_ERRORS_FROM
             if not is_answer(answer.status, answer.headers):
                 self._cancel_lease()
                 self.on_failure(Failure(Phase.FIRST_BYTE, "bad_answer", f"status {answer.status}, not an API's answer"))
                 return
             if answer.status < CALLER_ERRORS_FROM and _is_event_stream(answer.headers):
                 self._view = StreamView(usage_wanted=self._call is not None and self._call.usage_wanted)
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         if self._status >= CALLER_ERRORS_FROM:
             self._take_error(answer, data, complete=complete)
         elif self._view is not None:
@@ -113,6 +119,8 @@ class Exchange:
         if self._settled:
             return
         self._lease = None
+        if failure.kind not in _OWN_FAILURES:
+            self._endpoint_failed = True
         incoming = self._incoming
         if not incoming.begun:
             if self._another_target() and may_fail_over(failure):
@@ -179,13 +187,18 @@ class Exchange:
         if upstream is None:
             self.on_failure(Failure(Phase.CONNECT, "unknown_upstream", "named in the flag, absent from the config"))
             return
-        endpoint = self._endpoint = upstream.choose()
+        now_s = self._last_read_s = perf_counter()
+        endpoint = upstream.choose(call.subject.conversation, now_s)
+        if endpoint is None:
+            self.on_failure(Failure(Phase.CONNECT, "no_endpoint", "none admits a request"))
+            return
+        self._endpoint = endpoint
+        self._ticket = endpoint.breaker.on_sent(now_s)
         endpoint.outstanding += 1
         body = rewrite(call, upstream.raw_model)
         head = endpoint.heads[self._incoming.operation] + request_lines(
             self._headers, self._request_id.encode("ascii"), len(body)
         )
-        now_s = self._last_read_s = perf_counter()
         self._sent_s = now_s - self._incoming.arrived_at_s
         self._lease = endpoint.pool.request(self, head, body)
 
@@ -327,8 +340,13 @@ class Exchange:
 
     def _give_endpoint_back(self) -> None:
         endpoint, self._endpoint = self._endpoint, None
-        if endpoint is not None:
-            endpoint.outstanding -= 1
+        if endpoint is None:
+            return
+        endpoint.outstanding -= 1
+        failed, self._endpoint_failed = self._endpoint_failed, None
+        breaker = endpoint.breaker
+        tell = breaker.on_released if failed is None else breaker.on_failure if failed else breaker.on_success
+        tell(perf_counter(), self._ticket)
 
     def _make_record(self, outcome: Outcome, cause: str, usage: Usage | None) -> Record:
         chosen, call = self._plan, self._call

@@ -45,10 +45,11 @@ def test_its_deadlines() -> None:
 def test_the_least_busy_endpoint_is_chosen() -> None:
     upstream = built(base_urls=["http://a/v1", "http://b/v1"])
     first, second = upstream.endpoints
-    assert upstream.choose() is first
     first.outstanding = 1
-    assert upstream.choose() is second
-    assert built().choose().url == "http://127.0.0.1:8000/v1"
+    assert upstream.choose(None, 0.0) is second
+    first.outstanding, second.outstanding = 0, 1
+    assert upstream.choose(None, 0.0) is first
+    assert built().choose(None, 0.0).url == "http://127.0.0.1:8000/v1"
 
 
 def test_sweeping_and_closing_without_connections() -> None:

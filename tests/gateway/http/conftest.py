@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from gateway.core.outcome import Failure
 from gateway.http.client import Pool
-from gateway.http.connection import Answer, Lease
 from gateway.http.incoming import Incoming
+from gateway.http.lease import Answer, Lease
 
 HEAD = b"POST /v1/x HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n"
 
@@ -26,10 +26,10 @@ class Heard:
         self.told_after_end = False
         self.ended = asyncio.Event()
 
-    def on_answer(self, answer: Answer, chunks: Sequence[bytes], *, complete: bool) -> None:
+    def on_answer(self, answer: Answer, data: bytes, *, complete: bool) -> None:
         self.told_after_end |= self.ended.is_set()
         self.status, self.headers = answer.status, answer.headers
-        self.body += b"".join(chunks)
+        self.body += data
         if complete:
             self.complete = True
             self.ended.set()
