@@ -39,7 +39,7 @@ class Attempt:
 
 
 class Pool:
-    """Connections to one endpoint: newest idle first, at most `connections_max`, bounded FIFO wait."""
+    """Connections to one endpoint: newest idle first, at most `connections_max`; FIFO wait of `waiting_max` more."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Pool:
 
     def submit(self, lease: Lease) -> None:
         """Put `lease` in line for a connection that is given back or made."""
-        if self._closed or len(self._waiting) >= self._waiting_max:
+        if self._closed or (not self._room and len(self._unattended) >= self._waiting_max):
             kind, text = ("closed", "the pool is closed") if self._closed else ("queue_full", "too many are waiting")
             asyncio.get_running_loop().call_soon(lease.fail, Failure(Phase.CONNECT, kind, text))
             return
@@ -159,6 +159,10 @@ class Pool:
             self._remove(lease)
             lease.fail(Failure(Phase.CONNECT, "closed", "the gateway is shutting down"))
 
+    @property
+    def _room(self) -> bool:
+        return len(self._open) + len(self._attempts) < self._connections_max
+
     def _remove(self, lease: Lease) -> Attempt | None:
         """Take `lease` out of the line; the attempt it counted on is nobody's then."""
         del self._waiting[lease]
@@ -179,7 +183,7 @@ class Pool:
 
     def _connect_for(self, lease: Lease) -> None:
         """Begin an attempt for one who waits, if need be instead of a spare one."""
-        if len(self._open) + len(self._attempts) >= self._connections_max:
+        if not self._room:
             if not self._spare:
                 self._unattended[lease] = None
                 return
@@ -190,7 +194,7 @@ class Pool:
 
     def _connect_next(self) -> None:
         """Use the room there may be now for those who have no attempt."""
-        while self._unattended and not self._closed and len(self._open) + len(self._attempts) < self._connections_max:
+        while self._unattended and self._room and not self._closed:
             self._connect_for(self._unattended.popitem(last=False)[0])
 
     def _give_up(self, attempt: Attempt) -> None:

@@ -22,6 +22,7 @@ _WRITEV_FROM_BYTES = 65_536
 _OVERHEAD_MAX_BYTES = 65_536
 """Of a head, and of what is neither head nor body: trailers, chunk extensions."""
 _HEADERS_MAX = 256
+_JOINED_MAX_BYTES = 8_192
 _SWITCHING_PROTOCOLS = 101
 _FIRST_STATUS = 100
 _FIRST_FINAL_STATUS = 200
@@ -161,7 +162,9 @@ class Connection(asyncio.Protocol):
         name = name.lower()
         headers = self._headers
         if headers.setdefault(name, value) is not value:
-            headers[name] = headers[name] + b", " + value
+            joined = headers[name] = headers[name] + b", " + value
+            if len(joined) > _JOINED_MAX_BYTES:
+                raise _RefusedError("a header is repeated too often")
 
     def on_headers_complete(self) -> None:
         """Httptools callback; an interim (1xx) answer is not the answer."""

@@ -80,7 +80,8 @@ async def test_a_full_queue_refuses_but_not_before_the_call_has_returned(upstrea
 
     server = await upstream(hold)
     pool = pool_to(server.port, connections_max=1, waiting_max=2)
-    waiting = [ask(pool)[0] for _ in range(2)]
+    # One for whom a connection is being made, and two in line.
+    waiting = [ask(pool)[0] for _ in range(3)]
     refused, _ = ask(pool)
     assert refused.failure is None
     failure = await refused.broke()
