@@ -5,20 +5,25 @@ Until the first byte has gone to the caller a break can still become another att
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.answer import read_usage
 from gateway.core.errors import ApiError
 from gateway.core.outcome import Failure, Outcome, Phase, StreamEnd, classify_status, classify_stream
+from gateway.core.providers.wires import StreamFacts
+from gateway.core.response_ids import IdRewriter, Place
 from gateway.core.sse import StreamTooLargeError
 from gateway.core.wire import upstream_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.attempt import Attempt
+    from gateway.core.providers.wires import Wire
     from gateway.core.sse import Usage, View
-    from gateway.http.connection import Answer
     from gateway.http.incoming import Incoming
+    from gateway.http.lease import Answer
 
 ERROR_BODY_MAX_BYTES = 65_536
 ANSWER_HELD_MAX_BYTES = 1_048_576
@@ -241,3 +246,18 @@ class ErrorDelivery:
         status = self._answer.status
         error = upstream_error(status, self._answer.headers, body, self._owner.secrets)
         self._owner.refuse(error, classify_status(status), f"status_{status}")
+
+
+def deliver(owner: Owner, answer: Attempt, wire: Wire, *, usage_wanted: bool) -> Delivery:
+    """How an answer that is no error is passed on, as the wire between caller and upstream wants it."""
+    change = None
+    if owner.incoming.operation == "responses":
+        change = IdRewriter(Place(answer.upstream.name, answer.endpoint.mark)).rewrite
+    if answer.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream":
+        view = wire.view(StreamFacts(usage_wanted, int(time.time()), owner.secrets))
+        return StreamDelivery(owner, answer, view, change)
+    translate = wire.answer
+    if translate is not None:
+        created = int(time.time())
+        return PlainDelivery(owner, answer, lambda body: translate(body, created))
+    return PlainDelivery(owner, answer, change)

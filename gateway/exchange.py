@@ -27,18 +27,17 @@ from gateway.core.outcome import (
 )
 from gateway.core.providers.error_shapes import render_error
 from gateway.core.providers.heads import passed_lines
-from gateway.core.providers.wires import StreamFacts, wire_of
-from gateway.core.response_ids import IdRewriter, Place
+from gateway.core.providers.wires import wire_of
 from gateway.core.retry import Reach, Situation, Where, next_move, reach_of_failure, reach_of_status
 from gateway.core.routing import Plan, plan
 from gateway.core.trace import traceparent_of
 from gateway.core.wire import broken, error_lines, is_answer, request_lines, retry_after_s, returned_lines, unavailable
-from gateway.delivery import ErrorDelivery, PlainDelivery, StreamDelivery
+from gateway.delivery import ErrorDelivery, deliver
 from gateway.upstream import NO_RETRIES
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from gateway.core.admission.gate import Permit
     from gateway.core.deadlines import Deadlines
@@ -47,12 +46,13 @@ if TYPE_CHECKING:
     from gateway.core.routing import Principal
     from gateway.core.sse import Usage
     from gateway.delivery import Delivery
-    from gateway.http.connection import Answer
     from gateway.http.incoming import Incoming
+    from gateway.http.lease import Answer
     from gateway.relay import Relay
     from gateway.upstream import Endpoint, Upstream
 
 ATTEMPTS_MAX = 2
+EJECTED = "ejected"
 
 
 class Exchange:
@@ -74,6 +74,7 @@ class Exchange:
     _failed_outcome = ""
     _failed_cause = ""
     _fallen_back = False
+    _elsewhere = False
     _blocked = False
     _settled = False
     _permit: Permit | None = None
@@ -119,13 +120,12 @@ class Exchange:
         """Guest: there is none."""
         self.refuse(error, Outcome.REFUSED, error.code or "refused")
 
-    def on_answer(self, attempt: Attempt, answer: Answer, chunks: Sequence[bytes], *, complete: bool) -> None:
+    def on_answer(self, attempt: Attempt, data: bytes, *, complete: bool) -> None:
         """Asker: relay what one read of the upstream's socket brought."""
         if self._settled:
             return
-        delivery = self._delivery or self._open(attempt, answer)
+        delivery = self._delivery or self._open(attempt)
         if delivery is not None:
-            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             delivery.take(data, attempt.last_read_s, complete=complete)
 
     def on_failure(self, attempt: Attempt, failure: Failure) -> None:  # noqa: ARG002  there is one at a time
@@ -161,9 +161,9 @@ class Exchange:
             self.incoming.drop()
             self.settle(Outcome.TIMEOUT, "caller_stalled")
             return
-        phase = attempt.phase
-        attempt.cancel()
-        self.on_failure(attempt, Failure(phase, kind, "deadline passed"))
+        failure = Failure(attempt.phase, kind, "deadline passed")
+        attempt.expire(failure)
+        self.on_failure(attempt, failure)
 
     def end_now(self) -> None:
         """The gateway can wait no longer: a begun stream is told so in-band, another caller gets a 503."""
@@ -177,7 +177,11 @@ class Exchange:
         self._cancel_attempt()
         outcome = outcome_of(failure)
         if not self._move(reach_of_failure(failure), outcome, failure.kind, None):
-            self.refuse(broken(failure), outcome, failure.kind)
+            upstream = self._upstream
+            wait_s = (
+                upstream.retry_after_s(perf_counter()) if upstream is not None and failure.kind == EJECTED else None
+            )
+            self.refuse(broken(failure, wait_s), outcome, failure.kind)
 
     def head(self, answer: Answer) -> bytes:
         """Owner: header lines of an answer that is passed on."""
@@ -242,18 +246,33 @@ class Exchange:
         body = wire.body(call, upstream.raw_model)
         if self._attempts == 1:
             upstream.retry_budget.deposit()
-        endpoint = self._endpoint = upstream.endpoint_of(chosen.mark) or upstream.choose(self._endpoint)
+        now_s = perf_counter()
+        endpoint = self._choose(call, chosen, upstream, now_s)
+        if endpoint is None:
+            self.fail(Failure(Phase.CONNECT, EJECTED, "no endpoint admits a request"))
+            return
         head = b"%b%b%b" % (
             endpoint.heads[operation],
             passed_lines(operation, upstream.kind, headers),
             request_lines(headers, self._request_id.encode("ascii"), len(body), self._traceparent),
         )
-        attempt = self._attempt = Attempt(self, upstream, endpoint, deadlines)
-        attempt.send(head, body)
-        self._sent_s = attempt.sent_at_s - self.incoming.arrived_at_s
+        attempt = self._attempt = Attempt(self, upstream, endpoint, deadlines, head, body)
+        self._endpoint = endpoint
+        self._sent_s = attempt.last_read_s - self.incoming.arrived_at_s
+        attempt.send()
 
-    def _open(self, attempt: Attempt, answer: Answer) -> Delivery | None:
+    def _choose(self, call: Call, chosen: Plan, upstream: Upstream, now_s: float) -> Endpoint | None:
+        """Where the request goes: where its conversation is if it matters, else where it may be."""
+        if chosen.mark:
+            home = upstream.endpoint_of(chosen.mark)
+            if home is not None:
+                return home if home.admits(now_s) else None
+        tried = (self._endpoint,) if self._elsewhere and self._endpoint is not None else ()
+        return upstream.choose(call.subject.conversation or call.subject.user, now_s, tried)
+
+    def _open(self, attempt: Attempt) -> Delivery | None:
         """Look at the head of an answer; None if it is not passed on, but another attempt made."""
+        answer = attempt
         status = self._status = answer.status
         if not is_answer(status, answer.headers):
             self._give_up(attempt, status)
@@ -264,24 +283,10 @@ class Exchange:
                 return None
             self._delivery = ErrorDelivery(self, answer)
         else:
-            self._delivery = self._deliver(attempt, answer)
-        return self._delivery
-
-    def _deliver(self, attempt: Attempt, answer: Answer) -> Delivery:
-        """How an answer that is no error is passed on, as the wire between caller and upstream wants it."""
-        wire, change = self._wire, None
-        self._answered = True
-        if self.incoming.operation == "responses":
-            change = IdRewriter(Place(attempt.upstream.name, attempt.endpoint.mark)).rewrite
-        if answer.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream":
+            self._answered = True
             usage_wanted = self._call is not None and self._call.usage_wanted
-            view = wire.view(StreamFacts(usage_wanted, int(time.time()), self.secrets))
-            return StreamDelivery(self, answer, view, change)
-        translate = wire.answer
-        if translate is not None:
-            created = int(time.time())
-            return PlainDelivery(self, answer, lambda body: translate(body, created))
-        return PlainDelivery(self, answer, change)
+            self._delivery = deliver(self, attempt, self._wire, usage_wanted=usage_wanted)
+        return self._delivery
 
     def _give_up(self, attempt: Attempt, status: int) -> None:
         failure = Failure(Phase.FIRST_BYTE, "bad_answer", f"status {status}, not an API's answer")
@@ -289,7 +294,7 @@ class Exchange:
             if not self._move(Reach.UPSTREAM, Outcome.UPSTREAM_ERROR, failure.kind, None):
                 self.refuse(broken(failure), Outcome.UPSTREAM_ERROR, failure.kind)
         else:
-            attempt.cancel()
+            attempt.reject()
             self.fail(failure)
 
     def _move(self, reach: Reach, outcome: Outcome, cause: str, wait_s: float | None) -> bool:
@@ -306,6 +311,7 @@ class Exchange:
             self._fallen_back = True
         elif upstream is not None:
             upstream.retry_budget.withdraw()
+            self._elsewhere = move.where is Where.ANOTHER
         if move.wait_s:
             self._timer = asyncio.get_running_loop().call_later(move.wait_s, self._try)
         else:
@@ -316,10 +322,12 @@ class Exchange:
         relay = self._relay
         if upstream is None:
             return next_move(reach, Situation(chosen.fallback != "", False, 1.0), NO_RETRIES)
-        left_s = tighten(upstream.deadlines, self._wish).total_s - (perf_counter() - self.incoming.arrived_at_s)
+        now_s = perf_counter()
+        left_s = tighten(upstream.deadlines, self._wish).total_s - (now_s - self.incoming.arrived_at_s)
         situation = Situation(
             fallback=chosen.fallback != "" and not self._fallen_back,
-            another=len(upstream.endpoints) > 1,
+            another=not chosen.mark
+            and any(each is not self._endpoint and each.admits(now_s) for each in upstream.endpoints),
             left_s=left_s,
             retry_after_s=wait_s,
             client_retries=_client_retries(self._headers),

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.metrics import gauge
+from gateway.upstream import ENDPOINT_STATES
 from rollout.core.model import BUCKETS
 
 if TYPE_CHECKING:
@@ -62,6 +63,14 @@ def _traffic(relay: Relay) -> Iterator[Reading]:
     ]
     text = "Upstream connections idle and busy, and requests waiting for one."
     yield gauge("glidepath_upstream_connections", text, ("upstream", "state"), series)
+    states = [
+        ((name, endpoint.label, state), float(endpoint.state == state))
+        for name, upstream in relay.upstreams.items()
+        for endpoint in upstream.endpoints
+        for state in ENDPOINT_STATES
+    ]
+    text = "1 for the state an endpoint is in; only a healthy one is chosen freely."
+    yield gauge("glidepath_endpoint_state", text, ("upstream", "endpoint", "state"), states)
 
 
 def _door(relay: Relay, quotas: Quotas) -> Iterator[Reading]:

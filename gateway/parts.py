@@ -115,7 +115,10 @@ def build_parts(
 
 
 def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
-    return {name: build_upstream(name, each, given.api_keys[name]) for name, each in settings.upstreams.items()}
+    return {
+        name: build_upstream(name, each, given.api_keys[name], given.proxy_credentials.get(name))
+        for name, each in settings.upstreams.items()
+    }
 
 
 def _shedding(server: ServerSettings) -> Shedding[Guest]:

@@ -106,6 +106,7 @@ _STATUS_TABLE = {
 REDIRECTS_FROM = 300
 CALLER_ERRORS_FROM = 400
 SERVER_ERRORS_FROM = 500
+TOO_MANY_REQUESTS = 429
 # The upstream refuses *our* key, or has no such model or route: nothing the caller can mend.
 OPERATORS_FAULTS = frozenset({401, 403, 404, 405, 407})
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -73,6 +74,14 @@ class Peer:
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:-2])}
         return Request(head[0], headers, await self._reader.readexactly(int(headers.get("content-length", "0"))))
 
+    async def head(self) -> bytes:
+        """The head of the next request; its body stays unread."""
+        return await self._reader.readuntil(b"\r\n\r\n")
+
+    async def read(self, size: int) -> bytes:
+        """Whatever comes next, at most so much."""
+        return await self._reader.read(size)
+
     def send(self, data: bytes) -> None:
         if self._writer.transport.is_closing():
             raise ConnectionResetError("the gateway has gone")
@@ -113,8 +122,8 @@ class Upstream:
         """Numbers of the connections that the gateway closed, in that order."""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 24)
+    async def start(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 24, ssl=tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -332,7 +341,7 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 def upstream(stack: AsyncExitStack) -> Callable[..., Awaitable[Upstream]]:
     """Start an upstream with this script; a plain answer instead of a script is given to every request."""
 
-    async def start(script: Script | bytes, port: int = 0) -> Upstream:
+    async def start(script: Script | bytes, port: int = 0, tls: ssl.SSLContext | None = None) -> Upstream:
         async def answer_all(peer: Peer) -> None:
             assert isinstance(script, bytes)
             while True:
@@ -340,7 +349,7 @@ def upstream(stack: AsyncExitStack) -> Callable[..., Awaitable[Upstream]]:
                 peer.send(script)
 
         started = Upstream(answer_all if isinstance(script, bytes) else script)
-        await started.start(port)
+        await started.start(port, tls)
         stack.push_async_callback(started.stop)
         return started
 

@@ -81,3 +81,14 @@ async def test_the_oldest_snapshot_of_all_workers_shows(relay_gateway, follower:
     assert rules.pop("glidepath_snapshot_age_seconds") == "max"
     assert rules.pop("glidepath_quota_age_seconds") == rules.pop("glidepath_quota_store_down") == "max"
     assert set(rules.values()) == {"sum"}
+
+
+async def test_the_state_of_each_endpoint(relay_gateway, follower: Follower, unused_port: int) -> None:
+    relay = (await relay_gateway(candidate=unused_port, baseline=unused_port)).relay
+    breaker = relay.upstreams["inhouse"].endpoints[0].breaker
+    for ticket in [breaker.on_sent(0.0) for _ in range(5)]:
+        breaker.on_failure(0.0, ticket)
+    gauges, label = read(relay, follower), f"127.0.0.1:{unused_port}/v1"
+    for upstream, now in (("inhouse", "ejected"), ("partner", "healthy")):
+        for state in ("healthy", "ejected", "probing", "unhealthy"):
+            assert gauges["glidepath_endpoint_state", upstream, label, state] == float(state == now)
