@@ -73,7 +73,7 @@ def test_sweeping_and_closing_without_connections() -> None:
         ("chat", b"POST /v1/chat/completions HTTP/1.1"),
         ("text_completion", b"POST /v1/completions HTTP/1.1"),
         ("responses", b"POST /v1/responses HTTP/1.1"),
-        ("messages", b"POST /v1/messages HTTP/1.1"),
+        ("messages", b"POST /v1/chat/completions HTTP/1.1"),
     ],
 )
 def test_a_head_for_each_operation(operation: str, line: bytes) -> None:
