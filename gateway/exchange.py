@@ -346,7 +346,7 @@ class Exchange:
         failed, self._endpoint_failed = self._endpoint_failed, None
         breaker = endpoint.breaker
         tell = breaker.on_released if failed is None else breaker.on_failure if failed else breaker.on_success
-        tell(perf_counter(), self._ticket)
+        tell(self._last_read_s, self._ticket)
 
     def _make_record(self, outcome: Outcome, cause: str, usage: Usage | None) -> Record:
         chosen, call = self._plan, self._call
