@@ -99,6 +99,7 @@ class Upstream:
     """All endpoints of one named upstream."""
 
     __slots__ = (
+        "_only",
         "_seeds",
         "_turn",
         "deadlines",
@@ -130,6 +131,7 @@ class Upstream:
         self.deadlines = Deadlines(settings.first_byte_timeout_s, settings.idle_timeout_s, settings.total_timeout_s)
         self.secrets = secrets
         """What no answer may repeat."""
+        self._only = endpoints[0] if len(endpoints) == 1 else None
         self._seeds = tuple(endpoint.seed for endpoint in endpoints)
         self._turn = 0
 
@@ -138,9 +140,10 @@ class Upstream:
 
         `affinity`: what requests that belong together have in common (a conversation), if anything.
         """
-        endpoints = self.endpoints
-        if len(endpoints) == 1:
-            only = endpoints[0]
+        only, endpoints = self._only, self.endpoints
+        if only is not None:
+            if only.breaker.state is _HEALTHY and only.health is None and not tried:
+                return only
             return only if only.admits(now_s) and only not in tried else None
         candidates = [i for i, each in enumerate(endpoints) if each.admits(now_s) and each not in tried]
         self._turn += 1
