@@ -28,6 +28,7 @@ PACKAGES = ("gateway", "rollout", "serving", "loadtests")
 # Such an attribute would simply be missing from the compiled class.
 _FATAL_WARNING = "Unsupported default attribute value"
 
+_VALUE_BASES = {"Struct", "NamedTuple", "Enum", "StrEnum", "IntEnum"}
 _SIBLING = "interpreted_"
 
 # Run in the new folder: which modules are extensions, and which Structs are theirs (there must be none).
@@ -59,24 +60,26 @@ def chosen_modules(root: Path) -> list[Path]:
     return sorted(path.relative_to(root) for path in found if path.read_text("utf-8").strip())
 
 
-def struct_names(sources: Iterable[str]) -> set[str]:
-    """Names of the classes that are msgspec Structs, directly or through another one."""
+def value_classes(sources: Iterable[str]) -> set[str]:
+    """Names of the classes that are Structs, NamedTuples or Enums, directly or through another one."""
     classes = [node for source in sources for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
     bases = {node.name: {ast.unparse(base).rpartition(".")[2] for base in node.bases} for node in classes}
-    found = {"Struct"}
+    found = set(_VALUE_BASES)
     while more := {name for name, above in bases.items() if above & found} - found:
         found |= more
-    return found - {"Struct"}
+    return found - _VALUE_BASES
 
 
-def without_structs(source: str, sibling: str, structs: set[str]) -> str:
-    """The same module with its Structs imported from `sibling`, line numbers kept.
+def without_values(source: str, sibling: str, values: set[str]) -> str:
+    """The same module with its Structs and NamedTuples imported from `sibling`, line numbers kept.
 
-    mypyc would lose what makes them: of a field's type `X | None` it keeps `type`, of `frozen=True` nothing.
+    mypyc would lose what makes a Struct: of a field's type `X | None` it keeps `type`, of `frozen=True` nothing. And of
+    a NamedTuple's fields it wants the types when the module is loaded, those for type checkers only included. Enums go
+    with them, as the types of fields.
     """
     lines = source.split("\n")
     for node in ast.parse(source).body:
-        if isinstance(node, ast.ClassDef) and node.name in structs:
+        if isinstance(node, ast.ClassDef) and node.name in values:
             first, last = node.lineno - 1, node.end_lineno or node.lineno
             lines[first:last] = [f"from {sibling} import {node.name} as {node.name}", *[""] * (last - first - 1)]
     return "\n".join(lines)
@@ -120,10 +123,10 @@ def build(folder: Path) -> list[Path]:
         shutil.rmtree(old, ignore_errors=True)
     for package in PACKAGES:
         shutil.copytree(ROOT / package, staging / package, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    structs = struct_names(path.read_text("utf-8") for path in (ROOT / "gateway").rglob("*.py"))
+    values = value_classes(path.read_text("utf-8") for path in (ROOT / "gateway").rglob("*.py"))
     for module in modules:
         source, sibling = (ROOT / module).read_text("utf-8"), module.with_name(_SIBLING + module.name)
-        rest = without_structs(source, _dotted(sibling), structs)
+        rest = without_values(source, _dotted(sibling), values)
         if rest != source:
             (staging / sibling).write_text(source, "utf-8")
             (staging / module).write_text(rest, "utf-8")

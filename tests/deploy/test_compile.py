@@ -38,19 +38,21 @@ class More(Usage, frozen=True):
 
 
 def test_structs_stay_where_mypyc_does_not_reach_them(tool: ModuleType) -> None:
-    assert tool.struct_names([SOURCE]) == {"Usage", "More"}
-    rest = tool.without_structs(SOURCE, "core.interpreted_usage", {"Usage", "More"})
+    assert tool.value_classes([SOURCE]) == {"Usage", "More"}
+    rest = tool.without_values(SOURCE, "core.interpreted_usage", {"Usage", "More"})
     lines, before = rest.split("\n"), SOURCE.split("\n")
     assert len(lines) == len(before)
     assert lines[3] == "from core.interpreted_usage import Usage as Usage"
     assert lines[12] == "from core.interpreted_usage import More as More"
     assert lines.index("class Plain:") == before.index("class Plain:")
     assert "Struct" not in rest
-    assert tool.without_structs("x = 1\n", "y", {"Usage"}) == "x = 1\n"
+    assert tool.without_values("x = 1\n", "y", {"Usage"}) == "x = 1\n"
 
 
-def test_a_struct_may_inherit_from_another_modules(tool: ModuleType) -> None:
-    assert tool.struct_names(["class B(a.A): ...", "class A(Struct): ...", "class C: ..."]) == {"A", "B"}
+def test_a_struct_may_inherit_from_another_modules_and_named_tuples_are_moved_too(tool: ModuleType) -> None:
+    assert tool.value_classes(
+        ["class B(a.A): ...", "class A(Struct): ...", "class C: ...", "class D(NamedTuple): ..."]
+    ) == {"A", "B", "D"}
 
 
 def test_a_default_that_mypyc_would_lose_is_found(tool: ModuleType) -> None:

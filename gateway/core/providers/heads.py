@@ -1,4 +1,4 @@
-"""What a request's head has to say to each kind of upstream, and where callers put their credentials."""
+"""What a request's head has to say to each kind of upstream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
 ANTHROPIC_VERSION = b"2023-06-01"
 _PLAIN = re.compile(rb"[A-Za-z0-9 ,._-]{1,512}")
-_BEARER = b"Bearer "
 _CREDENTIALS = {"azure": "api-key: {}\r\n", "anthropic": "x-api-key: {}\r\n"}
 _BASE_PATHS = {"azure": "/openai/v1", "anthropic": "/v1"}
 
@@ -37,10 +36,3 @@ def passed_lines(operation: str, kind: str, headers: Mapping[bytes, bytes]) -> b
     beta = headers.get(b"anthropic-beta", b"") if native else b""
     lines = b"anthropic-version: %b\r\n" % (version if _PLAIN.fullmatch(version) else ANTHROPIC_VERSION)
     return lines + (b"anthropic-beta: %b\r\n" % beta if _PLAIN.fullmatch(beta) else b"")
-
-
-def authorization_of(headers: Mapping[bytes, bytes]) -> bytes | None:
-    """The caller's credentials as an Authorization header has them; Anthropic's SDKs send `x-api-key` instead."""
-    sent = headers.get(b"authorization")
-    key = headers.get(b"x-api-key")
-    return _BEARER + key if sent is None and key else sent

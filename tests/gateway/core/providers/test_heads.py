@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.core.providers.heads import authorization_of, base_path, credentials_lines, passed_lines
+from gateway.core.providers.heads import base_path, credentials_lines, passed_lines
 
 DEFAULT = b"anthropic-version: 2023-06-01\r\n"
 
@@ -49,16 +49,3 @@ def test_native_messages_keep_the_callers_version_and_betas() -> None:
 def test_what_is_no_version_is_not_passed_on(value: bytes) -> None:
     headers = {b"anthropic-version": value, b"anthropic-beta": value}
     assert passed_lines("messages", "anthropic", headers) == DEFAULT
-
-
-@pytest.mark.parametrize(
-    ("headers", "found"),
-    [
-        ({}, None),
-        ({b"x-api-key": b""}, None),
-        ({b"x-api-key": b"k"}, b"Bearer k"),
-        ({b"authorization": b"Bearer a", b"x-api-key": b"k"}, b"Bearer a"),
-    ],
-)
-def test_where_callers_put_their_key(headers: dict[bytes, bytes], found: bytes | None) -> None:
-    assert authorization_of(headers) == found
