@@ -36,12 +36,19 @@ def measure(stage: Stage, standing: Sequence[Standing], workload: Workload) -> N
             for rate_per_s in stage.plan.rates_per_s:
                 if one.subject.name not in takers[rate_per_s]:
                     continue
-                result = _one(stage, one, workload, rate_per_s)
-                stage.answered.append(_answered(number, one.subject.name, rate_per_s, result))
-                stage.say(
-                    f"turn {number + 1}, {rate_per_s}/s, {one.subject.name}: "
-                    + ", ".join(f"{name} {value * 1e3:.2f} ms" for name, value in result.latency_s.items())
-                )
+                _attempt(stage, one, workload, rate_per_s, number)
+
+
+def _attempt(stage: Stage, one: Standing, workload: Workload, rate_per_s: int, turn: int) -> None:
+    title = f"turn {turn + 1}, {one.subject.name} at {rate_per_s:,} requests/s"
+    try:
+        result = _one(stage, one, workload, rate_per_s)
+    except BenchError as error:  # the others' figures are still worth having
+        stage.skip(title, f"{error.cause}: {error.hint}")
+        return
+    stage.answered.append(_answered(turn, one.subject.name, rate_per_s, result))
+    shown = ", ".join(f"{percentile} {value * 1e3:.2f} ms" for percentile, value in result.latency_s.items())
+    stage.say(f"{title}: {shown or 'no good answer'}")
 
 
 def able(stage: Stage, standing: Sequence[Standing], rate_per_s: int) -> set[str]:
@@ -49,7 +56,8 @@ def able(stage: Stage, standing: Sequence[Standing], rate_per_s: int) -> set[str
     found = set()
     for one in standing:
         best = max(
-            figure.requests_per_s for figure in stage.figures["plain"] if figure.cell.subject == one.subject.name
+            (figure.requests_per_s for figure in stage.figures["plain"] if figure.cell.subject == one.subject.name),
+            default=0.0,
         )
         if best > rate_per_s * _ROOM:
             found.add(one.subject.name)

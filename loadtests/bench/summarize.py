@@ -82,7 +82,7 @@ def _latency_row(rate_per_s: int, subject: str, answered: Sequence[Answered]) ->
     at_rate = [each for each in answered if each.rate_per_s == rate_per_s]
     mine = [each for each in at_rate if each.subject == subject]
     own, added = {}, {}
-    for name in mine[0].latency_s:
+    for name in dict.fromkeys(name for each in mine for name in each.latency_s):
         by_turn = _by_turn(at_rate, subject, name)
         own[name] = estimate(list(by_turn.values()))
         over = differences(by_turn, _by_turn(at_rate, DIRECT, name))

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from loadtests.bench import machine, micro, procfs, wrk
+from loadtests.bench.errors import BenchError
 from loadtests.bench.figures import Cell, Figure, Turn
 from loadtests.bench.subjects import DIRECT, KEY
 from loadtests.bench.workloads import PATH
@@ -26,20 +27,25 @@ def measure(stage: Stage, standing: Sequence[Standing], cells: Sequence[Cells], 
     for each in cells:
         scripts[each.workload.name] = stage.folder / f"{each.workload.name.replace(' ', '-')}.lua"
         scripts[each.workload.name].write_text(wrk.script(each.workload, KEY), encoding="utf-8")
-    figures = stage.figures.setdefault(block, [])
+    stage.figures.setdefault(block, [])
     for number in range(max(each.turns for each in cells)):
-        spin_s = micro.spin_s(stage.cores.subject[0])
-        stage.turns.append(Turn(block, number, spin_s))
+        stage.turns.append(Turn(block, number, micro.spin_s(stage.cores.subject[0])))
         for one in rotated(standing, number):
             for each in cells:
-                if number >= each.turns or not one.subject.takes_part(number):
-                    continue
-                figure = _one(stage, one, each, scripts, number)
-                figures.append(figure)
-                stage.say(
-                    f"turn {number + 1}, {each.workload.name}, {one.subject.name} "
-                    f"({len(one.subject.cores)} core): {figure.requests_per_s:,.0f}/s"
-                )
+                if number < each.turns and one.subject.takes_part(number):
+                    _attempt(stage, one, each, scripts[each.workload.name], (block, number))
+
+
+def _attempt(stage: Stage, one: Standing, cells: Cells, lua: Path, when: tuple[str, int]) -> None:
+    block, turn = when
+    title = f"turn {turn + 1}, {cells.workload.name}, {one.subject.name} (cores: {len(one.subject.cores)})"
+    try:
+        figure = _one(stage, one, cells, lua, turn)
+    except BenchError as error:  # the others' figures are still worth having
+        stage.skip(title, f"{error.cause}: {error.hint}")
+        return
+    stage.figures[block].append(figure)
+    stage.say(f"{title}: {figure.requests_per_s:,.0f}/s")
 
 
 def rotated(standing: Sequence[Standing], turn: int) -> list[Standing]:
@@ -48,10 +54,9 @@ def rotated(standing: Sequence[Standing], turn: int) -> list[Standing]:
     return [*standing[start:], *standing[:start]]
 
 
-def _one(stage: Stage, one: Standing, cells: Cells, scripts: dict[str, Path], turn: int) -> Figure:
+def _one(stage: Stage, one: Standing, cells: Cells, lua: Path, turn: int) -> Figure:
     subject = one.subject
     url = f"http://127.0.0.1:{subject.port}{PATH}"
-    lua = scripts[cells.workload.name]
     if turn == 0:
         wrk.run(url, lua, connections=cells.connections, duration_s=_WARM_UP_S, core=stage.cores.load)
     cores, before, began_s = procfs.cores_s(), procfs.used(one.session).cpu_s, time.perf_counter()

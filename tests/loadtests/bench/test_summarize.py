@@ -35,6 +35,14 @@ def test_added_latency_is_the_difference_to_direct_within_turns(answered: list[A
     assert (ours.failures, ours.queued, ours.lag_p99_s) == (5, 10, pytest.approx(3e-5))
 
 
+def test_a_turn_without_a_good_answer_has_failures_but_no_latency(answered: list[Answered]) -> None:
+    dead = [each._replace(latency_s={}, failures=9) if each.turn == 0 else each for each in answered]
+    direct, ours = summarize.latency(dead)
+    assert (direct.latency_s["p50"].turns, ours.added_s["p50"].turns, ours.failures) == (4, 4, 13)
+    (nothing,) = summarize.latency(dead[:1])
+    assert (nothing.latency_s, nothing.added_s) == ({}, {})
+
+
 def test_memory_is_per_stream_and_growth_a_share_of_it(held: list[Held]) -> None:
     (row,) = summarize.idle(held)
     assert (row.bytes_per_stream, row.growth_share, row.lost) == (20_000.0, pytest.approx(0.01), 0)
