@@ -9,6 +9,7 @@ from queue import Full, Queue
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import asdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ class AccessLog:
 
     def take(self, records: Sequence[Record]) -> None:
         """Hand over a batch; called in the event loop, so it only encodes."""
-        lines = b"".join([_ENCODE(record) + b"\n" for record in records])
+        lines = b"".join([_ENCODE(asdict(record)) + b"\n" for record in records])
         try:
             self._queue.put_nowait(lines)
         except Full:
@@ -60,5 +61,5 @@ class AccessLog:
             sys.stdout.buffer.write(lines)
             sys.stdout.buffer.flush()
             return
-        with self._path.open("ab") as file:
+        with self._path.open("ab", buffering=0) as file:  # whole lines, beside those of the other workers
             file.write(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from prometheus_client import CollectorRegistry
@@ -15,13 +15,12 @@ from gateway.core.errors import ApiError
 from rollout.problems import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from fastapi import APIRouter
+    from prometheus_client.registry import Collector
 
     from gateway.auth import Keyring
-    from gateway.metrics import Metrics
-    from gateway.recorder import Recorder
 
 _HINT = {
     401: "send `Authorization: Bearer <key>` with a key of this gateway",
@@ -47,12 +46,26 @@ def authorizer(keyring: Keyring) -> Callable[[str], Callable[[Request], str]]:
     return of_role
 
 
-def build_admin(rollout_api: APIRouter, metrics: Metrics, recorder: Recorder) -> FastAPI:
+class Workers(Protocol):
+    """The processes that do the work, as the operator's port needs them."""
+
+    async def collect(self) -> Collector:
+        """What all of them have counted up to now; bounded in time."""
+        ...
+
+    async def catch_up(self) -> None:
+        """Have all of them read the store now; bounded in time."""
+        ...
+
+    def unready(self) -> str | None:
+        """None, or why this replica should get no traffic."""
+        ...
+
+
+def build_admin(rollout_api: APIRouter, workers: Workers) -> FastAPI:
     """Make the app. Metrics and health need no key: the port is the operator's, on loopback unless configured."""
     app = FastAPI(title="Glidepath operator API", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(rollout_api, prefix="/api/v1")
-    registry = CollectorRegistry()
-    registry.register(metrics)
 
     @app.exception_handler(BaseHTTPException)
     async def http_error(_: Request, error: BaseHTTPException) -> Response:
@@ -62,13 +75,35 @@ def build_admin(rollout_api: APIRouter, metrics: Metrics, recorder: Recorder) ->
     @app.get("/metrics", include_in_schema=False)
     async def show_metrics(request: Request) -> Response:
         """Prometheus or OpenMetrics text."""
-        recorder.drain()
+        registry = CollectorRegistry()
+        registry.register(await workers.collect())
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), media_type=content_type)
+
+    @app.middleware("http")
+    async def reach_workers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Whoever has changed something finds it in force: the workers need not wait for their next poll."""
+        answer = await call_next(request)
+        if request.method not in {"GET", "HEAD"}:
+            await workers.catch_up()
+        return answer
+
+    _add_health(app, workers)
+    return app
+
+
+def _add_health(app: FastAPI, workers: Workers) -> None:
+    """Add probes that no worker's load can delay."""
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Liveness."""
         return {"status": "ok"}
 
-    return app
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """Readiness of the replica: at least one worker accepts, and it isn't draining."""
+        reason = workers.unready()
+        if reason is not None:
+            return problem(503, "not-ready", "Not ready", reason, "", headers={"retry-after": "1"})
+        return Response(b'{"status":"ready"}', media_type="application/json")

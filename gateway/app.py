@@ -15,19 +15,25 @@ from gateway.core.errors import ApiError, bad_body, render_body, unknown_model
 from gateway.core.outcome import SERVER_ERRORS_FROM
 from gateway.core.routing import MODEL_PREFIX, Principal, callable_models
 from gateway.core.wire import unavailable
-from gateway.feedback import Feedback, LateFeedbackError, UnknownAnswerError
+from gateway.feedback import Feedback, LateFeedbackError, SilenceError, UnknownAnswerError
 from gateway.openapi import RELAY_PATHS, describe_relay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from gateway.feedback import AnswerIndex
+    from gateway.feedback import AnswerIndex, Others
     from gateway.recorder import Recorder
     from gateway.relay import Relay
 
 
-def build_app(relay: Relay, recorder: Recorder, answers: AnswerIndex, ready: Callable[[], str | None]) -> FastAPI:
-    """Make the app. `ready`: None, or why this worker should get no traffic."""
+def build_app(
+    relay: Relay,
+    recorder: Recorder,
+    answers: AnswerIndex,
+    ready: Callable[[], str | None],
+    others: Others | None = None,
+) -> FastAPI:
+    """Make the app. `ready`: None, or why this worker should get no traffic; `others`: the other workers, if any."""
     app = FastAPI(title="Glidepath", docs_url=None, redoc_url=None, redirect_slashes=False, openapi_url="/openapi.json")
     describe_relay(app)
     _add_error_handlers(app)
@@ -37,7 +43,7 @@ def build_app(relay: Relay, recorder: Recorder, answers: AnswerIndex, ready: Cal
 
     _add_relay_stubs(app)
     _add_models(app, relay, caller)
-    _add_feedback(app, recorder, answers, caller)
+    _add_feedback(app, _taker(recorder, answers, others), caller)
     _add_health(app, ready)
     return app
 
@@ -67,26 +73,42 @@ def _add_relay_stubs(app: FastAPI) -> None:
         app.add_api_route(path, not_relayed, methods=["POST"], include_in_schema=False)
 
 
+def _taker(
+    recorder: Recorder, answers: AnswerIndex, others: Others | None
+) -> Callable[[Feedback, str], Awaitable[str]]:
+    """Count a feedback where its answer is known: here, or in another worker; the feature."""
+
+    async def take(feedback: Feedback, tenant: str) -> str:
+        if answers.find(feedback.request_id, tenant) is None:
+            await recorder.settle()
+        try:
+            return answers.take(feedback, tenant, time.time()).feature
+        except UnknownAnswerError:
+            if others is None:
+                raise
+        return await others.take(feedback, tenant)
+
+    return take
+
+
 def _add_feedback(
-    app: FastAPI, recorder: Recorder, answers: AnswerIndex, caller: Callable[[Request], Principal]
+    app: FastAPI, take: Callable[[Feedback, str], Awaitable[str]], caller: Callable[[Request], Principal]
 ) -> None:
     @app.post("/v1/feedback")
     async def give_feedback(feedback: Feedback, request: Request) -> dict[str, Any]:
         """Join a rating to the arm its request was assigned to."""
         tenant = caller(request).tenant
         try:
-            try:
-                answered = answers.take(feedback, tenant, time.time())
-            except UnknownAnswerError:
-                recorder.drain()
-                answered = answers.take(feedback, tenant, time.time())
+            feature = await take(feedback, tenant)
         except UnknownAnswerError:
             text = f"No answer with the request id `{feedback.request_id}` is known; it may have expired."
             raise ApiError(404, text, "invalid_request_error", param="request_id", code="request_not_found") from None
         except LateFeedbackError:
             text = "The answer is too old for feedback."
             raise ApiError(410, text, "invalid_request_error", param="request_id", code="feedback_too_late") from None
-        return {"object": "feedback", "request_id": feedback.request_id, "feature": MODEL_PREFIX + answered.feature}
+        except SilenceError:
+            raise unavailable("not every worker answered", code="feedback_not_taken", retry_after_s=1) from None
+        return {"object": "feedback", "request_id": feedback.request_id, "feature": MODEL_PREFIX + feature}
 
 
 def _add_health(app: FastAPI, ready: Callable[[], str | None]) -> None:

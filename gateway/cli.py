@@ -72,12 +72,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _gateway(args: argparse.Namespace) -> int:
-    from gateway.settings import load, upstream_keys
+    from gateway.fleet import Configuration
+    from gateway.settings import load, proxy_credentials, upstream_keys
     from gateway.supervisor import report, run
 
+    def read() -> Configuration:
+        settings = load(args.config)
+        return Configuration(settings, upstream_keys(settings), proxy_credentials(settings))
+
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = load(args.config)
-    run(settings, upstream_keys(settings), report)
+    run(read, report)
     return 0
 
 

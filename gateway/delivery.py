@@ -5,25 +5,30 @@ Until the first byte has gone to the caller a break can still become another att
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.answer import read_usage
-from gateway.core.errors import ApiError, render_body
+from gateway.core.errors import ApiError
 from gateway.core.outcome import Failure, Outcome, Phase, StreamEnd, classify_status, classify_stream
-from gateway.core.sse import StreamTooLargeError, StreamView
+from gateway.core.providers.wires import StreamFacts
+from gateway.core.response_ids import IdRewriter, Place
+from gateway.core.sse import StreamTooLargeError
 from gateway.core.wire import upstream_error
 
 if TYPE_CHECKING:
-    from gateway.core.sse import Usage
-    from gateway.http.connection import Answer
+    from collections.abc import Callable
+
+    from gateway.attempt import Attempt
+    from gateway.core.providers.wires import Wire
+    from gateway.core.sse import Usage, View
     from gateway.http.incoming import Incoming
+    from gateway.http.lease import Answer
 
 ERROR_BODY_MAX_BYTES = 65_536
 ANSWER_HELD_MAX_BYTES = 1_048_576
 """A plain answer up to this size is held until it is whole, so that a break can still become an error."""
-_BROKEN_STREAM = b"data: %b\n\n" % render_body(
-    ApiError(502, "The stream broke off before its end.", "server_error", code="upstream_broke")
-)
+_BROKEN = ApiError(502, "The stream broke off before its end.", "server_error", code="upstream_broke")
 
 
 class Owner(Protocol):
@@ -62,13 +67,17 @@ class Delivery(Protocol):
 
 
 class PlainDelivery:
-    """Holds an answer until it is whole (or too large to hold), then passes it on in one write."""
+    """Holds an answer until it is whole (or too large to hold), then passes it on in one write.
 
-    __slots__ = ("_answer", "_held", "_owner", "_size")
+    `change`: makes the caller's body of the upstream's, which must be whole; raises `ApiError`.
+    """
 
-    def __init__(self, owner: Owner, answer: Answer) -> None:
+    __slots__ = ("_answer", "_change", "_held", "_owner", "_size")
+
+    def __init__(self, owner: Owner, answer: Answer, change: Callable[[bytes], bytes] | None = None) -> None:
         self._owner = owner
         self._answer = answer
+        self._change = change
         self._held: list[bytes] = []
         self._size = 0
 
@@ -77,8 +86,11 @@ class PlainDelivery:
         owner = self._owner
         incoming = owner.incoming
         if complete and not self._held and not incoming.begun:
-            incoming.respond(self._answer.status, owner.head(self._answer), data)
-            owner.settle(Outcome.OK, "", read_usage(data))
+            if self._change is None:
+                incoming.respond(self._answer.status, owner.head(self._answer), data)
+                owner.settle(Outcome.OK, "", read_usage(data))
+            else:
+                self._respond_changed(self._change, data)
         elif incoming.begun:
             incoming.send(data)
             if complete:
@@ -95,6 +107,16 @@ class PlainDelivery:
         self._owner.settle(Outcome.TRUNCATED if outcome is Outcome.UPSTREAM_ERROR else outcome, cause)
         return True
 
+    def _respond_changed(self, change: Callable[[bytes], bytes], data: bytes) -> None:
+        owner = self._owner
+        try:
+            body = change(data)
+        except ApiError as error:
+            owner.refuse(error, Outcome.UPSTREAM_ERROR, error.code or "bad_answer")
+            return
+        owner.incoming.respond(self._answer.status, owner.head(self._answer), body)
+        owner.settle(Outcome.OK, "", read_usage(data))
+
     def _hold(self, data: bytes, now_s: float, *, complete: bool) -> None:
         self._held.append(data)
         self._size += len(data)
@@ -104,18 +126,27 @@ class PlainDelivery:
             self.take(body, now_s, complete=True)
         elif self._size > ANSWER_HELD_MAX_BYTES:
             owner = self._owner
+            if self._change is not None:
+                owner.fail(Failure(Phase.BODY, "answer_too_large", "too large to be translated"))
+                return
             owner.incoming.begin(self._answer.status, owner.head(self._answer), b"".join(self._held))
 
 
 class StreamDelivery:
-    """Passes on the whole events of one read in one write; judges the stream at its end."""
+    """Passes on the whole events of one read in one write; judges the stream at its end.
 
-    __slots__ = ("_answer", "_owner", "_ttft_s", "_view")
+    `change`: applied to all that is passed on.
+    """
 
-    def __init__(self, owner: Owner, answer: Answer, *, usage_wanted: bool) -> None:
+    __slots__ = ("_answer", "_change", "_owner", "_ttft_s", "_view")
+
+    def __init__(
+        self, owner: Owner, answer: Answer, view: View, change: Callable[[bytes], bytes] | None = None
+    ) -> None:
         self._owner = owner
         self._answer = answer
-        self._view = StreamView(usage_wanted=usage_wanted)
+        self._view = view
+        self._change = change
         self._ttft_s: float | None = None
 
     def take(self, data: bytes, now_s: float, *, complete: bool) -> None:
@@ -126,6 +157,8 @@ class StreamDelivery:
         except StreamTooLargeError:
             self._too_large()
             return
+        if self._change is not None:
+            forward = self._change(forward)
         if self._ttft_s is None and view.content_begun:
             self._ttft_s = now_s - incoming.arrived_at_s
         if complete:
@@ -166,7 +199,7 @@ class StreamDelivery:
         if outcome is Outcome.UPSTREAM_ERROR:
             cause = "in_band_error"
         elif outcome is not Outcome.OK:
-            forward += _BROKEN_STREAM
+            forward += self._view.error_event(_BROKEN)
         if outcome is not Outcome.OK:
             incoming.keep_alive = False
         if incoming.begun:
@@ -213,3 +246,18 @@ class ErrorDelivery:
         status = self._answer.status
         error = upstream_error(status, self._answer.headers, body, self._owner.secrets)
         self._owner.refuse(error, classify_status(status), f"status_{status}")
+
+
+def deliver(owner: Owner, answer: Attempt, wire: Wire, *, usage_wanted: bool) -> Delivery:
+    """How an answer that is no error is passed on, as the wire between caller and upstream wants it."""
+    change = None
+    if owner.incoming.operation == "responses":
+        change = IdRewriter(Place(answer.upstream.name, answer.endpoint.mark)).rewrite
+    if answer.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream":
+        view = wire.view(StreamFacts(usage_wanted, int(time.time()), owner.secrets))
+        return StreamDelivery(owner, answer, view, change)
+    translate = wire.answer
+    if translate is not None:
+        created = int(time.time())
+        return PlainDelivery(owner, answer, lambda body: translate(body, created))
+    return PlainDelivery(owner, answer, change)

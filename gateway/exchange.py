@@ -12,9 +12,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gateway.attempt import Attempt
-from gateway.core.call import Call, parse, request_id, rewrite
-from gateway.core.deadlines import tighten
-from gateway.core.errors import ApiError, render_body
+from gateway.core.call import Call, parse, request_id
+from gateway.core.deadlines import asked, tighten
+from gateway.core.errors import ApiError
 from gateway.core.outcome import (
     CALLER_ERRORS_FROM,
     REDIRECTS_FROM,
@@ -25,27 +25,34 @@ from gateway.core.outcome import (
     classify_status,
     outcome_of,
 )
+from gateway.core.providers.error_shapes import render_error
+from gateway.core.providers.heads import passed_lines
+from gateway.core.providers.wires import wire_of
 from gateway.core.retry import Reach, Situation, Where, next_move, reach_of_failure, reach_of_status
 from gateway.core.routing import Plan, plan
 from gateway.core.trace import traceparent_of
 from gateway.core.wire import broken, error_lines, is_answer, request_lines, retry_after_s, returned_lines, unavailable
-from gateway.delivery import ErrorDelivery, PlainDelivery, StreamDelivery
+from gateway.delivery import ErrorDelivery, deliver
 from gateway.upstream import NO_RETRIES
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from gateway.core.admission.gate import Permit
+    from gateway.core.deadlines import Deadlines
+    from gateway.core.providers.wires import Wire
     from gateway.core.retry import Move
     from gateway.core.routing import Principal
     from gateway.core.sse import Usage
     from gateway.delivery import Delivery
-    from gateway.http.connection import Answer
     from gateway.http.incoming import Incoming
+    from gateway.http.lease import Answer
     from gateway.relay import Relay
     from gateway.upstream import Endpoint, Upstream
 
 ATTEMPTS_MAX = 2
+EJECTED = "ejected"
 
 
 class Exchange:
@@ -58,6 +65,8 @@ class Exchange:
     _attempt: Attempt | None = None
     _endpoint: Endpoint | None = None
     _delivery: Delivery | None = None
+    _wire: Wire
+    _wish: Deadlines | None = None
     _timer: asyncio.TimerHandle | None = None
     _sent_s: float | None = None
     _attempts = 0
@@ -65,8 +74,13 @@ class Exchange:
     _failed_outcome = ""
     _failed_cause = ""
     _fallen_back = False
+    _elsewhere = False
     _blocked = False
     _settled = False
+    _permit: Permit | None = None
+    _entered = False
+    _placed = False
+    _answered = False
     secrets: tuple[str, ...] = ()
 
     def __init__(self, relay: Relay, incoming: Incoming) -> None:
@@ -83,21 +97,35 @@ class Exchange:
         relay, incoming, headers = self._relay, self.incoming, self._headers
         try:
             principal = self._principal = relay.keyring.find(headers, time.time())
-            call = self._call = parse(incoming.body, headers, principal.tenant, self._request_id)
-            self._plan = plan(call, principal, relay.snapshot(), relay.upstream_of_model)
+            call = self._call = parse(incoming.body, headers, principal.tenant, self._request_id, incoming.operation)
+            self._wish = asked(headers)
+            reach = relay.door.tenants.of(principal.tenant).reach
+            chosen = self._plan = plan(call, principal, relay.snapshot(), relay.upstream_of_model, reach)
+            self._permit = relay.door.reserve(principal, call, len(incoming.body), chosen, time.time())
             incoming.listener = self
             relay.active.add(self)
-            self._try()
         except ApiError as error:
             self.refuse(error, Outcome.REFUSED, error.code or "refused")
+            return
+        self._entered = True
+        if relay.door.enter(self, principal, call, headers):
+            self.start()
 
-    def on_answer(self, attempt: Attempt, answer: Answer, chunks: Sequence[bytes], *, complete: bool) -> None:
+    def start(self) -> None:
+        """Guest: there is a place."""
+        self._placed = True
+        self._try()
+
+    def turn_away(self, error: ApiError) -> None:
+        """Guest: there is none."""
+        self.refuse(error, Outcome.REFUSED, error.code or "refused")
+
+    def on_answer(self, attempt: Attempt, data: bytes, *, complete: bool) -> None:
         """Asker: relay what one read of the upstream's socket brought."""
         if self._settled:
             return
-        delivery = self._delivery or self._open(attempt, answer)
+        delivery = self._delivery or self._open(attempt)
         if delivery is not None:
-            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             delivery.take(data, attempt.last_read_s, complete=complete)
 
     def on_failure(self, attempt: Attempt, failure: Failure) -> None:  # noqa: ARG002  there is one at a time
@@ -133,9 +161,9 @@ class Exchange:
             self.incoming.drop()
             self.settle(Outcome.TIMEOUT, "caller_stalled")
             return
-        phase = attempt.phase
-        attempt.cancel()
-        self.on_failure(attempt, Failure(phase, kind, "deadline passed"))
+        failure = Failure(attempt.phase, kind, "deadline passed")
+        attempt.expire(failure)
+        self.on_failure(attempt, failure)
 
     def end_now(self) -> None:
         """The gateway can wait no longer: a begun stream is told so in-band, another caller gets a 503."""
@@ -149,7 +177,11 @@ class Exchange:
         self._cancel_attempt()
         outcome = outcome_of(failure)
         if not self._move(reach_of_failure(failure), outcome, failure.kind, None):
-            self.refuse(broken(failure), outcome, failure.kind)
+            upstream = self._upstream
+            wait_s = (
+                upstream.retry_after_s(perf_counter()) if upstream is not None and failure.kind == EJECTED else None
+            )
+            self.refuse(broken(failure, wait_s), outcome, failure.kind)
 
     def head(self, answer: Answer) -> bytes:
         """Owner: header lines of an answer that is passed on."""
@@ -157,9 +189,9 @@ class Exchange:
 
     def refuse(self, error: ApiError, outcome: Outcome, cause: str) -> None:
         """Owner: answer with an error and settle."""
-        head = self._own_lines() + error_lines(error, retry_is_useless=self._attempts > 1)
+        head = self._own_lines() + error_lines(error, retry_is_useless=self._attempts > 1 or error.final)
         self._status = error.status
-        self.incoming.respond(error.status, head, render_body(error))
+        self.incoming.respond(error.status, head, render_error(self.incoming.operation, error, self._request_id))
         self.settle(outcome, cause)
 
     def settle(self, outcome: Outcome, cause: str, usage: Usage | None = None, ttft_s: float | None = None) -> None:
@@ -173,9 +205,23 @@ class Exchange:
         self._cancel_attempt()
         self.incoming.listener = None
         self._relay.record(self._make_record(outcome, cause, usage, ttft_s))
+        self._leave(usage)
+
+    def _leave(self, usage: Usage | None) -> None:
+        """Give back what was taken at the door."""
+        door, permit = self._relay.door, self._permit
+        if permit is not None:
+            now_s = time.time()
+            if self._placed:
+                upstream = self._upstream.name if self._upstream is not None else ""
+                door.settle(permit, upstream, usage, now_s, answered=self._answered)
+            else:
+                door.admission.withdraw(permit, now_s)
+        if self._entered:
+            door.leave(self, placed=self._placed)
 
     def _try(self) -> None:
-        """Send the call to the upstream whose turn it is. Raises `ApiError` for headers that can't be obeyed."""
+        """Send the call to the upstream whose turn it is."""
         call, chosen = self._call, self._plan
         if call is None or chosen is None:  # pragma: no cover - begin() sets both
             return
@@ -186,20 +232,47 @@ class Exchange:
             self.fail(Failure(Phase.CONNECT, "unknown_upstream", "named in the flag, absent from the config"))
             return
         self.secrets = upstream.secrets
-        deadlines = tighten(upstream.deadlines, self._headers)
+        try:
+            self._send(call, chosen, upstream)
+        except ApiError as error:
+            if not self._move(Reach.UPSTREAM, Outcome.REFUSED, error.code or "refused", None):
+                self.refuse(error, Outcome.REFUSED, error.code or "refused")
+
+    def _send(self, call: Call, chosen: Plan, upstream: Upstream) -> None:
+        """Raises `ApiError` for what this upstream can't be asked; nothing is held then."""
+        headers, operation = self._headers, self.incoming.operation
+        wire = self._wire = wire_of(operation, upstream.kind)
+        deadlines = tighten(upstream.deadlines, self._wish)
+        body = wire.body(call, upstream.raw_model)
         if self._attempts == 1:
             upstream.retry_budget.deposit()
-        endpoint = self._endpoint = upstream.choose(self._endpoint)
-        attempt = self._attempt = Attempt(self, upstream, endpoint, deadlines)
-        body = rewrite(call, upstream.raw_model)
-        head = endpoint.heads[self.incoming.operation] + request_lines(
-            self._headers, self._request_id.encode("ascii"), len(body), self._traceparent
+        now_s = perf_counter()
+        endpoint = self._choose(call, chosen, upstream, now_s)
+        if endpoint is None:
+            self.fail(Failure(Phase.CONNECT, EJECTED, "no endpoint admits a request"))
+            return
+        head = b"%b%b%b" % (
+            endpoint.heads[operation],
+            passed_lines(operation, upstream.kind, headers),
+            request_lines(headers, self._request_id.encode("ascii"), len(body), self._traceparent),
         )
-        attempt.send(head, body)
-        self._sent_s = attempt.sent_at_s - self.incoming.arrived_at_s
+        attempt = self._attempt = Attempt(self, upstream, endpoint, deadlines, head, body)
+        self._endpoint = endpoint
+        self._sent_s = attempt.last_read_s - self.incoming.arrived_at_s
+        attempt.send()
 
-    def _open(self, attempt: Attempt, answer: Answer) -> Delivery | None:
+    def _choose(self, call: Call, chosen: Plan, upstream: Upstream, now_s: float) -> Endpoint | None:
+        """Where the request goes: where its conversation is if it matters, else where it may be."""
+        if chosen.mark:
+            home = upstream.endpoint_of(chosen.mark)
+            if home is not None:
+                return home if home.admits(now_s) else None
+        tried = (self._endpoint,) if self._elsewhere and self._endpoint is not None else ()
+        return upstream.choose(call.subject.conversation or call.subject.user, now_s, tried)
+
+    def _open(self, attempt: Attempt) -> Delivery | None:
         """Look at the head of an answer; None if it is not passed on, but another attempt made."""
+        answer = attempt
         status = self._status = answer.status
         if not is_answer(status, answer.headers):
             self._give_up(attempt, status)
@@ -209,12 +282,10 @@ class Exchange:
             if self._move(reach_of_status(status), classify_status(status), f"status_{status}", wait_s):
                 return None
             self._delivery = ErrorDelivery(self, answer)
-        elif answer.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream":
-            self._delivery = StreamDelivery(
-                self, answer, usage_wanted=self._call is not None and self._call.usage_wanted
-            )
         else:
-            self._delivery = PlainDelivery(self, answer)
+            self._answered = True
+            usage_wanted = self._call is not None and self._call.usage_wanted
+            self._delivery = deliver(self, attempt, self._wire, usage_wanted=usage_wanted)
         return self._delivery
 
     def _give_up(self, attempt: Attempt, status: int) -> None:
@@ -223,7 +294,7 @@ class Exchange:
             if not self._move(Reach.UPSTREAM, Outcome.UPSTREAM_ERROR, failure.kind, None):
                 self.refuse(broken(failure), Outcome.UPSTREAM_ERROR, failure.kind)
         else:
-            attempt.cancel()
+            attempt.reject()
             self.fail(failure)
 
     def _move(self, reach: Reach, outcome: Outcome, cause: str, wait_s: float | None) -> bool:
@@ -240,6 +311,7 @@ class Exchange:
             self._fallen_back = True
         elif upstream is not None:
             upstream.retry_budget.withdraw()
+            self._elsewhere = move.where is Where.ANOTHER
         if move.wait_s:
             self._timer = asyncio.get_running_loop().call_later(move.wait_s, self._try)
         else:
@@ -250,10 +322,12 @@ class Exchange:
         relay = self._relay
         if upstream is None:
             return next_move(reach, Situation(chosen.fallback != "", False, 1.0), NO_RETRIES)
-        left_s = tighten(upstream.deadlines, self._headers).total_s - (perf_counter() - self.incoming.arrived_at_s)
+        now_s = perf_counter()
+        left_s = tighten(upstream.deadlines, self._wish).total_s - (now_s - self.incoming.arrived_at_s)
         situation = Situation(
             fallback=chosen.fallback != "" and not self._fallen_back,
-            another=len(upstream.endpoints) > 1,
+            another=not chosen.mark
+            and any(each is not self._endpoint and each.admits(now_s) for each in upstream.endpoints),
             left_s=left_s,
             retry_after_s=wait_s,
             client_retries=_client_retries(self._headers),
@@ -271,6 +345,8 @@ class Exchange:
         """The gateway's own header lines; of the rollout only what has been tried."""
         chosen, upstream = self._plan, self._upstream
         first = b"x-request-id: %b\r\n" % self._request_id.encode("ascii")
+        if self._principal is not None:
+            first += self._relay.door.lines(self._principal.key_id, time.time())
         if chosen is None or not self._attempts:
             return first
         model = upstream.model_bytes if upstream is not None else b""

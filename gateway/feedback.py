@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gateway.core.outcome import Record
     from gateway.metrics import Metrics
 
@@ -50,8 +52,40 @@ class Feedback(BaseModel):
         return float(self.score or 0.0)
 
 
+class Rated(Protocol):
+    """A feedback as far as counting it goes: of a caller, or of another worker."""
+
+    @property
+    def request_id(self) -> str:
+        """Which answer it is about."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        ...
+
+    @property
+    def value(self) -> float:
+        """As a score in [0, 1]."""
+        ...
+
+
+class Others(Protocol):
+    """The other workers, who may have given the answer."""
+
+    async def take(self, rated: Rated, tenant: str) -> str:
+        """Have one of them count it; the feature.
+
+        Raises `UnknownAnswerError`, `LateFeedbackError`, or `SilenceError` when they could not be asked.
+        """
+        ...
+
+
 _Key = tuple[str, str]
 """Tenant and request id."""
+Scores = tuple[tuple[str, str, str, float], ...]
+"""Tenant, request id, kind, score."""
 
 
 class UnknownAnswerError(Exception):
@@ -60,6 +94,10 @@ class UnknownAnswerError(Exception):
 
 class LateFeedbackError(Exception):
     """The answer is older than `AGE_MAX_S`."""
+
+
+class SilenceError(Exception):
+    """The other workers didn't say in time whether they know it."""
 
 
 class AnswerIndex:
@@ -89,15 +127,20 @@ class AnswerIndex:
             # The caller used its request id again: this is another answer, not yet rated.
             self._scores.pop(key, None)
 
-    def take(self, feedback: Feedback, tenant: str, now_s: float) -> Record:
+    def find(self, request_id: str, tenant: str) -> Record | None:
+        """Give the answer of this caller with this request id, if it is known."""
+        key = (tenant, request_id)
+        return self._young.get(key) or self._old.get(key)
+
+    def take(self, feedback: Rated, tenant: str, now_s: float) -> Record:
         """Count one feedback; the last one per (request, kind) wins. `now_s`: Unix time.
 
         Raises `UnknownAnswerError` or `LateFeedbackError`. Another tenant's request id counts as unknown.
         """
-        key = (tenant, feedback.request_id)
-        answered = self._young.get(key) or self._old.get(key)
+        answered = self.find(feedback.request_id, tenant)
         if answered is None:
             raise UnknownAnswerError
+        key = (tenant, feedback.request_id)
         if now_s - answered.at_s > self._age_max_s:
             raise LateFeedbackError
         kind, value = feedback.kind, feedback.value
@@ -110,6 +153,26 @@ class AnswerIndex:
         if before is None:
             self._metrics.quality_units.add(labels)
         return answered
+
+    def give_away(self, count: int) -> Iterator[tuple[tuple[Record, ...], Scores]]:
+        """Hand over all answers with their scores, oldest first, `count` at a time; nothing is left here."""
+        while len(self):
+            oldest = self._old or self._young
+            keys = [key for key, _ in zip(oldest, range(count), strict=False)]
+            records = tuple(oldest.pop(key) for key in keys)
+            yield records, tuple((*key, *each) for key in keys for each in self._scores.pop(key, {}).items())
+
+    def receive(self, records: tuple[Record, ...], scores: Scores) -> None:
+        """Take over what another index gave away, as older than everything here; what doesn't fit is dropped."""
+        known: set[_Key] = set()
+        for record in records:
+            key = (record.tenant, record.request_id)
+            if len(self._old) < self._generation_max and key not in self._young:
+                self._old[key] = record
+                known.add(key)
+        for tenant, request_id, kind, score in scores:
+            if (tenant, request_id) in known:
+                self._scores.setdefault((tenant, request_id), {})[kind] = score
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

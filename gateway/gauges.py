@@ -6,28 +6,38 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.metrics import gauge
+from gateway.upstream import ENDPOINT_STATES
 from rollout.core.model import BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from prometheus_client.metrics_core import Metric
-
+    from gateway.core.series import Reading
+    from gateway.quotas import Quotas
     from gateway.relay import Relay
     from rollout.follower import Follower
 
 
-def live_gauges(relay: Relay, follower: Follower) -> Callable[[], Iterable[Metric]]:
-    """Make the source to register with `Metrics.add_source`."""
+def worker_gauges(relay: Relay, follower: Follower, quotas: Quotas) -> Callable[[], Iterable[Reading]]:
+    """What each worker reads of itself; the source to register with `Metrics.add_source`.
 
-    def source() -> Iterator[Metric]:
-        yield from _rollout(follower)
+    The oldest snapshot of all workers shows: a change is in force when every worker has it.
+    """
+
+    def source() -> Iterator[Reading]:
+        yield gauge("glidepath_snapshot_version", "Store version in force.", (), [((), follower.version)], "min")
+        age_s = follower.age_s(time.time())
+        yield gauge(
+            "glidepath_snapshot_age_seconds", "Since the store last confirmed the snapshot.", (), [((), age_s)], "max"
+        )
         yield from _traffic(relay)
+        yield from _door(relay, quotas)
 
     return source
 
 
-def _rollout(follower: Follower) -> Iterator[Metric]:
+def rollout_gauges(follower: Follower) -> Iterator[Reading]:
+    """What is asked for, as the supervisor reads it from the store."""
     flags = [compiled.flag for compiled in follower.snapshot.features.values()]
     yield gauge(
         "glidepath_share_ratio",
@@ -39,15 +49,12 @@ def _rollout(follower: Follower) -> Iterator[Metric]:
     yield gauge(
         "glidepath_flag_revision", "Revision in force.", ("feature",), [((f.feature,), f.revision) for f in flags]
     )
-    yield gauge("glidepath_snapshot_version", "Store version in force.", (), [((), follower.version)])
-    age_s = follower.age_s(time.time())
-    yield gauge("glidepath_snapshot_age_seconds", "Since the store last confirmed the snapshot.", (), [((), age_s)])
     yield gauge(
         "glidepath_refused_documents", "Documents that could not be used.", (), [((), follower.refused_documents)]
     )
 
 
-def _traffic(relay: Relay) -> Iterator[Metric]:
+def _traffic(relay: Relay) -> Iterator[Reading]:
     yield gauge("glidepath_requests_in_flight", "Relay requests under way.", (), [((), len(relay.active))])
     series = [
         ((name, state), float(number))
@@ -56,6 +63,24 @@ def _traffic(relay: Relay) -> Iterator[Metric]:
     ]
     text = "Upstream connections idle and busy, and requests waiting for one."
     yield gauge("glidepath_upstream_connections", text, ("upstream", "state"), series)
+    states = [
+        ((name, endpoint.label, state), float(endpoint.state == state))
+        for name, upstream in relay.upstreams.items()
+        for endpoint in upstream.endpoints
+        for state in ENDPOINT_STATES
+    ]
+    text = "1 for the state an endpoint is in; only a healthy one is chosen freely."
+    yield gauge("glidepath_endpoint_state", text, ("upstream", "endpoint", "state"), states)
+
+
+def _door(relay: Relay, quotas: Quotas) -> Iterator[Reading]:
+    shedding = relay.door.shedding
+    waiting = [((priority.value,), float(number)) for priority, number in shedding.waiting.items()]
+    yield gauge("glidepath_queue_waiting", "Requests that wait for a place.", ("priority",), waiting)
+    text = "1 while a worker cannot lease quotas from the store."
+    yield gauge("glidepath_quota_store_down", text, (), [((), float(quotas.is_down))], "max")
+    text = "Since the store last leased quotas to the worker that waits longest."
+    yield gauge("glidepath_quota_age_seconds", text, (), [((), quotas.age_s())], "max")
 
 
 def _sums(endpoints: Iterable[object]) -> tuple[int, ...]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+
+from gateway.core.series import Reading, Series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +32,7 @@ _MODEL = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name
 _TOKENS = (*_MODEL, "gen_ai_token_type")
 _DURATION = (*_MODEL, "error_type")
 _REQUEST = ("feature", "assigned", "served", "reason", "outcome")
+_CAUSE = ("feature", "cause")
 _FEEDBACK = ("feature", "arm", "kind")
 
 
@@ -44,6 +47,16 @@ class Counter:
         """Add `amount` to the series of these label values."""
         self.series[values] = self.series.get(values, 0.0) + amount
 
+    def values(self) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+        """Each series as it travels to another process."""
+        return ((labels, (amount,)) for labels, amount in self.series.items())
+
+    def absorb(self, labels: tuple[str, ...], values: tuple[float, ...]) -> None:
+        """Add a series of another process."""
+        if len(labels) != len(self.labels) or len(values) != 1:
+            raise ValueError(f"{self.name}: {len(labels)} labels, {len(values)} values")
+        self.add(labels, values[0])
+
     def family(self) -> Metric:
         """As Prometheus sees it."""
         family = CounterMetricFamily(self.name, self.text, labels=self.labels)
@@ -52,12 +65,8 @@ class Counter:
         return family
 
 
-class Gauge(Counter):
-    """As `Counter`, for sums that may fall, and for values that are set."""
-
-    def set(self, values: tuple[str, ...], amount: float) -> None:
-        """Set the series of these label values."""
-        self.series[values] = amount
+class Sum(Counter):
+    """As `Counter`, for sums that may fall. What has a present value is no sum: see `Reading`."""
 
     def family(self) -> Metric:
         """As Prometheus sees it."""
@@ -96,6 +105,18 @@ class Histogram:
         if cell is None:
             cell = self.series[values] = Cell(self.buckets)
         return cell
+
+    def values(self) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+        """Each series as it travels to another process: bucket counts, then the total."""
+        return ((labels, (*cell.counts, cell.total)) for labels, cell in self.series.items())
+
+    def absorb(self, labels: tuple[str, ...], values: tuple[float, ...]) -> None:
+        """Add a series of another process."""
+        if len(labels) != len(self.labels) or len(values) != len(self.buckets) + 2:
+            raise ValueError(f"{self.name}: {len(labels)} labels, {len(values)} values")
+        cell = self.cell(*labels)
+        cell.counts = [own + int(other) for own, other in zip(cell.counts, values, strict=False)]
+        cell.total += values[-1]
 
     def family(self) -> Metric:
         """As Prometheus sees it: cumulative."""
@@ -136,31 +157,70 @@ class Metrics(Collector):
             "glidepath_requests", "Settled requests; `served` is empty if nobody was asked.", _REQUEST
         )
         self.units = Counter("glidepath_units", "Decisions by the kind of unit that was hashed.", ("feature", "unit"))
-        self.failovers = Counter("glidepath_failovers", "Requests that needed a second attempt.", ("feature",))
+        self.failovers = Counter(
+            "glidepath_failovers", "Requests that the other arm's upstream had to answer, by cause.", _CAUSE
+        )
+        self.retries = Counter("glidepath_retries", "Requests that the same arm was asked twice for, by cause.", _CAUSE)
+        self.refusals = Counter("glidepath_refusals", "Requests answered without asking anybody, by code.", _CAUSE)
         self.client_retries = Counter("glidepath_client_retries", "Requests that SDKs marked as retries.", ("feature",))
         self.feedback = Counter("glidepath_feedback", "Feedback taken, replacements included.", _FEEDBACK)
-        self.quality_sum = Gauge(
+        self.quality_sum = Sum(
             "glidepath_quality_score_sum", "Sum of scores in [0,1]; the last feedback per request counts.", _FEEDBACK
         )
-        self.quality_units = Gauge("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
-        self._sources: list[Callable[[], Iterable[Metric]]] = []
+        self.quality_units = Sum("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
+        self._sources: list[Callable[[], Iterable[Reading]]] = []
+        self._sent: dict[tuple[str, tuple[str, ...]], tuple[float, ...]] = {}
+        self._families: dict[str, Counter | Histogram] = {
+            own.name: own for own in vars(self).values() if isinstance(own, (Counter, Histogram))
+        }
 
-    def add_source(self, source: Callable[[], Iterable[Metric]]) -> None:
+    def add_source(self, source: Callable[[], Iterable[Reading]]) -> None:
         """Add gauges that are computed when scraped."""
         self._sources.append(source)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family."""
-        for own in vars(self).values():
-            if isinstance(own, (Counter, Histogram)):
-                yield own.family()
+        for own in self._families.values():
+            yield own.family()
+        yield from map(gauge_family, self.readings())
+
+    def readings(self) -> Iterator[Reading]:
+        """Read all gauges."""
         for source in self._sources:
             yield from source()
 
+    def changes(self) -> list[Series]:
+        """The series that changed since this was asked before, as they are now."""
+        changed = []
+        for name, family in self._families.items():
+            for labels, values in family.values():
+                if self._sent.get((name, labels)) != values:
+                    self._sent[name, labels] = values
+                    changed.append(Series(name, labels, values))
+        return changed
 
-def gauge(name: str, text: str, labels: tuple[str, ...], series: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-    """Make a gauge family in one go, for sources."""
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for values, amount in series:
+    def absorb(self, series: Series) -> None:
+        """Add what another process counted. Raises `ValueError` for a series that is none of ours."""
+        family = self._families.get(series.family)
+        if family is None:
+            raise ValueError(f"there is no metric {series.family!r}")
+        family.absorb(series.labels, series.values)
+
+
+def gauge(
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    series: Iterable[tuple[tuple[str, ...], float]],
+    merge: Literal["sum", "max", "min"] = "sum",
+) -> Reading:
+    """Make a gauge family in one go, for sources. `merge`: what several workers' values mean together."""
+    return Reading(name, text, labels, tuple((values, float(amount)) for values, amount in series), merge)
+
+
+def gauge_family(reading: Reading) -> Metric:
+    """As Prometheus sees it."""
+    family = GaugeMetricFamily(reading.name, reading.text, labels=reading.labels)
+    for values, amount in reading.series:
         family.add_metric(values, amount)
     return family

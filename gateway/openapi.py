@@ -50,7 +50,12 @@ _ERROR_STATUSES = {
     "503": "No upstream; see Retry-After",
     "504": "A deadline passed",
 }
-RELAY_PATHS = {"/v1/chat/completions": "Chat completion", "/v1/completions": "Text completion"}
+RELAY_PATHS = {
+    "/v1/chat/completions": "Chat completion",
+    "/v1/completions": "Text completion",
+    "/v1/responses": "Response",
+    "/v1/messages": "Message (Anthropic's wire)",
+}
 
 
 def describe_relay(app: FastAPI) -> None:
@@ -73,7 +78,7 @@ def _operation(summary: str) -> dict[str, Any]:
     }
     answer = {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}
     return {
-        "summary": f"{summary}, as OpenAI defines it; relayed untouched to the arm the rollout chooses",
+        "summary": f"{summary}, as its vendor defines it; relayed untouched to the arm the rollout chooses",
         "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
         "responses": {"200": {"description": "The upstream's answer", "content": answer}, **errors},
     }

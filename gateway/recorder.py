@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.core.routing import MODEL_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.core.outcome import Record
     from gateway.feedback import AnswerIndex
@@ -42,19 +42,24 @@ class Recorder:
         self.record = self._pending.append
         """Takes one Record; called on the request path, so it only appends."""
 
-    async def run(self) -> None:
-        """Drain for ever; what is pending when cancelled is counted."""
+    async def run(self, counted: Callable[[], None] = lambda: None) -> None:
+        """Drain for ever, calling `counted` after each turn; what is pending when cancelled is counted."""
         try:
             while True:
                 await asyncio.sleep(DRAIN_EVERY_S)
-                while self._pending:
-                    self._drain(BATCH)
-                    await asyncio.sleep(0)
+                await self.settle()
+                counted()
         finally:
             self.drain()
 
+    async def settle(self) -> None:
+        """Count all that is pending, other work getting its turn in between."""
+        while self._pending:
+            self._drain(BATCH)
+            await asyncio.sleep(0)
+
     def drain(self) -> None:
-        """Count all that is pending, now."""
+        """Count all that is pending, at one go."""
         while self._pending:
             self._drain(BATCH)
 
@@ -80,9 +85,11 @@ class Recorder:
         if record.client_retries:
             metrics.client_retries.add((feature,))
         if not record.attempts:
+            metrics.refusals.add((feature, record.cause))
             return
         if record.attempts > 1:
-            metrics.failovers.add((feature,))
+            again = metrics.retries if record.served == record.assigned else metrics.failovers
+            again.add((feature, record.failed_cause))
         key = (record.operation, feature or record.reason, record.upstream, record.served, record.cause)
         series = self._series.get(key)
         if series is None:

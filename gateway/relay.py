@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import randbytes, random
 from typing import TYPE_CHECKING
 
+from gateway.core.providers.wires import PATH_OF_OPERATION
 from gateway.core.trace import IDS_BYTES, trace_of
 from gateway.exchange import Exchange
 
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
     from gateway.core.outcome import Record
     from gateway.core.routing import Plan
     from gateway.core.trace import Trace
+    from gateway.door import Door
     from gateway.http.incoming import Incoming
     from gateway.upstream import Upstream
     from rollout.core.model import Snapshot
 
 _HEADS_CACHED_MAX = 4096
+RELAY_PATHS = {b"/v1" + path.encode("ascii"): operation for operation, path in PATH_OF_OPERATION.items()}
+"""Operation by path of the public port."""
 
 
 class Relay:
@@ -31,6 +35,7 @@ class Relay:
         keyring: Keyring,
         snapshot: Callable[[], Snapshot],
         upstreams: Mapping[str, Upstream],
+        door: Door,
         record: Callable[[Record], None],
         next_request_id: Callable[[], str],
         draw: Callable[[], float] = random,
@@ -39,6 +44,7 @@ class Relay:
         self.keyring = keyring
         self.snapshot = snapshot
         self.upstreams = upstreams
+        self.door = door
         self.upstream_of_model = {upstream.model: name for name, upstream in upstreams.items()}
         self.record = record
         self.next_request_id = next_request_id
@@ -53,6 +59,7 @@ class Relay:
 
     def sweep(self, now_s: float) -> None:
         """Enforce deadlines and expire idle upstream connections (`now_s`: perf_counter)."""
+        self.door.sweep(now_s)
         for exchange in list(self.active):
             exchange.check(now_s)
         for upstream in self.upstreams.values():

@@ -6,7 +6,7 @@ CONFIG_TEMPLATE = """\
 [server]                        # the port that product teams call
 host = "127.0.0.1"
 port = 8080
-workers = 1                     # processes that share the port; the limits below are per worker
+workers = 1                     # processes that share the port, about one per core; limits are per worker
 # body_max_bytes = 10485760
 # connections_max = 20000
 # requests_max = 16384          # under way at once; more wait (interactive before batch), then get 429

@@ -28,6 +28,9 @@ def _add_simulator(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
     parser.add_argument(
         "--port", type=_port, default=9000, help="port to listen on; 0 picks one (default: %(default)s)"
     )
+    parser.add_argument(
+        "--control-port", type=_port, metavar="PORT", help="serve /simulator/... here too, 0 picks a port"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="models, accuracy, [latency], [[faults]]")
     parser.add_argument("--references", metavar="FILE.jsonl", help="prompts with their right answers")
     parser.add_argument("--seed", type=int, help="seed of every draw")
@@ -67,13 +70,15 @@ def run_simulator(args: argparse.Namespace) -> int:
     from loadtests.simulator import run
 
     def announce(simulator: "RunningSimulator") -> None:
+        if args.control_port is not None:
+            print(f"CONTROL {simulator.control_url}")
         print(f"READY {simulator.base_url} (a simulator, not a partner)", flush=True)
         if args.ready_file is not None:
             part = args.ready_file.with_name(args.ready_file.name + ".part")
             part.write_text(simulator.base_url + "\n", encoding="utf-8")
             part.replace(args.ready_file)
 
-    run(_simulator_config(args), args.host, args.port, announce)
+    run(_simulator_config(args), args.host, args.port, announce, args.control_port)
     return 0
 
 

@@ -119,6 +119,23 @@ class Follower:
             self._kills_in_memory -= {feature}
             self._put_kills_in_force(self.killed_locally - {feature})
 
+    async def hold_kills(self, features: frozenset[str]) -> None:
+        """Put kills in force that only another process of this replica remembers; they replace those told before."""
+        async with self._kill_turn:
+            before, self._kills_in_memory = self._kills_in_memory, features
+            listed = self.killed_locally - before
+            if self._kill_file is not None:
+                try:
+                    listed = await asyncio.to_thread(kills.read, self._kill_file)
+                except RolloutError:
+                    listed = self.killed_locally  # which of them the file lists can't be told: none is lifted
+            self._put_kills_in_force(listed)
+
+    @property
+    def kills_in_memory(self) -> frozenset[str]:
+        """Local kills that the kill file does not list (yet)."""
+        return self._kills_in_memory
+
     def is_killed_locally(self, feature: str) -> bool:
         """Tell whether this replica kills the feature whatever the store says."""
         return not self.killed_locally.isdisjoint((feature, kills.ALL))

@@ -1,22 +1,53 @@
-"""Token counts of a plain (non-stream) answer."""
+"""What the gateway reads from a plain (non-stream) answer, whichever of the four operations it answers."""
 
 from __future__ import annotations
 
 import msgspec
 
-from gateway.core.sse import Usage
+from gateway.core.sse import Tokens, Usage
+
+
+class _Counts(msgspec.Struct):
+    """Names of all four shapes. Responses count cached tokens among `input_tokens`, messages beside them."""
+
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
+    cache_read_input_tokens: Tokens | None = None
 
 
 class _Answer(msgspec.Struct):
-    usage: Usage | None = None
+    usage: _Counts | None = None
+
+
+class _Response(msgspec.Struct):
+    id: str | None = None
 
 
 _DECODE = msgspec.json.Decoder(_Answer).decode
+_DECODE_ID = msgspec.json.Decoder(_Response).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_usage(body: bytes) -> Usage | None:
-    """The usage object of an answer, None where there is none or the body is not such JSON."""
+    """The token counts of an answer, None where there are none or the body is not such JSON."""
     try:
-        return _DECODE(body).usage
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        counts = _DECODE(body).usage
+    except _UNREADABLE:
+        return None
+    if counts is None:
+        return None
+    if counts.prompt_tokens is not None or counts.completion_tokens is not None:
+        return Usage(counts.prompt_tokens or 0, counts.completion_tokens or 0)
+    cached = (counts.cache_creation_input_tokens or 0) + (counts.cache_read_input_tokens or 0)
+    return Usage((counts.input_tokens or 0) + cached, counts.output_tokens or 0)
+
+
+def read_response_id(body: bytes) -> str | None:
+    """The `id` of a response, which the conversation's next turn will name; None where there is none."""
+    try:
+        return _DECODE_ID(body).id
+    except _UNREADABLE:
         return None

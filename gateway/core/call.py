@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.core.errors import bad_body
+from gateway.core.response_ids import ELSEWHERE, Place, split
 from rollout.core.model import Subject
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _CONVERSATION_HEADER = b"x-conversation-id"
 
 class _Metadata(msgspec.Struct):
     conversation_id: str | None = None
+    user_id: str | None = None
 
 
 class _Conversation(msgspec.Struct):
@@ -53,10 +55,18 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     stream: bool
     usage_wanted: bool
     subject: Subject
+    place: Place | None = None
+    """Where the response is that this call continues, None if it continues none."""
 
 
-def parse(body: bytes, headers: Mapping[bytes, bytes], tenant: str | None, request: str | None = None) -> Call:
-    """Read what routing needs. `headers`: lower-case names; `request`: its id.
+def parse(
+    body: bytes,
+    headers: Mapping[bytes, bytes],
+    tenant: str | None,
+    request: str | None = None,
+    operation: str = "chat",
+) -> Call:
+    """Read what routing needs. `headers`: lower-case names; `request`: its id; `operation`: what is called.
 
     Raises `ApiError` 400 for what can't be relayed.
     """
@@ -77,6 +87,7 @@ def parse(body: bytes, headers: Mapping[bytes, bytes], tenant: str | None, reque
         stream,
         stream and _usage_wanted(fields.get("stream_options")),
         _subject(fields, headers.get(_CONVERSATION_HEADER), tenant, request),
+        _place(fields) if operation == "responses" else None,
     )
 
 
@@ -152,6 +163,8 @@ def _subject(
         user = _text(fields["safety_identifier"])
     if not user and "user" in fields:
         user = _text(fields["user"])
+    if not user and "metadata" in fields:
+        user = _metadata(fields["metadata"]).user_id
     if (conversation and len(conversation) > UNIT_MAX_CHARS) or (user and len(user) > UNIT_MAX_CHARS):
         raise bad_body(f"An id is longer than {UNIT_MAX_CHARS} characters.", code="string_above_max_length")
     return Subject(conversation or None, user or None, tenant, request)
@@ -167,10 +180,26 @@ def _conversation_of_body(fields: Mapping[str, Raw]) -> str | None:
 
 
 def _conversation_of_metadata(raw: Raw) -> str | None:
+    return _metadata(raw).conversation_id
+
+
+def _metadata(raw: Raw) -> _Metadata:
     try:
-        return _DECODE_METADATA(raw).conversation_id
+        return _DECODE_METADATA(raw)
     except _UNREADABLE:
-        return None
+        return _NO_METADATA
+
+
+def _place(fields: dict[str, Raw]) -> Place | None:
+    """Where the response or conversation is that the call goes on with; a placed id leaves as the upstream's own."""
+    previous = _text(fields["previous_response_id"]) if "previous_response_id" in fields else None
+    if previous:
+        own, place = split(previous)
+        fields["previous_response_id"] = raw_text(own)
+        return place
+    if "conversation" in fields and _conversation_of_field(fields["conversation"]):
+        return ELSEWHERE
+    return None
 
 
 def _conversation_of_field(raw: Raw) -> str | None:
@@ -181,9 +210,10 @@ def _conversation_of_field(raw: Raw) -> str | None:
     return value if isinstance(value, str) else value.id
 
 
+_NO_METADATA = _Metadata()
+# A response's id is another one each turn: as a unit it would draw a new arm each time, so it is none.
 _CONVERSATION_FIELDS = (
     ("metadata", _conversation_of_metadata),
-    ("previous_response_id", _text),
     ("conversation", _conversation_of_field),
 )
 _CONVERSATION_NAMES = frozenset(name for name, _ in _CONVERSATION_FIELDS)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TOTAL_HEADER = b"x-glidepath-timeout-s"
 FIRST_BYTE_HEADER = b"x-glidepath-first-byte-timeout-s"
+_UNBOUNDED = float("inf")
 _SECONDS = re.compile(rb"\d{1,6}(?:\.\d{1,6})?")
 
 
@@ -23,21 +24,24 @@ class Deadlines(NamedTuple):
     total_s: float
 
 
-def tighten(limits: Deadlines, headers: Mapping[bytes, bytes]) -> Deadlines:
-    """`limits` as far as the caller didn't ask for less. Raises `ApiError` 400 for what is no number of seconds."""
+def asked(headers: Mapping[bytes, bytes]) -> Deadlines | None:
+    """What the caller asks for, None for nothing. Raises `ApiError` 400 for what is no number of seconds."""
     if TOTAL_HEADER not in headers and FIRST_BYTE_HEADER not in headers:
+        return None
+    return Deadlines(_seconds(headers, FIRST_BYTE_HEADER), _UNBOUNDED, _seconds(headers, TOTAL_HEADER))
+
+
+def tighten(limits: Deadlines, wish: Deadlines | None) -> Deadlines:
+    """`limits` as far as the caller didn't ask for less."""
+    if wish is None:
         return limits
-    return Deadlines(
-        min(limits.first_byte_s, _asked(headers, FIRST_BYTE_HEADER)),
-        limits.idle_s,
-        min(limits.total_s, _asked(headers, TOTAL_HEADER)),
-    )
+    return Deadlines(min(limits.first_byte_s, wish.first_byte_s), limits.idle_s, min(limits.total_s, wish.total_s))
 
 
-def _asked(headers: Mapping[bytes, bytes], name: bytes) -> float:
+def _seconds(headers: Mapping[bytes, bytes], name: bytes) -> float:
     value = headers.get(name)
     if value is None:
-        return float("inf")
+        return _UNBOUNDED
     if not _SECONDS.fullmatch(value) or not float(value):
         text = f"The header {name.decode()} is no number of seconds, such as 2.5."
         raise bad_body(text, param=name.decode(), code="invalid_header")

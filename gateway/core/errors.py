@@ -16,7 +16,10 @@ _NAME_SHOWN_CHARS = 200
 
 
 class ApiError(Exception):
-    """An answer other than 200: HTTP `status`, the object's four fields, and when to come back (seconds)."""
+    """An answer other than 200: HTTP `status`, the object's four fields, and when to come back (seconds).
+
+    `final`: coming back is useless.
+    """
 
     def __init__(
         self,
@@ -27,8 +30,10 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after_s: int | None = None,
+        final: bool = False,
     ) -> None:
         super().__init__(message)
+        self.final = final
         self.status = status
         self.message = message
         self.type = type_

@@ -40,7 +40,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What one settled exchange leaves; all that metrics, evidence, usage and the access log are made from.
 
     Times: `at_s` Unix, the others seconds since arrival, None when it never came to that. Token counts are None when
@@ -106,6 +106,7 @@ _STATUS_TABLE = {
 REDIRECTS_FROM = 300
 CALLER_ERRORS_FROM = 400
 SERVER_ERRORS_FROM = 500
+TOO_MANY_REQUESTS = 429
 # The upstream refuses *our* key, or has no such model or route: nothing the caller can mend.
 OPERATORS_FAULTS = frozenset({401, 403, 404, 405, 407})
 

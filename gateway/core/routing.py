@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from gateway.core.errors import ApiError, unknown_model
+from gateway.core.residency import out_of_reach
 from rollout.core.evaluate import decide
-from rollout.core.model import Arm, Decision, Reason
+from rollout.core.model import Arm, Decision, Reason, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gateway.core.call import Call
-    from rollout.core.model import Snapshot
+    from gateway.core.response_ids import Place
+    from rollout.core.model import FeatureFlag, Snapshot
 
 MODEL_PREFIX = "copilot/"
 _PREFIX_CHARS = len(MODEL_PREFIX)
 _BASELINE = Arm.BASELINE
+# Reasons that are the gateway's own; those of the flag are `rollout.core.model.Reason`.
 BYPASS = "bypass"
+PINNED = "PINNED"
+RESIDENCY = "RESIDENCY"
 
 
 class Principal(NamedTuple):
@@ -53,20 +58,32 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     decision: Decision | None
     upstream: str
     fallback: str = ""
+    mark: str = ""
+    """Endpoint that must answer, where it matters which (`response_ids.mark_of`)."""
 
 
-def plan(call: Call, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:
-    """Decide who answers `call`. Raises `ApiError` 403 or 404.
+def plan(
+    call: Call,
+    principal: Principal,
+    snapshot: Snapshot,
+    upstream_of_model: Mapping[str, str],
+    reach: frozenset[str] | None = None,
+) -> Plan:
+    """Decide who answers `call`. `reach`: upstreams that may get the tenant's data, None for all.
 
-    The candidate's failure may be answered by the baseline, never the other way round: nobody meets the candidate
-    who was not assigned to it.
+    Raises `ApiError` 403 or 404. The candidate's failure may be answered by the baseline, never the other way round:
+    nobody meets the candidate who was not assigned to it.
     """
     model = call.model
     if not model.startswith(MODEL_PREFIX):
-        return _bypass(model, principal, snapshot, upstream_of_model)
+        return _bypass(model, principal, snapshot, upstream_of_model, reach)
     feature = model[_PREFIX_CHARS:]
     if principal.features is not None and feature not in principal.features:
         raise _no_access(model, principal.features)
+    if (call.place is not None or reach is not None) and feature in snapshot.features:
+        forced = _forced(call, snapshot.features[feature].flag, reach)
+        if forced is not None:
+            return forced
     decision = decide(snapshot, feature, call.subject)
     if not decision.upstream:
         raise _cannot_decide(model, decision.reason, snapshot)
@@ -74,13 +91,69 @@ def plan(call: Call, principal: Principal, snapshot: Snapshot, upstream_of_model
     return Plan(feature, decision.arm, decision.reason, decision, decision.upstream, fallback)
 
 
-def _bypass(model: str, principal: Principal, snapshot: Snapshot, upstream_of_model: Mapping[str, str]) -> Plan:
+def _forced(call: Call, flag: FeatureFlag, reach: frozenset[str] | None) -> Plan | None:
+    """The arm that is not up to any draw, None if it is."""
+    if call.place is not None:
+        return _pinned(call.place, flag, call.model, reach)
+    return None if reach is None else _within(reach, flag, call.model)
+
+
+def _pinned(place: Place, flag: FeatureFlag, model: str, reach: frozenset[str] | None) -> Plan:
+    """Whoever holds the response that the call continues, with nobody to fall back to.
+
+    One that was not made through this gateway is the baseline's. The candidate's are lost while it may get nothing.
+    """
+    upstream = place.upstream or flag.baseline
+    only_candidate = reach is not None and flag.baseline not in reach
+    served = upstream == flag.candidate and _may_serve(flag) and (flag.share_millipct > 0 or only_candidate)
+    if upstream != flag.baseline and not served:
+        text = "The response that this request continues is with a model that serves this feature no more: start anew."
+        raise ApiError(
+            400, text, "invalid_request_error", param="previous_response_id", code="previous_response_not_found"
+        )
+    if reach is not None and upstream not in reach:
+        raise out_of_reach(model)
+    return _undrawn(flag, Arm.BASELINE if upstream == flag.baseline else Arm.CANDIDATE, PINNED, place.mark)
+
+
+def _within(reach: frozenset[str], flag: FeatureFlag, model: str) -> Plan | None:
+    """The one arm that a tenant may reach, before any bucket is drawn; None if it may reach both.
+
+    A kill goes first: whoever may reach the candidate alone is refused then.
+    """
+    if flag.baseline in reach:
+        return None if flag.candidate in reach else _undrawn(flag, Arm.BASELINE, RESIDENCY)
+    if flag.candidate in reach and _may_serve(flag):
+        return _undrawn(flag, Arm.CANDIDATE, RESIDENCY)
+    raise out_of_reach(model)
+
+
+def _may_serve(flag: FeatureFlag) -> bool:
+    return flag.state is State.ENABLED and not flag.kill.on
+
+
+def _undrawn(flag: FeatureFlag, arm: Arm, reason: str, mark: str = "") -> Plan:
+    """An arm that was not drawn: out of the experiment, without unit and bucket, with nobody to fall back to."""
+    upstream = flag.baseline if arm is _BASELINE else flag.candidate
+    decision = Decision(flag.feature, arm, upstream, Reason.NO_UNIT, -1, None, flag.revision, flag.share_millipct)
+    return Plan(flag.feature, arm, reason, decision, upstream, mark=mark)
+
+
+def _bypass(
+    model: str,
+    principal: Principal,
+    snapshot: Snapshot,
+    upstream_of_model: Mapping[str, str],
+    reach: frozenset[str] | None,
+) -> Plan:
     upstream = upstream_of_model.get(model)
     if upstream is None:
         raise unknown_model(model, callable_models(principal, snapshot, upstream_of_model))
     if not principal.model_bypass:
         text = f"Your key may call features, not the model `{model[:200]}` itself."
         raise ApiError(403, text, "invalid_request_error", param="model", code="model_bypass_forbidden")
+    if reach is not None and upstream not in reach:
+        raise out_of_reach(model)
     return Plan("", BYPASS, BYPASS, None, upstream)
 
 

@@ -1,27 +1,40 @@
-"""Incremental reader of an event stream: sees first content, usage, finish, error and `[DONE]` at any byte split.
+"""Views of event streams: what a stream has shown so far (first content, usage, finish, error, end), at any byte split.
 
-It returns what to forward: whole events only, byte for byte, less the usage event nobody asked for. Most events are
-never decoded: cheap byte searches say which ones could matter, and the decoder has the last word. (A word inside
-generated text can't deceive it: quotes inside a JSON string are escaped.)
+A view returns what to forward: whole events only, byte for byte, less the usage event nobody asked for, and with
+secrets cut out of the upstream's error events. Most events are never decoded: cheap byte searches say which ones could
+matter, and the decoder has the last word. (A word inside generated text can't deceive it: quotes inside a JSON string
+are escaped.)
+
+`StreamView` reads streams of chat and text completions; `gateway.core.sse_typed` has those that name their events.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from gateway.core.events import (
+    EVENT_MAX_BYTES,
+    StreamTooLargeError,
+    events_of,
+    from_the_last,
+    payload_of,
+    split_whole,
+)
+from gateway.core.providers.error_shapes import redact_chat_event, stream_error
 
-EVENT_MAX_BYTES = 4 * 1024 * 1024
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.core.errors import ApiError
+
+__all__ = ["EVENT_MAX_BYTES", "StreamTooLargeError", "StreamView", "Usage", "View", "WatchedStream"]
 
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]')
-_BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r")
-_LINE = re.compile(rb"\r\n|\n|\r")
 _DONE = b"[DONE]"
 _TAIL_BYTES = 16_384
 _LAST_EVENTS = 6
@@ -43,15 +56,15 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """An upstream may claim anything; what fits a float can be counted."""
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Token counts as the upstream reports them."""
+    """Token counts as the upstream reports them; prompt tokens include cached ones."""
 
-    prompt_tokens: _Tokens = 0
-    completion_tokens: _Tokens = 0
+    prompt_tokens: Tokens = 0
+    completion_tokens: Tokens = 0
 
 
 class _Event(msgspec.Struct):
@@ -63,34 +76,46 @@ class _Event(msgspec.Struct):
 _DECODE = msgspec.json.Decoder(_Event).decode
 
 
-class StreamTooLargeError(ValueError):
-    """One event is larger than `EVENT_MAX_BYTES`."""
+class View(Protocol):
+    """What every stream shows, whichever wire it came over; translations of streams are views too.
 
-
-class StreamView:
-    """What one stream has shown so far. `usage_wanted`: whether the caller asked for the usage event.
-
-    `done` and `finish_reason` are known after `end()`: they stand in the last events, so those are read once, there.
+    `done`: the stream said itself that it is complete. `finish_reason`: the caller's wire's word for why generation
+    ended, None while it hasn't. Both, and `usage`, are known after `end()` only.
     """
 
-    __slots__ = (
-        "_latest",
-        "_rest",
-        "content_begun",
-        "done",
-        "error_seen",
-        "finish_reason",
-        "usage",
-        "usage_wanted",
-    )
+    content_begun: bool
+    done: bool
+    error_seen: bool
+    finish_reason: str | None
+    usage: Usage | None
 
-    def __init__(self, *, usage_wanted: bool) -> None:
-        self.usage_wanted = usage_wanted
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes of the upstream's stream, return the caller's. Raises `StreamTooLargeError`."""
+        ...
+
+    def end(self) -> bytes:
+        """The stream is over; the bytes still owed to the caller, to be sent only if it ended unbroken."""
+        ...
+
+    def error_event(self, error: ApiError) -> bytes:
+        """The event that tells this stream's caller what broke it."""
+        ...
+
+
+class WatchedStream:
+    """A view that forwards events as they are. A subclass says how to read one event (`_look`) and clean an error."""
+
+    __slots__ = ("_latest", "_rest", "_secrets", "content_begun", "done", "error_seen", "finish_reason", "usage")
+
+    _error_pattern: re.Pattern[bytes] = _ERROR
+
+    def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         self.content_begun = False
         self.done = False
         self.error_seen = False
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
+        self._secrets = secrets
         self._rest = b""
         self._latest: deque[bytes] = deque(maxlen=_LAST_EVENTS)
 
@@ -101,50 +126,109 @@ class StreamView:
         if data.endswith(b"\n\n"):
             whole, self._rest = data, b""
         else:
-            whole, self._rest = _split_whole(data)
-            if len(self._rest) > EVENT_MAX_BYTES:
-                raise StreamTooLargeError
-        if not whole:
-            return b""
+            whole, self._rest = split_whole(data)
+            if not whole:
+                return b""
         self._latest.append(whole)
         if not self.content_begun:
             self._find_content(whole)
-        # Both come last, if at all, so a long read is searched near its end only.
-        if whole.find(b'"error"', -_NEAR_END_BYTES) >= 0 and _ERROR.search(whole) is not None:
-            self._look_at(_events(whole))
-        if whole.find(b'"usage"', -_NEAR_END_BYTES) >= 0 and _USAGE.search(whole) is not None:
+        # Both come last, if at all, so a long read is searched near its end only, from the start of an event.
+        near = 0
+        if len(whole) > _NEAR_END_BYTES:
+            near = max(0, whole.rfind(b"\n\n", 0, -_NEAR_END_BYTES))
+        if whole.find(b'"error"', near) >= 0 and self._error_pattern.search(whole) is not None:
+            whole = self._take_error(whole)
+        if whole.find(b'"usage"', near) >= 0 and _USAGE.search(whole) is not None:
             return self._take_usage(whole)
         return whole
 
     def end(self) -> bytes:
         """The stream is over: judge its last events; bytes of an unfinished one, to be forwarded as they are."""
         rest, self._rest = self._rest, b""
-        for event in _from_the_last(b"".join(self._latest)[-_TAIL_BYTES:]):
-            self._look(_payload(event))
-            if self.done and self.finish_reason is not None:
-                break
-        if rest and self._look(_payload(rest)) and not self.usage_wanted:
-            return b""
-        return rest
+        self._look_back()
+        return self._take_rest(rest) if rest else b""
+
+    def error_event(self, error: ApiError) -> bytes:
+        """The event that tells the caller what broke the stream."""
+        raise NotImplementedError
+
+    def _look(self, payload: bytes) -> bool:
+        """Note what one event says; True if it carries usage and nothing else."""
+        raise NotImplementedError
+
+    def _redact(self, event: bytes) -> bytes:
+        raise NotImplementedError
+
+    def _look_back(self) -> None:
+        """Read the last events again, in their order, as what comes later counts."""
+        if not self.done:
+            tail = b"".join(self._latest)[-EVENT_MAX_BYTES:]
+            self._look_at(reversed(list(from_the_last(tail, _LAST_EVENTS))))
 
     def _find_content(self, whole: bytes) -> None:
-        for event in _events(whole):
-            self._look(_payload(event))
+        for event in events_of(whole):
+            self._look(payload_of(event))
             if self.content_begun:
+                return
+
+    def _take_usage(self, whole: bytes) -> bytes:
+        self._look_at(event for event in events_of(whole) if b'"usage"' in event)
+        return whole
+
+    def _take_error(self, whole: bytes) -> bytes:
+        return b"".join([self._redacted(event) if b'"error"' in event else event for event in events_of(whole)])
+
+    def _take_rest(self, rest: bytes) -> bytes:
+        return self._redacted(rest)
+
+    def _redacted(self, event: bytes) -> bytes:
+        seen, self.error_seen = self.error_seen, False
+        self._look(payload_of(event))
+        is_error, self.error_seen = self.error_seen, self.error_seen or seen
+        return self._redact(event) if is_error else event
+
+    def _look_at(self, events: Iterable[bytes]) -> None:
+        for event in events:
+            self._look(payload_of(event))
+
+
+class StreamView(WatchedStream):
+    """A stream of chat or text completions. `usage_wanted`: whether the caller asked for the usage event.
+
+    `done` and `finish_reason` are known after `end()`: they stand in the last events, so those are read once, there.
+    """
+
+    __slots__ = ("usage_wanted",)
+
+    def __init__(self, *, usage_wanted: bool, secrets: tuple[str, ...] = ()) -> None:
+        super().__init__(secrets)
+        self.usage_wanted = usage_wanted
+
+    def error_event(self, error: ApiError) -> bytes:
+        """`data: {"error":…}`."""
+        return stream_error("chat", error)
+
+    def _look_back(self) -> None:
+        for event in from_the_last(b"".join(self._latest)[-_TAIL_BYTES:], _LAST_EVENTS):
+            self._look(payload_of(event))
+            if self.done and self.finish_reason is not None:
                 return
 
     def _take_usage(self, whole: bytes) -> bytes:
         """Note usage; without the event that only carries it, unless the caller asked for it."""
         if self.usage_wanted:
-            self._look_at(event for event in _events(whole) if b'"usage"' in event)
-            return whole
+            return super()._take_usage(whole)
         return b"".join(
-            [event for event in _events(whole) if b'"usage"' not in event or not self._look(_payload(event))]
+            [event for event in events_of(whole) if b'"usage"' not in event or not self._look(payload_of(event))]
         )
 
-    def _look_at(self, events: Iterable[bytes]) -> None:
-        for event in events:
-            self._look(_payload(event))
+    def _take_rest(self, rest: bytes) -> bytes:
+        if self._look(payload_of(rest)) and not self.usage_wanted:
+            return b""
+        return self._redacted(rest)
+
+    def _redact(self, event: bytes) -> bytes:
+        return redact_chat_event(event, self._secrets)
 
     def _look(self, payload: bytes) -> bool:
         """Note what one event says; True if it carries usage and no choices."""
@@ -173,57 +257,3 @@ def _has_content(choice: _Choice) -> bool:
     if delta is None:
         return bool(choice.text)
     return bool(delta.content or delta.reasoning or delta.reasoning_content or delta.refusal or delta.tool_calls)
-
-
-def _split_whole(data: bytes) -> tuple[bytes, bytes]:
-    """(all whole events, the begun one)."""
-    end = data.rfind(b"\n\n")
-    end = end + 2 if end >= 0 else 0
-    if b"\r" in data:
-        for boundary in (b"\r\n\r\n", b"\r\r"):
-            found = data.rfind(boundary)
-            end = max(end, found + len(boundary) if found >= 0 else 0)
-    return data[:end], data[end:]
-
-
-def _events(whole: bytes) -> Iterator[bytes]:
-    """The events of `whole`, each with its boundary."""
-    if b"\r" not in whole:
-        start, end = 0, whole.find(b"\n\n") + 2
-        while end > 1:
-            yield whole[start:end]
-            start, end = end, whole.find(b"\n\n", end) + 2
-        return
-    start = 0
-    for match in _BOUNDARY.finditer(whole):
-        yield whole[start : match.end()]
-        start = match.end()
-
-
-def _from_the_last(tail: bytes) -> Iterator[bytes]:
-    """The last `_LAST_EVENTS` of some whole events, the last one first."""
-    if b"\r" in tail:
-        yield from reversed(list(_events(tail))[-_LAST_EVENTS:])
-        return
-    end = len(tail)
-    for _ in range(_LAST_EVENTS):
-        start = tail.rfind(b"\n\n", 0, max(0, end - 2)) + 2
-        if start < 2:  # noqa: PLR2004  there is no earlier boundary
-            start = 0
-        yield tail[start:end]
-        if start == 0:
-            return
-        end = start
-
-
-def _payload(event: bytes) -> bytes:
-    """The `data` of one event, its lines joined by LF; comments and other fields left out."""
-    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2:  # one line, LF
-        return event[6:-2].strip()
-    lines = [_value(line) for line in _LINE.split(event) if line.startswith(b"data:")]
-    return b"\n".join(lines).strip()
-
-
-def _value(line: bytes) -> bytes:
-    value = line[5:]
-    return value[1:] if value.startswith(b" ") else value

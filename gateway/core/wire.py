@@ -39,13 +39,11 @@ _WORDS = {_TOO_MANY: "Too many requests."}
 _EMPTY = frozenset({204, 205})
 
 
-def upstream_head(path: str, host: str, kind: str, api_key: str | None) -> bytes:
+def upstream_head(path: str, host: str, credentials: str) -> bytes:
     """Fixed part of the request head for one endpoint, up to where the per-request lines follow."""
-    credentials = f"api-key: {api_key}" if kind == "azure" else f"authorization: Bearer {api_key}"
-    authorization = f"{credentials}\r\n" if api_key else ""
     return (
         f"POST {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: glidepath\r\naccept-encoding: identity\r\n"
-        f"content-type: application/json\r\n{authorization}"
+        f"content-type: application/json\r\n{credentials}"
     ).encode("ascii")
 
 
@@ -107,8 +105,8 @@ def upstream_error(status: int, headers: Mapping[bytes, bytes], body: bytes, sec
     if status == _TOO_MANY:
         wait_s = 1 if wait_s is None else wait_s
         return ApiError(429, text, "rate_limit_error", code=_code(error, status, secrets), retry_after_s=wait_s)
-    kind = _word(error.type or "invalid_request_error", secrets)
-    param = error.param and _word(error.param, secrets)
+    kind = redact_word(error.type or "invalid_request_error", secrets)
+    param = error.param and redact_word(error.param, secrets)
     return ApiError(status, text, kind, param=param, code=_code(error, status, secrets))
 
 
@@ -119,12 +117,14 @@ def is_answer(status: int, headers: Mapping[bytes, bytes]) -> bool:
     return status >= CALLER_ERRORS_FROM or headers.get(b"content-type", b"")[:9].lower() != b"text/html"
 
 
-def broken(failure: Failure) -> ApiError:
+def broken(failure: Failure, retry_after_s: int | None = None) -> ApiError:
     """An attempt that never became an answer, as the caller gets it."""
     if failure.kind.endswith("timeout"):
         return ApiError(504, "The model's server did not answer in time.", "server_error", code="upstream_timeout")
     if failure.phase is Phase.CONNECT:
-        return unavailable("No server for this model can be reached.", code="upstream_unreachable", retry_after_s=None)
+        return unavailable(
+            "No server for this model can be reached.", code="upstream_unreachable", retry_after_s=retry_after_s
+        )
     return ApiError(502, "The connection to the model's server broke.", "server_error", code="upstream_broke")
 
 
@@ -152,7 +152,7 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     return _SECRET.sub("[redacted]", text[:2000])
 
 
-def _word(text: str, secrets: tuple[str, ...]) -> str:
+def redact_word(text: str, secrets: tuple[str, ...]) -> str:
     """A code or a parameter's name: plain words stay, whatever prefix they have."""
     return text if _PLAIN_WORD.fullmatch(text) and text not in secrets else redact(text, secrets)
 
@@ -171,7 +171,7 @@ def _code(error: _Error, status: int, secrets: tuple[str, ...]) -> str | None:
     """A code that says more than the status; vLLM repeats the status there."""
     if error.code is None or str(error.code) == str(status):
         return None
-    return _word(str(error.code), secrets)
+    return redact_word(str(error.code), secrets)
 
 
 def retry_after_s(headers: Mapping[bytes, bytes]) -> int | None:

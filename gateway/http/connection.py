@@ -12,33 +12,29 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
+from gateway.core.inflate import InflateError, Inflater, InflateTooLargeError
 from gateway.core.outcome import Failure, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from gateway.http.lease import Lease
 
 _WRITEV_FROM_BYTES = 65_536
-_HEAD_MAX_BYTES = 65_536
+_OVERHEAD_MAX_BYTES = 65_536
+"""Of a head, and of what is neither head nor body: trailers, chunk extensions."""
+_HEADERS_MAX = 256
+_JOINED_MAX_BYTES = 8_192
+_SWITCHING_PROTOCOLS = 101
+_FIRST_STATUS = 100
 _FIRST_FINAL_STATUS = 200
-
-
-class Receiver(Protocol):
-    """Whoever asked for the answer."""
-
-    def on_answer(self, answer: Answer, chunks: Sequence[bytes], *, complete: bool) -> None:
-        """Body bytes of one socket read (maybe none), in order; `complete` when the message has ended."""
-        ...
-
-    def on_failure(self, failure: Failure) -> None:
-        """Report that no (further) answer will come."""
-        ...
 
 
 class Owner(Protocol):
     """The pool a connection belongs to."""
 
-    def submit(self, lease: Lease, *, fresh: bool = False) -> None:
-        """Find a connection for `lease`, a new one if `fresh`."""
+    answer_max_bytes: int
+
+    def submit(self, lease: Lease) -> None:
+        """Find a new connection for `lease`."""
         ...
 
     def give_back(self, connection: Connection) -> None:
@@ -50,94 +46,56 @@ class Owner(Protocol):
         ...
 
 
-class Answer:
-    """The head of one upstream answer: status and headers, names in lower case (of a repeated one, the last)."""
-
-    __slots__ = ("headers", "status")
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.headers: dict[bytes, bytes] = {}
-
-
-class Lease:
-    """One request on its way through a pool; `cancel` may be called at any time, any number of times."""
-
-    __slots__ = ("_cancelled", "body", "connection", "head", "receiver", "retried")
-
-    def __init__(self, receiver: Receiver, head: bytes, body: bytes) -> None:
-        self.receiver = receiver
-        self.head = head
-        self.body = body
-        self.connection: Connection | None = None
-        self.retried = False
-        self._cancelled = False
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the receiver lost interest."""
-        return self._cancelled
-
-    @property
-    def phase(self) -> Phase:
-        """How far the request got: waiting for a connection, for the first byte, or inside the answer."""
-        if self.connection is None:
-            return Phase.CONNECT
-        return Phase.BODY if self.connection.answer_begun else Phase.FIRST_BYTE
-
-    def cancel(self) -> None:
-        """Forget the receiver and close the connection that serves it: the upstream sees the abort at once."""
-        if self._cancelled:
-            return
-        self._cancelled = True
-        if self.connection is not None:
-            self.connection.abort()
-
-    def pause_reading(self) -> None:
-        """Stop reading the answer (the caller's socket is full)."""
-        if self.connection is not None:
-            self.connection.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read on."""
-        if self.connection is not None:
-            self.connection.resume_reading()
+class _RefusedError(Exception):
+    """The answer is HTTP, but none that could be relayed safely."""
 
 
 class Connection(asyncio.Protocol):
     """One upstream connection; carries one exchange at a time."""
 
     __slots__ = (
-        "_answer",
+        "_answer_max_bytes",
         "_chunks",
-        "_closing",
         "_complete",
-        "_head_bytes",
         "_head_done",
+        "_headers",
+        "_inflater",
         "_keep_alive",
         "_lease",
+        "_overhead",
         "_parser",
         "_paused",
         "_pool",
+        "_received",
         "_reused",
+        "_trailers",
         "_transport",
         "answer_begun",
+        "closing",
         "idle_since_s",
+        "on_body",
     )
 
     def __init__(self, pool: Owner) -> None:
         self._pool = pool
+        self._answer_max_bytes = pool.answer_max_bytes
+        self._chunks: list[bytes] = []
+        # The parser's callbacks are looked up once; a bound method of C costs no Python frame per chunk.
+        self.on_body = self._chunks.append
         self._parser = httptools.HttpResponseParser(self)
         self._lease: Lease | None = None
-        self._answer = Answer()
-        self._chunks: list[bytes] = []
+        self._trailers: dict[bytes, bytes] = {}
+        self._headers = self._trailers
+        self._inflater: Inflater | None = None
         self._complete = False
         self._head_done = False
-        self._head_bytes = 0
+        self._received = 0
+        self._overhead = 0
         self._keep_alive = False
         self._reused = False
         self._paused = False
-        self._closing = False
+        self.closing = False
+        """Whether no further request may be sent on it."""
         self.answer_begun = False
         self.idle_since_s = 0.0
 
@@ -149,18 +107,14 @@ class Connection(asyncio.Protocol):
         """Send the request of `lease`; its receiver hears from this connection until the answer ends."""
         lease.connection = self
         self._lease = lease
-        self._answer = Answer()
+        self._headers = lease.headers
         self._complete = self._head_done = self.answer_begun = False
-        self._head_bytes = 0
-        if len(lease.body) < _WRITEV_FROM_BYTES:
-            self._transport.write(lease.head + lease.body)
+        self._received = self._overhead = 0
+        body = lease.body
+        if len(body) < _WRITEV_FROM_BYTES:
+            self._transport.write(lease.head + body)
         else:
-            self._transport.writelines((lease.head, lease.body))
-
-    @property
-    def usable(self) -> bool:
-        """Whether another request may be sent on it."""
-        return not self._closing and not self._transport.is_closing()
+            self._transport.writelines((lease.head, body))
 
     def data_received(self, data: bytes) -> None:
         """Parse one read and report it in one call."""
@@ -168,44 +122,72 @@ class Connection(asyncio.Protocol):
         if lease is None:
             self.abort()
             return
-        answer = self._answer
         self.answer_begun = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(Failure(Phase.BODY, "bad_answer", f"the answer is not valid HTTP/1.1: {error}"))
+            if not self._complete:
+                self._refuse(f"the answer is no valid HTTP/1.1: {error.__context__ or error}")
+                return
+            # More than the one answer asked for: that one is good, but nothing on this connection can follow it.
+            self._keep_alive = False
+        self._received += len(data)
+        if self._received > self._answer_max_bytes:
+            self._fail(Failure(Phase.BODY, "answer_too_large", f"more than {self._answer_max_bytes} bytes"))
             return
-        if not self._head_done:
-            self._head_bytes += len(data)
-            if self._head_bytes > _HEAD_MAX_BYTES:
-                self._fail(Failure(Phase.BODY, "bad_answer", "the answer's head is too large"))
-            return
-        chunks, complete = self._chunks, self._complete
+        chunks = self._chunks
         if chunks:
-            self._chunks = []
+            # Joining one chunk copies nothing.
+            data = b"".join(chunks)
+            chunks.clear()
+        else:
+            if not (self._complete or self._take_overhead(data)):
+                return
+            data = b""
+        if self._inflater is not None:
+            self._inflate(lease, data)
+            return
+        complete = self._complete
         if complete:
-            self._release()
-        lease.receiver.on_answer(answer, chunks, complete=complete)
+            self._release(lease)
+        lease.receiver.on_answer(lease, data, complete=complete)
+
+    def on_message_begin(self) -> None:
+        """Httptools callback; one request gets one answer."""
+        if self._complete:
+            raise _RefusedError("a second answer to one request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Httptools callback."""
-        self._answer.headers[name.lower()] = value
+        """Httptools callback; what is said twice must not depend on who reads the first and who the last."""
+        name = name.lower()
+        headers = self._headers
+        if headers.setdefault(name, value) is not value:
+            joined = headers[name] = headers[name] + b", " + value
+            if len(joined) > _JOINED_MAX_BYTES:
+                raise _RefusedError("a header is repeated too often")
 
     def on_headers_complete(self) -> None:
-        """Httptools callback; one request gets one answer, not counting interim (1xx) ones."""
-        if self._complete:
-            raise ValueError("a second answer to one request")
-        status = self._parser.get_status_code()
+        """Httptools callback; an interim (1xx) answer is not the answer."""
+        parser, headers = self._parser, self._headers
+        status: int = parser.get_status_code()
         if status < _FIRST_FINAL_STATUS:
-            self._answer.headers.clear()
+            if status < _FIRST_STATUS or status == _SWITCHING_PROTOCOLS:
+                raise _RefusedError(f"status {status} was not asked for")
+            headers.clear()
             return
-        self._answer.status = status
+        if len(headers) > _HEADERS_MAX:
+            raise _RefusedError("too many headers")
+        lease = self._lease
+        if lease is None:  # pragma: no cover - only asked for answers are parsed
+            return
+        lease.status = status
         self._head_done = True
-        self._keep_alive = self._parser.should_keep_alive()
-
-    def on_body(self, body: bytes) -> None:
-        """Httptools callback."""
-        self._chunks.append(body)
+        self._keep_alive = parser.should_keep_alive()
+        self._headers = self._trailers
+        if b"transfer-encoding" in headers:
+            self._check_framing(headers[b"transfer-encoding"])
+        if b"content-encoding" in headers:
+            self._begin_inflating(headers)
 
     def on_message_complete(self) -> None:
         """Httptools callback; an interim (1xx) answer is not the answer."""
@@ -214,25 +196,26 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Let the transport close; `connection_lost` decides what the end means."""
+        self.closing = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone: end an answer that was delimited by EOF, else report the break."""
-        self._closing = True
+        self.closing = True
         self._pool.forget(self)
         lease, self._lease = self._lease, None
-        if lease is None or lease.cancelled:
+        if lease is None:
             return
-        if self._head_done and not self._complete and exc is None and _delimited_by_eof(self._answer.headers):
-            lease.receiver.on_answer(self._answer, (), complete=True)
+        lease.connection = None
+        if self._head_done and exc is None and _delimited_by_eof(lease.headers):
+            self._end_by_eof(lease)
             return
         if self._reused and not self.answer_begun and not lease.retried:
             lease.retried = True
-            lease.connection = None
-            self._pool.submit(lease, fresh=True)
+            self._pool.submit(lease)
             return
         text = f"{type(exc).__name__}: {exc}" if exc else "the connection was closed"
-        lease.receiver.on_failure(Failure(self._phase_of_break(), "reset", text))
+        lease.fail(Failure(self._phase_of_break(), "reset", text))
 
     def shut_down(self) -> None:
         """Close at once and tell the receiver, if there is one."""
@@ -241,18 +224,18 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once, dropping whatever is unsent."""
         self._lease = None
-        self._closing = True
+        self.closing = True
         self._transport.abort()
 
     def pause_reading(self) -> None:
         """Backpressure from the caller."""
-        if not self._paused and self.usable:
+        if not self._paused and not self._transport.is_closing():
             self._paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Undo `pause_reading`."""
-        if self._paused and self.usable:
+        if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
 
@@ -262,21 +245,84 @@ class Connection(asyncio.Protocol):
     def _fail(self, failure: Failure) -> None:
         lease = self._lease
         self.abort()
-        if lease is not None and not lease.cancelled:
-            lease.receiver.on_failure(failure)
-
-    def _release(self) -> None:
-        """Give the connection back before the receiver runs, so that its next request can reuse it."""
-        lease, self._lease = self._lease, None
         if lease is not None:
             lease.connection = None
-        if self._keep_alive and self.usable:
+            lease.fail(failure)
+
+    def _refuse(self, text: str) -> None:
+        self._fail(Failure(Phase.BODY, "bad_answer", text))
+
+    def _release(self, lease: Lease) -> None:
+        """Give the connection back before the receiver runs, so that its next request can reuse it."""
+        self._lease = lease.connection = None
+        if self._trailers:
+            self._trailers.clear()
+        if self._transport.get_write_buffer_size():
+            # The answer came before the request was whole; the rest would be read as the next request.
+            self.closing = True
+            self._transport.abort()
+        elif self._keep_alive and not self.closing:
             self._reused = True
-            self.resume_reading()
+            if self._paused:
+                self.resume_reading()
             self._pool.give_back(self)
         else:
-            self._closing = True
+            self.closing = True
             self._transport.close()
+
+    def _take_overhead(self, data: bytes) -> bool:
+        """Bound what is no body: heads, interim answers, trailers, chunk sizes; False: nothing to report."""
+        self._overhead += len(data)
+        if self._overhead > _OVERHEAD_MAX_BYTES:
+            self._refuse("the answer's head, or what is between the parts of its body, is too large")
+            return False
+        return self._head_done
+
+    def _check_framing(self, coding: bytes) -> None:
+        """Of the transfer codings only chunked is understood, and in HTTP/1.0 it may mean anything."""
+        if coding.lower() != b"chunked":
+            raise _RefusedError("the answer has an unknown transfer coding")
+        if self._parser.get_http_version() == "1.0":
+            self._keep_alive = False
+
+    def _begin_inflating(self, headers: dict[bytes, bytes]) -> None:
+        """Identity was asked for; whoever compresses all the same is decoded, else nobody could judge the answer."""
+        coding = headers.pop(b"content-encoding")
+        if coding.strip().lower() in (b"identity", b""):
+            return
+        try:
+            self._inflater = Inflater(coding, self._answer_max_bytes)
+        except InflateError as error:
+            raise _RefusedError(str(error)) from None
+
+    def _inflate(self, lease: Lease, data: bytes) -> None:
+        """Report the decoded form of a read."""
+        inflater, complete = self._inflater, self._complete
+        if inflater is None:  # pragma: no cover - the caller has looked
+            return
+        try:
+            data = inflater.feed(data)
+            if complete:
+                inflater.end()
+                self._inflater = None
+        except InflateError as error:
+            self._refuse(str(error))
+            return
+        except InflateTooLargeError as error:
+            self._fail(Failure(Phase.BODY, "answer_too_large", str(error)))
+            return
+        if complete:
+            self._release(lease)
+        lease.receiver.on_answer(lease, data, complete=complete)
+
+    def _end_by_eof(self, lease: Lease) -> None:
+        try:
+            if self._inflater is not None:
+                self._inflater.end()
+        except InflateError as error:
+            lease.fail(Failure(Phase.BODY, "bad_answer", str(error)))
+            return
+        lease.receiver.on_answer(lease, b"", complete=True)
 
 
 def _delimited_by_eof(headers: dict[bytes, bytes]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.errors import ApiError, render_body
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -15,16 +17,24 @@ _STATUS_LINE = {
         (401, b"Unauthorized"),
         (403, b"Forbidden"),
         (404, b"Not Found"),
+        (408, b"Request Timeout"),
         (413, b"Content Too Large"),
+        (414, b"URI Too Long"),
+        (415, b"Unsupported Media Type"),
         (429, b"Too Many Requests"),
+        (431, b"Request Header Fields Too Large"),
         (500, b"Internal Server Error"),
         (502, b"Bad Gateway"),
         (503, b"Service Unavailable"),
         (504, b"Gateway Timeout"),
+        (505, b"HTTP Version Not Supported"),
     )
 }
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = b"connection: close\r\n"
+_JSON = b"content-type: application/json\r\n"
+_JOINED_MAX_BYTES = 65_536
+"""Larger pieces are given to the transport as they are, in one call; smaller ones are cheaper to copy."""
 
 
 class Carrier(Protocol):
@@ -38,6 +48,10 @@ class Carrier(Protocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request."""
+        ...
+
+    def hang_up(self) -> None:
+        """Close: the answer just written was the last."""
         ...
 
 
@@ -79,13 +93,13 @@ class Incoming:
     more_body = True
     response_complete = False
     disconnected = False
-    started = False
     http_1_0 = False
-    accepted = False
-    body_refused = False
+    refusal: ApiError | None = None
+    """Why it gets no answer but this."""
     begun = False
     """Whether the head of the answer has been written."""
-    _size = 0
+    size = 0
+    """Bytes of the body so far."""
     _chunked = False
 
     def __init__(self, protocol: Carrier, operation: str, headers: dict[bytes, bytes], *, keep_alive: bool) -> None:
@@ -93,33 +107,24 @@ class Incoming:
         self.operation = operation
         self.headers = headers
         self.keep_alive = keep_alive
-        self._chunks: list[bytes] = []
+        self.chunks: list[bytes] = []
+        """The body as it came."""
 
     @property
     def body(self) -> bytes:
         """The whole request body."""
-        chunks = self._chunks
+        chunks = self.chunks
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def feed(self, chunk: bytes, size_max: int) -> None:
-        """Take a piece of the request body, refusing what is over `size_max` bytes in total."""
-        self._size += len(chunk)
-        if self._size > size_max:
-            self.body_refused = True
-            self._chunks.clear()
-        else:
-            self._chunks.append(chunk)
-
-    def invite_body(self, size_max: int) -> None:
-        """Send the interim answer that a caller waits for which announced `Expect: 100-continue`.
-
-        Not when the body is announced as too large: the refusal comes before it is sent.
-        """
-        length = self.headers.get(b"content-length", b"0")
-        if int(length) > size_max:
-            self.body_refused = True
-        elif self.more_body and self.headers.get(b"expect", b"").lower() == b"100-continue":
+    def invite_body(self) -> None:
+        """Send the interim answer that a caller waits for which announced `Expect: 100-continue`."""
+        if self.more_body and self.headers.get(b"expect", b"").lower() == b"100-continue":
             self.protocol.transport.write(_CONTINUE)
+
+    def refuse(self, error: ApiError) -> None:
+        """Answer with an error object and nothing else; what has come of the body is dropped."""
+        self.chunks = []
+        self.respond(error.status, _JSON, render_body(error))
 
     def respond(self, status: int, head: bytes, body: bytes) -> None:
         """Write a whole answer in one write. `head`: header lines, each ended by CRLF, without lengths."""
@@ -127,10 +132,18 @@ class Incoming:
             return
         self.begun = True
         close = b"" if self.keep_alive else _CLOSE
-        self.protocol.transport.write(
-            b"%b%b%bcontent-length: %d\r\n%b\r\n%b"
-            % (status_line(status), self.protocol.date_line(), head, len(body), close, body)
+        size = len(body)
+        lines = b"%b%b%bcontent-length: %d\r\n%b\r\n" % (
+            status_line(status),
+            self.protocol.date_line(),
+            head,
+            size,
+            close,
         )
+        if size < _JOINED_MAX_BYTES:
+            self.protocol.transport.write(lines + body)
+        else:
+            self.protocol.transport.writelines((lines, body))
         self._complete()
 
     def begin(self, status: int, head: bytes, chunk: bytes, length: int | None = None) -> None:
@@ -146,25 +159,19 @@ class Incoming:
             self.keep_alive, framing, close = False, b"", _CLOSE
         else:
             self._chunked, framing = True, b"transfer-encoding: chunked\r\n"
-        first = b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked and chunk else chunk
-        self.protocol.transport.write(
-            b"%b%b%b%b%b\r\n%b" % (status_line(status), self.protocol.date_line(), head, framing, close, first)
-        )
+        lines = b"%b%b%b%b%b\r\n" % (status_line(status), self.protocol.date_line(), head, framing, close)
+        self._write(lines, chunk)
 
     def send(self, chunk: bytes) -> None:
         """Write more of the answer, as one chunk."""
         if chunk and not self.disconnected and not self.response_complete:
-            self.protocol.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+            self._write(b"", chunk)
 
     def finish(self, chunk: bytes = b"") -> None:
         """Write the last bytes and end the message."""
         if self.disconnected or self.response_complete:
             return
-        if self._chunked:
-            last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(chunk), chunk) if chunk else b"0\r\n\r\n"
-            self.protocol.transport.write(last)
-        elif chunk:
-            self.protocol.transport.write(chunk)
+        self._write(b"", chunk, b"0\r\n\r\n" if self._chunked else b"")
         self._complete()
 
     def drop(self) -> None:
@@ -178,13 +185,40 @@ class Incoming:
             self.response_complete = True
             self.protocol.transport.close()
 
+    def _write(self, before: bytes, chunk: bytes, after: bytes = b"") -> None:
+        """Write `chunk`, framed as this answer is, between two pieces that aren't, in one write."""
+        if self._chunked and chunk:
+            before = b"%b%x\r\n" % (before, len(chunk))
+            after = b"\r\n" + after
+        if len(chunk) < _JOINED_MAX_BYTES:
+            self.protocol.transport.write(b"%b%b%b" % (before, chunk, after))
+        else:
+            self.protocol.transport.writelines((before, chunk, after))
+
     def _complete(self) -> None:
         self.response_complete = True
+        # An idle connection remembers its last request, which may have been large.
+        self.chunks = []
         if not self.keep_alive or self.more_body:
-            self.protocol.transport.close()
+            self.protocol.hang_up()
         self.protocol.on_response_complete()
 
 
 def status_line(status: int) -> bytes:
     """HTTP/1.1 status line with CRLF; unknown codes get no phrase."""
     return _STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def last_answer(error: ApiError, date_line: bytes) -> bytes:
+    """An error as the only answer of a connection, for whoever has no request to answer."""
+    body = render_body(error)
+    retry = b"" if error.retry_after_s is None else b"retry-after: %d\r\n" % error.retry_after_s
+    return b"%b%b%b%bcontent-length: %d\r\n%b\r\n%b" % (
+        status_line(error.status),
+        date_line,
+        _JSON,
+        retry,
+        len(body),
+        _CLOSE,
+        body,
+    )

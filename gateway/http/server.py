@@ -3,309 +3,344 @@
 Subclasses uvicorn's httptools protocol (minor version pinned, shape checked by `tests/gateway/http/test_server.py`).
 A POST to a relay path becomes an `Incoming`, which quacks like uvicorn's request cycle as far as the parent looks at
 it (keep-alive, pipelining, shutdown); everything else takes the parent's way to FastAPI.
+
+Reading never pauses, so that a caller's leaving is seen at once; what may wait in line is bounded instead. Answers
+come in the order of the requests. A refused request gets its answer in its turn, and that is the connection's last.
 """
 
 from __future__ import annotations
 
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.core.credentials import merged
-from gateway.core.errors import ApiError, render_body
-from gateway.http.incoming import Incoming, status_line
+from gateway.core.errors import ApiError
+from gateway.http import head
+from gateway.http.incoming import Incoming
+from gateway.http.limits import CallerLimits
+from gateway.http.pace import Pace, Phase
+from gateway.http.turns import FAULT, Turns
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Mapping
 
 _UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
-_HEAD_BYTES_MAX = 65_536
 _API_BODY_BYTES_MAX = 262_144
+_CHUNK_OVERHEAD = 16
+_NOT_HTTP = head.bad_http("The request is not valid HTTP/1.1.")
 
 
-class RelayProtocol(HttpToolsProtocol):
+class _RefusedError(Exception):
+    """Raised through the parser, whose state is of no use afterwards."""
+
+
+class _Trailers(dict[bytes, bytes]):
+    """Stands for the headers once they are complete: every further line is an odd one."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+class RelayProtocol(Turns):
     """See the module. Make a class with `relay_protocol`; uvicorn instantiates it per connection."""
 
     relay_paths: Mapping[bytes, str]
     body_max_bytes: int
-    accept: Callable[[Incoming], None]
+    _request_lines: Mapping[bytes, str]
+    _harmless_length: int
 
-    _active: Incoming | None = None
-    _in_head = False
-    _head_begun = False
+    _fields: dict[bytes, bytes]
+    _operation: str | None = None
+    """Of a request whose line was recognised at the beginning of a read."""
     _upgrading = False
-    _head_size = 0
-    _idle_since_s = 0.0
-    _request_since_s = 0.0
-    _trailer_bytes = 0
+    _refusal: ApiError | None = None
+    _part_of: object = None
+    _part_bytes = 0
+    _odd_bytes = 0
     _api_body_bytes = 0
-    _date_of: list[tuple[bytes, bytes]] | None = None
-    _date_line = b""
+    _pace: Pace | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  the parent's
+        super().__init__(*args, **options)
+        self._fields = {}
+        self._repeated: list[tuple[bytes, bytes]] = []
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; bytes that are no HTTP, or a head without end, end the connection."""
-        self._idle_since_s = 0.0
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
-        self._head_begun = False
-        rest: bytes | None = data
-        while rest is not None:
-            rest = self._feed(rest)
-        if self._in_head:
-            self._head_size = self._known_head_size() if self._head_begun else self._head_size + len(data)
-            if self._head_size > _HEAD_BYTES_MAX:
-                self.send_400_response("The request's head is too large.")
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A connection that never says anything is idle, too."""
-        super().connection_made(cast("asyncio.Transport", transport))
-        self._idle_since_s = perf_counter()
+        """Feed the parser."""
+        if self._deaf:
+            return
+        if self._whole:
+            known = len(data) <= self.limits.head_max_bytes
+            self._operation = self._request_lines.get(data[: data.find(b"\r\n")]) if known else None
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed_behind_upgrade(memoryview(data)[upgrade.args[0] :])
+        except httptools.HttpParserError as fault:
+            self._refuse(self._verdict(fault))
+        if not self._whole:
+            self._measure_part(len(data))
 
     def on_message_begin(self) -> None:
         """Begin cheaply; the ASGI scope is only built for requests that go to the parent."""
         self.url = b""
-        self.headers = []
-        self._request_since_s = perf_counter()
-        self._in_head = self._head_begun = True
-        self._head_size = self._trailer_bytes = self._api_body_bytes = 0
+        self._fields = {}
+        self._whole = False
+        self._receiving = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header line (parser callback). Trailers are dropped: nothing here uses them."""
-        if self._in_head:
-            self.headers.append((name.lower(), value))
-            return
-        self._trailer_bytes += len(name) + len(value)
-        if self._trailer_bytes > _HEAD_BYTES_MAX:
-            raise ValueError("trailers too large")
+        """Take one header line (parser callback)."""
+        name = name.lower()
+        fields = self._fields
+        if name in fields:
+            self._on_odd_header(name, value)
+        else:
+            fields[name] = value
 
     def on_headers_complete(self) -> None:
         """Take relay requests, leave the rest to the parent."""
-        self._in_head = False
-        parser = self.parser
-        if parser.should_upgrade():
-            self._upgrading = True
-            return
-        operation = self.relay_paths.get(self.url) or self.relay_paths.get(self.url.partition(b"?")[0])
-        if operation is None or parser.get_method() != b"POST":
-            self._hand_to_parent()
-            return
-        headers = dict(self.headers)
-        if len(headers) < len(self.headers):
-            headers = merged(self.headers)
-        incoming = Incoming(self, operation, headers, keep_alive=parser.should_keep_alive())
-        incoming.http_1_0 = parser.get_http_version() == "1.0"
-        existing: Any = self.cycle
-        self.cycle = cast("Any", incoming)
-        if existing is None or existing.response_complete:
-            incoming.started = True
-            self._active = incoming
-            incoming.invite_body(self.body_max_bytes)
-            if incoming.body_refused:
-                self._refuse_body(incoming)
+        fields, operation = self._fields, self._operation
+        if (
+            operation is None
+            or self._repeated
+            or b"host" not in fields
+            or b"upgrade" in fields
+            or b"transfer-encoding" in fields
+            or b"content-encoding" in fields
+            or b"expect" in fields
+            or len(fields) > self.limits.headers_max
+            or len(fields.get(b"content-length", b"")) > self._harmless_length
+        ):
+            self._on_unusual_head()
         else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self._operation = None
+            self._take(operation, keep_alive=self.parser.should_keep_alive() and not self.draining)
 
     def on_body(self, body: bytes) -> None:
-        """Collect a relay body; everything else is the parent's."""
-        cycle: Any = self.cycle
+        """Collect a body."""
+        cycle = self._receiving
         if type(cycle) is Incoming:
-            cycle.feed(body, self.body_max_bytes)
-            if cycle.body_refused and cycle.started and not cycle.response_complete:
-                self._refuse_body(cycle)
+            size = cycle.size = cycle.size + len(body)
+            if size > self.body_max_bytes:
+                self._reject(head.body_too_large(self.body_max_bytes))
+            cycle.chunks.append(body)
         else:
             self._api_body_bytes += len(body)
             if self._api_body_bytes > _API_BODY_BYTES_MAX:
-                self._refuse_api_body()
-            else:
-                super().on_body(body)
+                self._reject(head.body_too_large(_API_BODY_BYTES_MAX))
+            if not cycle.response_complete:
+                cycle.body += body
+                cycle.message_event.set()
+        if cycle is not self._active and self._bytes_in_line() > self.limits.pipeline_max_bytes:
+            self._reject_in_line()
 
     def on_message_complete(self) -> None:
         """The request is whole: answer it, or let it wait its turn in the pipeline."""
         if self._upgrading:
             return
-        self._request_since_s = 0.0
-        cycle: Any = self.cycle
+        self._whole = True
+        cycle = self._receiving
         if type(cycle) is Incoming:
             cycle.more_body = False
-            if cycle.started and not cycle.response_complete:
-                self._accept_once(cycle)
+            if cycle is self._active:
+                self._accept(cycle)
         else:
             super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        """As the parent, with a time stamp instead of a timer per request for keep-alive."""
-        cycle: Any = self.cycle
-        if type(cycle) is not Incoming and not self.pipeline:
-            super().on_response_complete()
-            return
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        if self.flow.read_paused:
-            self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-        else:
-            self._idle_since_s = perf_counter()
-
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401  the parent's types
-        if type(cycle) is Incoming:
-            cycle.started = True
-            self._active = cycle
-            # Not from inside the previous answer's write.
-            self.loop.call_soon(self._answer_in_turn, cycle)
-        else:
-            super()._start_asgi_task(cycle, app)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the exchange that its caller is gone."""
-        cycle: Any = self.cycle
-        in_line = [entry[0] for entry in self.pipeline]
-        super().connection_lost(exc)
-        for each in {self._active, cycle, *in_line}:
-            if type(each) is Incoming and not each.response_complete:
-                each.disconnected = True
-                if each.listener is not None:
-                    each.listener.on_caller_gone()
-
-    def pause_writing(self) -> None:
-        """The caller's socket is full."""
-        super().pause_writing()
-        active = self._active
-        if active is not None and active.listener is not None:
-            active.listener.on_caller_blocked()
-
-    def resume_writing(self) -> None:
-        """The caller's socket drains."""
-        super().resume_writing()
-        active = self._active
-        if active is not None and active.listener is not None:
-            active.listener.on_caller_ready()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no acceptable HTTP request with an OpenAI error object, then close.
-
-        Not while an earlier request waits for its answer: its caller would take this for it.
-        """
-        cycle = self.cycle
-        if self.transport.is_closing():
-            return
-        if cycle is not None and not cycle.response_complete:
-            self.transport.close()
-            return
-        self._write_error_and_close(ApiError(400, msg, "invalid_request_error", code="bad_http"))
-
-    def shutdown(self) -> None:
-        """As the parent; a request that isn't whole yet is not waited for."""
-        cycle: Any = self.cycle
-        if type(cycle) is Incoming and cycle.more_body and not cycle.response_complete:
-            self.transport.close()
-        else:
-            super().shutdown()
-
     def close_if_idle(self, now_s: float, idle_s: float) -> None:
-        """Close a connection on which nothing has come for `idle_s`, or whose request isn't whole after so long."""
-        idle = self._idle_since_s and now_s - self._idle_since_s > idle_s
-        slow = self._request_since_s and now_s - self._request_since_s > idle_s
-        if slow or (idle and (self.cycle is None or self.cycle.response_complete)):
-            self.transport.close()
+        """Enforce what a caller may take its time for; to be called every second or so.
 
-    def date_line(self) -> bytes:
-        """Uvicorn's default headers (date), rendered once per change."""
-        default = self.server_state.default_headers
-        cls = type(self)
-        if cls._date_of is not default:
-            cls._date_of = default
-            cls._date_line = b"".join(b"%b: %b\r\n" % pair for pair in default)
-        return cls._date_line
+        `now_s`: any monotonic clock; `idle_s`: for a connection without a request (0: close it now).
+        """
+        pace = self._pace = self._pace or Pace()
+        unsent = self.transport.get_write_buffer_size()
+        if pace.stalled(unsent, now_s, self.limits.send_idle_s):
+            self.transport.abort()
+        elif not self._deaf and not unsent:
+            phase = self._phase()
+            if pace.late(phase, self._fields, self._body_bytes(), now_s, limits=self.limits, idle_s=idle_s):
+                if phase is Phase.IDLE:
+                    self.transport.close()
+                else:
+                    text = "The request took too long to arrive."
+                    self._refuse(ApiError(408, text, "invalid_request_error", code="request_timeout"))
 
-    def _hand_to_parent(self) -> None:
-        url, headers = self.url, self.headers
-        super().on_message_begin()
-        self.url, self.headers = url, headers
-        self.expect_100_continue = any(
-            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
-        )
-        self.scope["headers"] = headers
-        super().on_headers_complete()
+    def _on_odd_header(self, name: bytes, value: bytes) -> None:
+        """Keep a repeated header; drop trailers: nothing here uses them."""
+        self._odd_bytes += len(name) + len(value)
+        if self._odd_bytes > self.limits.head_max_bytes:
+            self._reject(head.head_too_large(self.limits))
+        if self._receiving is None:
+            self._repeated.append((name, value))
 
-    def _write_error_and_close(self, error: ApiError) -> None:
-        body = render_body(error)
-        self.transport.write(
-            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (status_line(error.status), len(body), body)
-        )
-        self.transport.close()
-
-    def _known_head_size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-
-    def _answer_in_turn(self, incoming: Incoming) -> None:
-        if incoming.disconnected or incoming.response_complete:
+    def _on_unusual_head(self) -> None:
+        """Every head but a plain one to a relay path: judged in full."""
+        parser, fields, repeated = self.parser, self._fields, self._repeated
+        self._operation = None
+        if parser.should_upgrade():
+            self._upgrading = True
             return
-        if incoming.more_body and not incoming.body_refused:
-            incoming.invite_body(self.body_max_bytes)
-        if incoming.body_refused:
-            self._refuse_body(incoming)
-        elif not incoming.more_body:
-            self._accept_once(incoming)
+        self._repeated, self._odd_bytes = [], 0
+        version = parser.get_http_version()
+        error = head.refusal(self.url, version, fields, repeated, self.limits)
+        target = head.origin_form(self.url, fields.get(b"host"))
+        if error is not None or target is None:
+            self._reject(error or head.bad_http("The request's target is not a path of this server."))
+        self.url = target
+        operation = self.relay_paths.get(target) or self.relay_paths.get(target.partition(b"?")[0])
+        if operation is None or parser.get_method() != b"POST":
+            self._hand_to_parent([*fields.items(), *repeated])
+        else:
+            self._take_checked(operation, version, repeated)
+        if b"transfer-encoding" in fields:
+            self._fields = _Trailers()
 
-    def _accept_once(self, incoming: Incoming) -> None:
-        if not incoming.accepted:
-            incoming.accepted = True
-            incoming.arrived_at_s = perf_counter()
-            self.accept(incoming)
+    def _take_checked(self, operation: str, version: str, repeated: list[tuple[bytes, bytes]]) -> None:
+        fields = self._fields
+        if fields.get(b"content-encoding", b"identity").lower() != b"identity":
+            self._reject(head.encoded_body())
+        self._check_length(self.body_max_bytes)
+        if repeated:
+            head.joined(fields, repeated)
+        keep_alive = version != "1.0" and self.parser.should_keep_alive() and not self.draining
+        incoming = self._take(operation, keep_alive=keep_alive)
+        incoming.http_1_0 = version == "1.0"
+        if incoming is self._active:
+            incoming.invite_body()
 
-    def _feed(self, data: bytes) -> bytes | None:
-        """Parse; None, or what is to be parsed instead of what was left over."""
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            return self._without_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("The request is not valid HTTP/1.1.")
-        return None
+    def _take(self, operation: str, *, keep_alive: bool) -> Incoming:
+        """Make the request's Incoming: to be answered at once, or in its turn."""
+        incoming = Incoming(self, operation, self._fields, keep_alive=keep_alive)
+        active = self._active
+        if (active is None or active.response_complete) and not self.pipeline and not self.flow.write_paused:
+            self._active = incoming
+        else:
+            if len(self.pipeline) >= self.limits.pipeline_max:
+                self._reject_in_line()
+            self._queue(incoming)
+        self.cycle = self._receiving = cast("Any", incoming)
+        return incoming
 
-    def _without_upgrade(self, rest: bytes) -> bytes | None:
-        """Give the request again, less its offer to speak something else: RFC 9110, 7.8 lets a server ignore it.
+    def _check_length(self, size_max: int) -> None:
+        if int(self._fields.get(b"content-length", b"0")) > size_max:
+            self._reject(head.body_too_large(size_max))
+
+    def _hand_to_parent(self, headers: list[tuple[bytes, bytes]]) -> None:
+        url = self.url
+        self._check_length(_API_BODY_BYTES_MAX)
+        if len(self.pipeline) >= self.limits.pipeline_max:
+            self._reject_in_line()
+        HttpToolsProtocol.on_message_begin(self)
+        self.url, self.headers = url, headers
+        self.expect_100_continue = any(n == b"expect" and v.lower() == b"100-continue" for n, v in headers)
+        self.scope["headers"] = headers
+        self._api_body_bytes = 0
+        super().on_headers_complete()
+        self._receiving = self.cycle
+        # The parent stops reading while a request waits in line.
+        self.flow.resume_reading()
+        if self.draining:
+            self.cycle.keep_alive = False
+
+    def _reject(self, error: ApiError) -> NoReturn:
+        """Stop the parser; `data_received` refuses what it was at."""
+        self._refusal = error
+        raise _RefusedError
+
+    def _reject_in_line(self) -> NoReturn:
+        text = "Too much was sent before earlier answers had come."
+        self._reject(ApiError(503, text, "server_error", code="pipeline_full"))
+
+    def _verdict(self, fault: Exception) -> ApiError:
+        """What the caller is told when the parser stops: why we stopped it, our own fault, or that this is no HTTP."""
+        if self._refusal is not None:
+            return self._refusal
+        cause = fault.__context__
+        if isinstance(fault, httptools.HttpParserCallbackError) and not isinstance(cause, httptools.HttpParserError):
+            self.logger.error("a request could not be taken", exc_info=cause)
+            return FAULT
+        return _NOT_HTTP
+
+    def _feed_behind_upgrade(self, rest: memoryview) -> None:
+        """Give requests again, less their offer to speak something else: RFC 9110, 7.8 lets a server ignore it.
 
         The parser skips the body of such a request; Java's HTTP client offers h2c with every first POST.
         """
+        try:
+            while True:
+                again = self._without_upgrade()
+                self.parser.feed_data(again)
+                try:
+                    self.parser.feed_data(rest)
+                except httptools.HttpParserUpgrade as upgrade:
+                    rest = rest[upgrade.args[0] :]
+                else:
+                    return
+        except (httptools.HttpParserError, _RefusedError) as fault:
+            self._refuse(self._verdict(fault))
+
+    def _without_upgrade(self) -> bytes:
+        """The head just parsed, as a request for HTTP/1.1 only; makes a new parser for it."""
         method, version = self.parser.get_method(), self.parser.get_http_version().encode("ascii")
         if method == b"CONNECT":
-            self.send_400_response("This is no proxy: CONNECT is refused.")
-            return None
-        kept = [pair for pair in self.headers if pair[0] not in _UPGRADE_HEADERS]
-        if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
+            self._reject(head.bad_http("This is no proxy: CONNECT is refused."))
+        pairs = [*self._fields.items(), *self._repeated]
+        kept = [pair for pair in pairs if pair[0] not in _UPGRADE_HEADERS]
+        if any(name == b"connection" and b"close" in value.lower() for name, value in pairs):
             kept.append((b"connection", b"close"))
         lines = b"".join(b"%b: %b\r\n" % pair for pair in kept)
-        self._upgrading = False
+        self._upgrading, self._whole, self._repeated, self._odd_bytes = False, True, [], 0
         self.parser = httptools.HttpRequestParser(self)
-        return b"%b %b HTTP/%b\r\n%b\r\n%b" % (method, self.url, version, lines, rest)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, lines)
 
-    def _refuse_api_body(self) -> None:
-        """Answer and close, whatever the application is doing with what it has of the body."""
-        if not self.transport.is_closing():
-            if self.cycle.response_started:
-                self.transport.close()
-                return
-            text = "The request body is too large."
-            self._write_error_and_close(ApiError(413, text, "invalid_request_error", code="request_too_large"))
+    def _measure_part(self, size: int) -> None:
+        """Bound what a message in parts consists of beside its body: an endless head, endless chunk extensions."""
+        if self._deaf:
+            return
+        fields = self._fields
+        if self._part_of is not fields:
+            self._part_of = fields
+            self._part_bytes = head.head_size(self.url, fields, self._repeated) if self._receiving is None else 0
+        else:
+            self._part_bytes += size
+        if self._receiving is None:
+            self._operation = None
+            if self._part_bytes > self.limits.head_max_bytes:
+                self._refuse(head.head_too_large(self.limits))
+        elif self._part_bytes > self.limits.head_max_bytes + _CHUNK_OVERHEAD * self._body_bytes():
+            self._refuse(head.bad_http("The body's chunks are wrapped in too much."))
 
-    def _refuse_body(self, incoming: Incoming) -> None:
-        text = f"The request body is larger than {self.body_max_bytes} bytes."
-        error = ApiError(413, text, "invalid_request_error", code="request_too_large")
-        incoming.keep_alive = False
-        incoming.respond(413, b"content-type: application/json\r\n", render_body(error))
+    def _body_bytes(self) -> int:
+        own = self._receiving
+        return own.size if type(own) is Incoming else self._api_body_bytes
+
+    def _phase(self) -> Phase:
+        own, active = self._receiving, self._active
+        busy = active is not None and not active.response_complete
+        if self._whole:
+            return Phase.BUSY if busy else Phase.IDLE
+        if own is None:
+            return Phase.BUSY if busy else Phase.HEAD
+        return Phase.BODY if own is active or not busy else Phase.BUSY
 
 
 def relay_protocol(
-    accept: Callable[[Incoming], None], relay_paths: Mapping[bytes, str], *, body_max_bytes: int
-) -> type[asyncio.Protocol]:
+    accept: Callable[[Incoming], None],
+    relay_paths: Mapping[bytes, str],
+    *,
+    body_max_bytes: int,
+    limits: CallerLimits | None = None,
+) -> type[RelayProtocol]:
     """Make the class to give to uvicorn as `http`: `accept` gets each complete relay request, once."""
-    attributes = {"accept": staticmethod(accept), "relay_paths": dict(relay_paths), "body_max_bytes": body_max_bytes}
+    attributes = {
+        "accept": staticmethod(accept),
+        "relay_paths": dict(relay_paths),
+        "body_max_bytes": body_max_bytes,
+        "limits": limits or CallerLimits(),
+        "_request_lines": {b"POST %b HTTP/1.1" % path: operation for path, operation in relay_paths.items()},
+        # A Content-Length of so few digits is below the limit, whatever it says.
+        "_harmless_length": len(str(body_max_bytes)) - 1,
+    }
     return type("BoundRelayProtocol", (RelayProtocol,), attributes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from gateway.core.errors import nearest
 from gateway.settings.upstreams import UpstreamSettings
@@ -28,13 +28,6 @@ class ServerSettings(Section):
     drain_grace_s: SecondsOrNone = 0
     drain_s: Seconds = 30
     memory_max_mb: Annotated[int, Field(ge=128, le=1 << 20)] | None = None
-
-    @field_validator("workers")
-    @classmethod
-    def _one_worker(cls, workers: int) -> int:
-        if workers != 1:
-            raise ValueError("must be 1 in this version; run more replicas for more throughput")
-        return workers
 
 
 class AdminSettings(Section):

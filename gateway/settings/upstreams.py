@@ -84,13 +84,6 @@ class UpstreamSettings(Section):
     retry: RetrySettings = RetrySettings()
     price: PriceSettings = PriceSettings()
 
-    @field_validator("kind")
-    @classmethod
-    def _known_kind(cls, kind: str) -> str:
-        if kind == "anthropic":
-            raise ValueError("this version speaks OpenAI's wire only; use kind 'openai' with an OpenAI-compatible URL")
-        return kind
-
     @field_validator("base_urls")
     @classmethod
     def _usable_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from loadtests.errors import InvalidFileError
 from loadtests.prompts import Prompt
 from loadtests.simulator.draws import ACCURACY, CORRUPTION, key_of, uniform, word
+from loadtests.simulator.tools import ToolCall
 
 # Roughly a token: leading white space and up to six characters, or trailing white space alone.
 _PIECE: Final = re.compile(r"\s*\S{1,6}|\s+\Z")
@@ -24,18 +25,25 @@ class Finish(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     CONTENT_FILTER = "content_filter"
+    TOOL_CALLS = "tool_calls"
 
 
 class Answer(NamedTuple):
-    """One answer as the pieces that are streamed, and why it ended there."""
+    """One answer as the pieces that are streamed, or the tools it calls instead, and why it ended there."""
 
     pieces: tuple[str, ...]
     finish: Finish
+    calls: tuple[ToolCall, ...] = ()
 
     @property
     def text(self) -> str:
         """Return the whole answer."""
         return "".join(self.pieces)
+
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens the caller is charged for."""
+        return len(self.pieces) + sum(len(tokenise(call.arguments)) for call in self.calls)
 
 
 class References(NamedTuple):

@@ -9,13 +9,17 @@ from loadtests.prompts import read_prompts
 from loadtests.simulator.answers import NO_REFERENCES, References, compile_references
 from loadtests.simulator.draws import Latency
 from loadtests.simulator.faults import Fault, Share
+from loadtests.simulator.stats import IDS_KEPT, REQUESTS_KEPT
 from loadtests.strict import read_toml
 
 MODEL: Final = "simulated-partner"
 
 
 class SimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the simulator serves; `references` is a prompts JSONL, relative to the configuration file."""
+    """What the simulator serves; `references` is a prompts JSONL, relative to the configuration file.
+
+    `ids_kept` and `requests_kept` bound what the control path can tell about single requests.
+    """
 
     models: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = (MODEL,)
     seed: int = 0
@@ -23,6 +27,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     references: str | None = None
     require_key: str | None = None
     generic_tokens: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 24
+    ids_kept: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = IDS_KEPT
+    requests_kept: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = REQUESTS_KEPT
     latency: Latency = Latency()
     faults: tuple[Fault, ...] = ()
 

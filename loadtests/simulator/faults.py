@@ -1,75 +1,115 @@
-"""Faults the simulator can be told to show, and which request meets which one.
+"""Faults the simulator can be told to show.
 
-A fault names how the partner misbehaves on the wire; `rate` is the share of matching requests that meet it, decided by
-hash so that a run replays. The first fault of the list that fires wins: one request meets at most one.
+A fault names how the partner misbehaves on the wire. There are three ways to ask for one: a rate in the configuration
+or over the control path, the header `x-simulator-fault` of one request, or `[[fault:...]]` in its prompt.
 """
 
-from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Annotated, Final
 
 import msgspec
 
-from loadtests.simulator.draws import key_of, uniform
-from loadtests.simulator.wire import Ask
+from loadtests.simulator.wire import Api
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
+# What a careless partner tells in an error; none of it may reach a caller, a log or a metric.
+LEAK: Final = "upstream https://10.1.2.3:8443/internal refused key sk-simulated-secret-0123456789"
+
 
 class FaultKind(StrEnum):
     """How the partner misbehaves."""
 
+    # The connection: RST is a reset, FIN a close or cut; what is stale breaks when it is used again.
     RESET = "reset"
+    RESET_IN_HEAD = "reset_in_head"
+    RESET_IN_BODY = "reset_in_body"
     CLOSE = "close"
-    BLACK_HOLE = "black_hole"
-    SLOW_HEADERS = "slow_headers"
-    SLOW_BODY = "slow_body"
+    CUT_IN_HEAD = "cut_in_head"
     CUT_STREAM = "cut_stream"
-    CLEAN_CUT = "clean_cut"
+    CLOSE_AFTER = "close_after"
+    STALE = "stale"
+    BLACK_HOLE = "black_hole"
     STALL = "stall"
+    # Time and segmentation.
+    SLOW_HEADERS = "slow_headers"
+    DRIP_HEADERS = "drip_headers"
+    SLOW_BODY = "slow_body"
+    DRIP = "drip"
+    SPLIT = "split"
+    # HTTP framing, wrong and unusual.
+    GARBAGE = "garbage"
     BAD_CHUNK = "bad_chunk"
-    MISSING_DONE = "missing_done"
-    ERROR_EVENT = "error_event"
-    STATUS = "status"
-    CONTENT_FILTER = "content_filter"
-    CONTEXT_OVERFLOW = "context_overflow"
+    ODD_CHUNKS = "odd_chunks"
     WRONG_LENGTH = "wrong_length"
-    HUGE_ANSWER = "huge_answer"
+    CONFLICTING_LENGTH = "conflicting_length"
+    LENGTH_AND_CHUNKED = "length_and_chunked"
+    EOF_BODY = "eof_body"
+    DUPLICATE_HEADERS = "duplicate_headers"
+    HUGE_HEAD = "huge_head"
+    INTERIM = "interim"
+    UNSOLICITED = "unsolicited"
     GZIP = "gzip"
+    # The event stream.
+    CLEAN_CUT = "clean_cut"
+    MISSING_FINISH = "missing_finish"
+    MISSING_DONE = "missing_done"
+    UNTERMINATED = "unterminated"
+    ERROR_EVENT = "error_event"
+    BAD_EVENT = "bad_event"
+    CRLF = "crlf"
+    COMMENTS = "comments"
+    EXTRA_FIELDS = "extra_fields"
+    MULTI_LINE = "multi_line"
+    # The answer's content and status.
+    STATUS = "status"
+    REDIRECT = "redirect"
+    CONTENT_FILTER = "content_filter"
+    CONTENT_REFUSED = "content_refused"
+    CONTEXT_OVERFLOW = "context_overflow"
+    HUGE_ANSWER = "huge_answer"
+    HUGE_EVENT = "huge_event"
 
 
-# A cut between events, a missing [DONE] and an in-band error have no counterpart in a single body.
-STREAM_ONLY: Final = frozenset({FaultKind.CLEAN_CUT, FaultKind.MISSING_DONE, FaultKind.ERROR_EVENT})
+# These have no counterpart in a single body.
+STREAM_ONLY: Final = frozenset(
+    {
+        FaultKind.CLEAN_CUT,
+        FaultKind.MISSING_FINISH,
+        FaultKind.MISSING_DONE,
+        FaultKind.UNTERMINATED,
+        FaultKind.ERROR_EVENT,
+        FaultKind.BAD_EVENT,
+        FaultKind.CRLF,
+        FaultKind.COMMENTS,
+        FaultKind.EXTRA_FIELDS,
+        FaultKind.MULTI_LINE,
+    }
+)
 
 
-class Status(msgspec.Struct, frozen=True):
-    """What OpenAI says with one error status."""
+class ErrorBody(StrEnum):
+    """What an error answer looks like: the vendor's shape, or what proxies and frameworks in between make of it."""
 
-    message: str
-    type: str
-    code: str | None
-
-
-STATUSES: Final = {
-    408: Status("Request timed out.", "timeout", None),
-    409: Status("The request conflicts with another one.", "conflict", None),
-    429: Status("Rate limit reached for requests.", "requests", "rate_limit_exceeded"),
-    500: Status("The server had an error while processing your request.", "server_error", None),
-    502: Status("Bad gateway.", "server_error", None),
-    503: Status("The engine is currently overloaded, please try again later.", "service_unavailable_error", None),
-    504: Status("Gateway timed out.", "server_error", None),
-    529: Status("The service is overloaded.", "overloaded_error", None),
-}
+    VENDOR = "vendor"
+    NESTED = "nested"
+    DETAIL = "detail"
+    STRING = "string"
+    HTML = "html"
+    EMPTY = "empty"
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One fault: what happens (`kind`), how often (`rate`, at most `limit` times), to which model, and its figures.
+    """One fault: what happens (`kind`), how often (`rate`, at most `limit` times), to what, and its figures.
 
-    `events` is how many stream events precede a cut, stall, bad chunk or error (for a single body: half of it);
-    `delay_s` slows headers or each piece of a body; `status` and `retry_after_s` shape an error answer;
-    `length_delta` is added to the true content-length; `size_bytes` is how long a huge answer's text is.
+    `model` and `api` (a path) restrict it to some requests; of those it spares `good` and strikes `bad`, in turn, when
+    `bad` is set (flapping). `events` is how many stream events precede a cut, stall, bad chunk or error (for a single
+    body: half of it); `delay_s` slows headers or each piece of a body, `gap_s` parts bytes that are sent one by one;
+    `status`, `body`, `message`, `code`, `leak` (a secret in the message), `retry_after_s` and `retry_after_date` shape
+    an error answer (200 is an error as a success); `length_delta` is added to the true content-length; `size_bytes` is
+    how long a huge answer's text is; `split_at` is where in the body (as on the wire) a split falls.
     """
 
     kind: FaultKind
@@ -77,35 +117,26 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 0
     limit: Count | None = None
     model: str | None = None
+    api: Api | None = None
+    good: Count = 0
+    bad: Count = 0
     events: Count = 3
     delay_s: Seconds = 1.0
-    status: int = 503
+    gap_s: Seconds = 0.002
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)] = 503
+    body: ErrorBody = ErrorBody.VENDOR
+    message: str | None = None
+    code: str | None = None
+    leak: bool = False
     retry_after_s: Seconds | None = None
+    retry_after_date: bool = False
+    location: str = "http://192.0.2.1/elsewhere"
     length_delta: Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)] = 16
     size_bytes: Annotated[int, msgspec.Meta(ge=1, le=256 << 20)] = 8 << 20
-
-    def __post_init__(self) -> None:
-        """Refuse an error status the simulator has no words for."""
-        if self.status not in STATUSES:
-            raise ValueError(f"`status` must be one of {', '.join(map(str, STATUSES))}, not {self.status}")
+    split_at: Count = 0
 
 
 class FaultList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The faults in force, as read from and written to the control endpoint."""
 
     faults: tuple[Fault, ...] = ()
-
-
-def choose(
-    faults: Sequence[Fault], ask: Ask, repetition: int, fired: Callable[[Fault], int] = lambda _: 0
-) -> Fault | None:
-    """Return the first fault that this request meets; `fired` says how often one has been met so far."""
-    return next((fault for fault in faults if _fires(fault, ask, repetition, fired(fault))), None)
-
-
-def _fires(fault: Fault, ask: Ask, repetition: int, fired: int) -> bool:
-    if fault.model not in (None, ask.model) or (fault.kind in STREAM_ONLY and not ask.stream):
-        return False
-    if fault.limit is not None and fired >= fault.limit:
-        return False
-    return uniform(key_of(fault.seed, f"{fault.kind}\0{ask.question}", repetition), 0) < fault.rate

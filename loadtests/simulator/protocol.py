@@ -9,8 +9,10 @@ from typing import Final
 
 import httptools
 
-from loadtests.simulator.partner import Partner, Request
+from loadtests.simulator.control import Desk
+from loadtests.simulator.door import Door
 from loadtests.simulator.reply import End, Script
+from loadtests.simulator.request import Request
 from loadtests.simulator.stats import Ending, Exchange
 
 _PIPELINE_LIMIT: Final = 64
@@ -18,6 +20,8 @@ _BODY_LIMIT_BYTES: Final = 64 << 20
 # libuv's timers tick in milliseconds: what is due within half a tick goes now.
 _SLACK_S: Final = 0.0005
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+_DRAIN_GAP_S: Final = 0.002
+_LINGER_S: Final = 1.0
 
 
 class _Running:
@@ -36,9 +40,12 @@ class _Running:
 class PartnerProtocol(asyncio.Protocol):
     """One client connection. Requests are answered in order; a lost connection settles the one in progress."""
 
-    def __init__(self, partner: Partner, connections: "set[PartnerProtocol]") -> None:
-        self._partner = partner
-        self._connections = connections
+    def __init__(self, desk: Desk, door: Door) -> None:
+        self._desk = desk
+        self._door = door
+        self.operates = False
+        self._number = 0
+        self._served = 0
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Request] = deque()
@@ -46,16 +53,19 @@ class PartnerProtocol(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
         self._stopping = False
+        self._refused = False
         self._body_bytes = 0
         self._begin_message()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a new connection into the set that is dropped at the end."""
+        """Tell the door of a new connection."""
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # a TCP server's transport is one
-        self._connections.add(self)
+        self._number = self._door.arrive(self)
 
     def data_received(self, data: bytes) -> None:
         """Read requests; refuse what is not HTTP."""
+        if self._refused:
+            return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -67,8 +77,13 @@ class PartnerProtocol(asyncio.Protocol):
 
     def _refuse(self, status: bytes) -> None:
         self._waiting.clear()
+        if self._refused or self._transport.is_closing():
+            return
+        self._refused = True
         self._transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-        self._transport.close()
+        # Closed at once, unread bytes would turn this answer into a reset on its way.
+        self._transport.write_eof()
+        self._loop.call_later(_LINGER_S, self._transport.close)
 
     def on_message_begin(self) -> None:
         """Forget the previous request (parser callback)."""
@@ -76,7 +91,7 @@ class PartnerProtocol(asyncio.Protocol):
 
     def _begin_message(self) -> None:
         self._url = b""
-        self._authorization: str | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._body_bytes = 0
 
@@ -85,11 +100,10 @@ class PartnerProtocol(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep the headers that matter (parser callback)."""
+        """Keep a header (parser callback)."""
         lowered = name.lower()
-        if lowered == b"authorization":
-            self._authorization = value.decode("latin-1")
-        elif lowered == b"expect" and value.lower() == b"100-continue":
+        self._headers.append((lowered, value))
+        if lowered == b"expect" and value.lower() == b"100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -103,19 +117,25 @@ class PartnerProtocol(asyncio.Protocol):
         if self._body_bytes > _BODY_LIMIT_BYTES:
             self._refuse(b"413 Content Too Large")
             return
+        path, _, query = self._url.decode("latin-1").partition("?")
         self._waiting.append(
             Request(
                 self._parser.get_method().decode(),
-                self._url.partition(b"?")[0].decode("latin-1"),
+                path,
                 b"".join(self._body),
-                self._authorization,
+                tuple(self._headers),
                 self._parser.should_keep_alive(),
+                query,
+                self._number,
+                self._served,
             )
         )
+        self._served += 1
 
     def _next(self) -> None:
-        while self._running is None and self._waiting and not self._transport.is_closing():
-            script, exchange = self._partner.respond(self._waiting.popleft(), time.time())
+        while self._running is None and self._waiting and not self._refused and not self._transport.is_closing():
+            script, exchange = self._desk.respond(self._waiting.popleft(), time.time())
+            self.operates = exchange is None
             self._running = _Running(script, exchange, self._loop.time())
             self._perform()
 
@@ -145,11 +165,23 @@ class PartnerProtocol(asyncio.Protocol):
             return
         self._running = None
         if running.exchange is not None:
-            running.exchange.settle(Ending.COMPLETED if running.script.whole else Ending.BROKEN)
+            after_s = self._loop.time() - running.begun_s
+            running.exchange.settle(Ending.COMPLETED if running.script.whole else Ending.BROKEN, after_s)
         if end is End.CLOSE:
             self._transport.close()
         elif end is End.RESET:
-            _reset(self._transport)
+            self._reset()
+
+    def _reset(self) -> None:
+        """Close with RST instead of FIN, as a crashed peer or a middlebox does, once all that was written has left."""
+        if self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(_DRAIN_GAP_S, self._reset)
+            return
+        linger = (socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        self._transport.get_extra_info("socket").setsockopt(*linger)
+        self._transport.abort()
 
     def _wake(self) -> None:
         self._perform()
@@ -172,7 +204,7 @@ class PartnerProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio passes it
         """Settle the request in progress: its client has left."""
-        self._connections.discard(self)
+        self._door.leave(self)
         self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -180,13 +212,8 @@ class PartnerProtocol(asyncio.Protocol):
         running, self._running = self._running, None
         if running is None or running.exchange is None:
             return
+        after_s = self._loop.time() - running.begun_s
         if self._stopping:
-            running.exchange.settle(Ending.BROKEN)
+            running.exchange.settle(Ending.BROKEN, after_s)
         else:
-            running.exchange.abort(time.time(), self._loop.time() - running.begun_s, running.events_sent)
-
-
-def _reset(transport: asyncio.Transport) -> None:
-    """Close with RST instead of FIN, as a crashed peer or a middlebox does."""
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-    transport.abort()
+            running.exchange.abort(time.time(), after_s, running.events_sent)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from loadtests.errors import PortUnavailableError
 from loadtests.simulator.config import SimulatorConfig, load_references
+from loadtests.simulator.control import Desk
+from loadtests.simulator.door import Door
 from loadtests.simulator.partner import Partner
 from loadtests.simulator.protocol import PartnerProtocol
 
@@ -24,12 +25,12 @@ except ImportError:  # uvloop is a matter of speed only
 class RunningSimulator:
     """A simulator that listens; an async context manager that stops it."""
 
-    def __init__(self, server: asyncio.Server, host: str, partner: Partner, connections: set[PartnerProtocol]) -> None:
-        self._server = server
-        self._connections = connections
-        self.host = host
+    def __init__(self, partner: Partner, door: Door, control: Door | None) -> None:
+        self._doors = [door] if control is None else [door, control]
+        self.host = door.host
+        self.port = door.port
+        self.control_port = self.port if control is None else control.port
         self.partner = partner
-        self.port: int = server.sockets[0].getsockname()[1]
 
     @property
     def origin(self) -> str:
@@ -41,12 +42,17 @@ class RunningSimulator:
         """Return the base URL an OpenAI client is given."""
         return f"{self.origin}/v1"
 
+    @property
+    def control_url(self) -> str:
+        """Return where `/simulator/...` is served even while the other port refuses connections."""
+        return f"http://{self.host}:{self.control_port}"
+
     async def close(self) -> None:
         """Stop listening and drop every connection."""
-        self._server.close()
-        for connection in tuple(self._connections):
-            connection.stop()
-        await self._server.wait_closed()
+        for door in self._doors:
+            door.close()
+        # Dropped connections are lost in the next turn of the loop; their requests are settled by then.
+        await asyncio.sleep(0)
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,31 +63,51 @@ class RunningSimulator:
         await self.close()
 
 
-async def start(config: SimulatorConfig, host: str = "127.0.0.1", port: int = 0) -> RunningSimulator:
-    """Listen on `host:port` (0 picks a free one); raises InvalidFileError and PortUnavailableError."""
+async def start(
+    config: SimulatorConfig, host: str = "127.0.0.1", port: int = 0, control_port: int | None = None
+) -> RunningSimulator:
+    """Listen on `host:port` (0 picks a free one), and for control paths on a port of their own if one is given.
+
+    Raises InvalidFileError and PortUnavailableError.
+    """
     partner = Partner(config, load_references(config), time.time())
-    connections: set[PartnerProtocol] = set()
-    loop = asyncio.get_running_loop()
-    try:
-        server = await loop.create_server(lambda: PartnerProtocol(partner, connections), host, port, backlog=4096)
-    except OSError as error:
-        cause = f"the simulator cannot listen on {host}:{port}: {error.strerror or error}"
-        raise PortUnavailableError(cause, "choose another --port or --host, or stop what listens there") from None
-    return RunningSimulator(server, host, partner, connections)
+
+    def make(entered: Door) -> PartnerProtocol:
+        return PartnerProtocol(desk, entered)
+
+    door = Door(host, port, make)
+    desk = Desk(partner, door)
+    await door.open()
+    control = None if control_port is None else Door(host, control_port, make)
+    if control is not None:
+        await control.open()
+    return RunningSimulator(partner, door, control)
 
 
-def run(config: SimulatorConfig, host: str, port: int, announce: Callable[[RunningSimulator], None]) -> None:
+def run(
+    config: SimulatorConfig,
+    host: str,
+    port: int,
+    announce: Callable[[RunningSimulator], None],
+    control_port: int | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; `announce` is called once the port is open. Raises what `start` raises."""
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(_serve(config, host, port, announce))
+        runner.run(_serve(config, host, port, control_port, announce))
 
 
-async def _serve(config: SimulatorConfig, host: str, port: int, announce: Callable[[RunningSimulator], None]) -> None:
+async def _serve(
+    config: SimulatorConfig,
+    host: str,
+    port: int,
+    control_port: int | None,
+    announce: Callable[[RunningSimulator], None],
+) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with await start(config, host, port) as simulator:
+    async with await start(config, host, port, control_port) as simulator:
         gc.collect()
         gc.freeze()
         announce(simulator)

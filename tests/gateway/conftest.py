@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -16,9 +17,14 @@ import uvloop
 from uvicorn.server import ServerState
 
 from gateway.auth import Keyring, first_key_record
+from gateway.core.shedding import Shedding
+from gateway.door import Door
+from gateway.http.limits import CallerLimits
 from gateway.http.server import RelayProtocol, relay_protocol
-from gateway.relay import Relay
-from gateway.settings import UpstreamSettings
+from gateway.quotas import Quotas
+from gateway.relay import RELAY_PATHS, Relay
+from gateway.settings import Settings, UpstreamSettings
+from gateway.tenants import Tenants
 from gateway.upstream import build_upstream
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.model import FeatureFlag
@@ -28,12 +34,19 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 20.0
 KEY = "gp-test-key"
-PATHS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion"}
+PATHS = RELAY_PATHS
 
 
 def pytest_asyncio_loop_factories(config, item):
     """Production runs on uvloop, and on asyncio's own loop where there is none."""
     return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+class NoStore:
+    """For limits that nobody has."""
+
+    async def lease_quota(self, asks: object) -> list[object]:
+        raise AssertionError("nothing is limited")
 
 
 class Request(NamedTuple):
@@ -60,6 +73,14 @@ class Peer:
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:-2])}
         return Request(head[0], headers, await self._reader.readexactly(int(headers.get("content-length", "0"))))
+
+    async def head(self) -> bytes:
+        """The head of the next request; its body stays unread."""
+        return await self._reader.readuntil(b"\r\n\r\n")
+
+    async def read(self, size: int) -> bytes:
+        """Whatever comes next, at most so much."""
+        return await self._reader.read(size)
 
     def send(self, data: bytes) -> None:
         if self._writer.transport.is_closing():
@@ -101,8 +122,8 @@ class Upstream:
         """Numbers of the connections that the gateway closed, in that order."""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 24)
+    async def start(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 24, ssl=tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -320,7 +341,7 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 def upstream(stack: AsyncExitStack) -> Callable[..., Awaitable[Upstream]]:
     """Start an upstream with this script; a plain answer instead of a script is given to every request."""
 
-    async def start(script: Script | bytes, port: int = 0) -> Upstream:
+    async def start(script: Script | bytes, port: int = 0, tls: ssl.SSLContext | None = None) -> Upstream:
         async def answer_all(peer: Peer) -> None:
             assert isinstance(script, bytes)
             while True:
@@ -328,11 +349,23 @@ def upstream(stack: AsyncExitStack) -> Callable[..., Awaitable[Upstream]]:
                 peer.send(script)
 
         started = Upstream(answer_all if isinstance(script, bytes) else script)
-        await started.start(port)
+        await started.start(port, tls)
         stack.push_async_callback(started.stop)
         return started
 
     return start
+
+
+@pytest.fixture
+def open_caller(stack: AsyncExitStack) -> Callable[[int], Awaitable[Caller]]:
+    """Connect to a port of this machine."""
+
+    async def connect(port: int) -> Caller:
+        caller = Caller(*await asyncio.open_connection("127.0.0.1", port))
+        stack.push_async_callback(caller.close)
+        return caller
+
+    return connect
 
 
 @pytest.fixture
@@ -345,10 +378,11 @@ def unused_port() -> int:
 
 @pytest.fixture
 def serve(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
-    """Start the protocol with an `accept` of the test's own."""
+    """Start the protocol with an `accept` of the test's own; more options are `CallerLimits`."""
 
-    async def start(accept: object, app: object = None, body_max_bytes: int = 1 << 20) -> Gateway:
-        gateway = Gateway(stack, relay_protocol(accept, PATHS, body_max_bytes=body_max_bytes), app or no_app)
+    async def start(accept: object, app: object = None, body_max_bytes: int = 1 << 20, **limits: object) -> Gateway:
+        protocol = relay_protocol(accept, PATHS, body_max_bytes=body_max_bytes, limits=CallerLimits(**limits))
+        gateway = Gateway(stack, protocol, app or no_app)
         await gateway.start()
         return gateway
 
@@ -377,6 +411,9 @@ def relay_gateway(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
         record: Callable[[object], None] | None = None,
         app: Callable[[Relay], object] | None = None,
         trace_ratio: float | None = None,
+        quotas: Quotas | None = None,
+        tenants: Mapping[str, object] | None = None,
+        shedding: Mapping[str, object] | None = None,
         **settings: object,
     ) -> Gateway:
         flag = FeatureFlag(feature="draft", candidate="inhouse", baseline="partner", revision=7, share_millipct=share)
@@ -384,7 +421,11 @@ def relay_gateway(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
         keyring, numbers = Keyring(), count()
         records: list[Record] = []
         keyring.replace([first_key_record(KEY, 0.0, name="test")])
+        whole = Settings.model_validate({"tenants": tenants or {}})
+        quotas = quotas or Quotas(NoStore())
+        places = Shedding(**{"requests_max": 16_384, "queue_max": 0, "queue_wait_s": 2.0, **(shedding or {})})
         relay = Relay(
+            door=Door(Tenants(whole), quotas.admission, {}, places),
             keyring=keyring,
             snapshot=lambda: snapshot,
             upstreams={

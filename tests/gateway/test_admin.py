@@ -8,10 +8,7 @@ from msgspec.structs import replace
 
 from gateway.admin import authorizer, build_admin
 from gateway.auth import Keyring, first_key_record
-from gateway.core.outcome import Outcome, Record
-from gateway.feedback import AnswerIndex
 from gateway.metrics import Metrics
-from gateway.recorder import Recorder
 from rollout.adapters.clock import WallClock
 from rollout.adapters.sqlite import SqliteStore
 from rollout.api import router
@@ -19,11 +16,30 @@ from rollout.follower import Follower
 from rollout.seed import ensure_features
 
 
+class Workers:
+    """Stands for the fleet of processes."""
+
+    def __init__(self) -> None:
+        self.counted, self.shown = 0, Metrics()
+        self.caught_up = 0
+        self.reason: str | None = None
+
+    async def collect(self) -> Metrics:
+        self.shown.units.add(("draft", "user"), self.counted)
+        return self.shown
+
+    async def catch_up(self) -> None:
+        self.caught_up += 1
+
+    def unready(self) -> str | None:
+        return self.reason
+
+
 class Admin:
     """The application behind a client, without a socket."""
 
-    def __init__(self, client: httpx2.AsyncClient, recorder: Recorder, metrics: Metrics) -> None:
-        self.client, self.recorder, self.metrics = client, recorder, metrics
+    def __init__(self, client: httpx2.AsyncClient, workers: Workers) -> None:
+        self.client, self.workers = client, workers
 
 
 def key(name: str, *roles: str):
@@ -37,12 +53,11 @@ async def admin(tmp_path: Path, stack) -> Admin:
     await ensure_features(store, {"draft": ("inhouse", "partner")}, clock)
     follower = Follower(store, clock)
     await follower.refresh()
-    keyring, metrics = Keyring(), Metrics()
+    keyring, workers = Keyring(), Workers()
     keyring.replace([key("viewer", "viewer"), key("operator", "operator"), key("admin", "admin"), key("nobody")])
-    recorder = Recorder(metrics, AnswerIndex(metrics))
-    app = build_admin(router(store, follower, clock, authorizer(keyring)), metrics, recorder)
+    app = build_admin(router(store, follower, clock, authorizer(keyring)), workers)
     client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://admin")
-    return Admin(await stack.enter_async_context(client), recorder, metrics)
+    return Admin(await stack.enter_async_context(client), workers)
 
 
 def as_(name: str) -> dict[str, str]:
@@ -97,11 +112,24 @@ async def test_health_and_metrics_need_no_key(admin: Admin) -> None:
     [("", "text/plain"), ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text")],
 )
 async def test_metrics_include_what_was_settled_just_now(admin: Admin, accept: str, kind: str) -> None:
-    fields = dict.fromkeys(Record.__struct_fields__, "")
-    numbers = {"at_s": 1.0, "bucket": 1, "revision": 1, "status": 200, "attempts": 1, "client_retries": 0}
-    optional = {"sent_s": 0.1, "ttft_s": None, "duration_s": 0.2, "prompt_tokens": None, "completion_tokens": None}
-    record = Record(**{**fields, **numbers, **optional, "stream": False, "feature": "draft", "outcome": Outcome.OK})
-    admin.recorder.record(record)
+    admin.workers.counted = 3
     answer = await admin.client.get("/metrics", headers={"accept": accept})
     assert answer.headers["content-type"].startswith(kind)
-    assert 'glidepath_requests_total{assigned="",feature="draft",outcome="ok"' in answer.text
+    assert 'glidepath_units_total{feature="draft",unit="user"} 3.0' in answer.text
+
+
+async def test_whoever_changed_something_finds_it_in_force(admin: Admin) -> None:
+    await admin.client.get("/api/v1/features/draft", headers=as_("admin"))
+    assert admin.workers.caught_up == 0
+    body = {"share_millipct": 1_000, "reason": "test"}
+    await admin.client.put("/api/v1/features/draft/share", json=body, headers={**as_("admin"), "if-match": '"1"'})
+    assert admin.workers.caught_up == 1
+
+
+async def test_readiness_is_the_workers(admin: Admin) -> None:
+    assert (await admin.client.get("/readyz")).json() == {"status": "ready"}
+    admin.workers.reason = "no worker is ready"
+    answer = await admin.client.get("/readyz")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "no worker is ready")
+    assert answer.headers["retry-after"] == "1"
+    assert (await admin.client.get("/healthz")).status_code == 200

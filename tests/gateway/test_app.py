@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from gateway.app import build_app
 from gateway.auth import first_key_record
-from gateway.feedback import AnswerIndex
+from gateway.feedback import AnswerIndex, Others, SilenceError, UnknownAnswerError
 from gateway.metrics import Metrics
 from gateway.recorder import Recorder
 
@@ -21,9 +21,16 @@ class Public:
         self.answers = AnswerIndex(self.metrics)
         self.recorder = Recorder(self.metrics, self.answers)
         self.unready: str | None = None
+        self.others: Others | None = None
 
     def app(self, relay):
-        return build_app(relay, self.recorder, self.answers, lambda: self.unready)
+        return build_app(relay, self.recorder, self.answers, lambda: self.unready, self)
+
+    async def take(self, rated, tenant: str) -> str:
+        """As the other workers do."""
+        if self.others is None:
+            raise UnknownAnswerError
+        return await self.others.take(rated, tenant)
 
 
 @pytest.fixture
@@ -173,3 +180,40 @@ async def test_a_fault_of_our_own_is_a_500_that_tells_nothing(public) -> None:
     assert answer.status_code == 500
     assert error_of(answer)["code"] == "internal_error"
     assert "secret" not in answer.text
+
+
+class Another:
+    """A worker that knows every answer, or says nothing."""
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self.silent = silent
+        self.took: list[tuple[str, str, str, float]] = []
+
+    async def take(self, rated, tenant: str) -> str:
+        if self.silent:
+            raise SilenceError
+        self.took.append((tenant, rated.request_id, rated.kind, rated.value))
+        return "other"
+
+
+async def test_feedback_on_an_answer_of_another_worker_is_counted_there(public) -> None:
+    public.others = another = Another()
+    given = await public.client.post("/v1/feedback", json={"request_id": "elsewhere", "accepted": True})
+    assert given.json() == {"object": "feedback", "request_id": "elsewhere", "feature": "copilot/other"}
+    assert another.took == [("default", "elsewhere", "accepted", 1.0)]
+    assert public.metrics.feedback.series == {}
+
+
+async def test_the_other_workers_are_not_asked_about_our_own_answers(public) -> None:
+    public.others = another = Another()
+    request_id = (await public.client.post("/v1/chat/completions", json=CALL)).headers["x-request-id"]
+    given = await public.client.post("/v1/feedback", json={"request_id": request_id, "rating": 1})
+    assert given.json()["feature"] == "copilot/draft"
+    assert another.took == []
+
+
+async def test_when_the_others_are_silent_the_caller_may_try_again(public) -> None:
+    public.others = Another(silent=True)
+    given = await public.client.post("/v1/feedback", json={"request_id": "elsewhere", "rating": 1})
+    assert (given.status_code, error_of(given)["code"]) == (503, "feedback_not_taken")
+    assert given.headers["retry-after"] == "1"

@@ -357,7 +357,7 @@ async def test_requests_spread_over_the_endpoints_of_an_upstream(upstream, relay
     gateway = await relay_gateway(candidate=1, baseline=1, base_urls=urls)
     callers = [await gateway.caller() for _ in range(9)]
     for caller in callers:
-        caller.post(CALL)
+        caller.post({**CALL, "user": ""})
     async with asyncio.timeout(20):
         while [server.connections for server in servers] != [3, 3, 3]:  # noqa: ASYNC110  no event says so
             await asyncio.sleep(0.002)
@@ -365,6 +365,24 @@ async def test_requests_spread_over_the_endpoints_of_an_upstream(upstream, relay
     for caller in callers:
         assert (await caller.answer()).status == 200
     await settled(gateway, 9)
+
+
+async def test_a_conversation_stays_where_its_prefix_is_cached(upstream, relay_gateway, settled, wire) -> None:
+    servers = [await upstream(wire.plain(OK_BODY)) for _ in range(4)]
+    urls = [f"http://127.0.0.1:{server.port}/v1" for server in servers]
+    gateway = await relay_gateway(candidate=1, baseline=1, base_urls=urls)
+    caller = await gateway.caller()
+    homes = set()
+    for conversation in range(12):
+        before = [len(server.requests) for server in servers]
+        for _ in range(5):
+            caller.post(CALL, f"x-conversation-id: c{conversation}")
+            assert (await caller.answer()).status == 200
+        grown = [len(server.requests) - old for server, old in zip(servers, before, strict=True)]
+        assert sorted(grown) == [0, 0, 0, 5]
+        homes.add(grown.index(5))
+    assert len(homes) > 1
+    await settled(gateway, 60)
 
 
 async def test_pipelined_calls_are_answered_in_order(upstream, relay_gateway, settled, wire) -> None:

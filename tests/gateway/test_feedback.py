@@ -166,3 +166,41 @@ def test_a_request_id_that_is_used_again_is_another_answer(answers: AnswerIndex,
 def test_another_tenants_request_of_the_same_id_hides_nothing(answers: AnswerIndex) -> None:
     answers.add(replace(RECORD, tenant="rival"))
     assert answers.take(rating(1), "acme", 110.0)
+
+
+def test_a_successor_takes_over_answers_and_their_scores(answers: AnswerIndex, metrics: Metrics) -> None:
+    answers.add(replace(RECORD, request_id="unrated"))
+    answers.take(rating(1), "acme", 110.0)
+    successor_metrics = Metrics()
+    successor = AnswerIndex(successor_metrics, age_max_s=60.0)
+    for records, scores in answers.give_away(1):
+        assert len(records) == 1
+        successor.receive(records, scores)
+    assert (len(answers), len(successor)) == (0, 2)
+    successor.take(rating(-1), "acme", 110.0)
+    successor.take(rating(0, "unrated"), "acme", 110.0)
+    units = metrics.quality_units.series[LABELS] + successor_metrics.quality_units.series[LABELS]
+    total = metrics.quality_sum.series[LABELS] + successor_metrics.quality_sum.series[LABELS]
+    assert (units, total) == (2, 0.5)
+
+
+def test_giving_away_goes_over_both_generations_oldest_first(metrics: Metrics) -> None:
+    answers = AnswerIndex(metrics, answers_max=10)
+    for number in range(8):
+        answers.add(replace(RECORD, request_id=f"r{number}"))
+    given = [record.request_id for records, _ in answers.give_away(3) for record in records]
+    assert given == [f"r{number}" for number in range(8)]
+
+
+def test_what_is_taken_over_is_bounded_and_older_than_what_is_here(metrics: Metrics) -> None:
+    answers = AnswerIndex(metrics, answers_max=10)
+    answers.add(RECORD)
+    other = replace(RECORD, assigned="baseline")
+    answers.receive((other,), (("acme", "r", "rating", 1.0),))
+    assert answers.find("r", "acme") is RECORD
+    answers.receive(
+        tuple(replace(RECORD, request_id=f"old{number}") for number in range(100)),
+        tuple(("acme", f"old{number}", "rating", 1.0) for number in range(100)),
+    )
+    assert len(answers) <= 10
+    assert len(answers._scores) <= 5

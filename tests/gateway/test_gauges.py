@@ -2,11 +2,20 @@ from pathlib import Path
 
 import pytest
 
-from gateway.gauges import live_gauges
+from gateway.gauges import rollout_gauges, worker_gauges
+from gateway.quotas import Quotas
 from rollout.adapters.clock import WallClock
 from rollout.adapters.sqlite import SqliteStore
 from rollout.follower import Follower
 from rollout.seed import ensure_features
+
+
+class NoStore:
+    async def lease_quota(self, asks: object) -> list[object]:
+        raise AssertionError("nothing is limited")
+
+
+QUOTAS = Quotas(NoStore())
 
 
 @pytest.fixture
@@ -18,11 +27,8 @@ async def follower(tmp_path: Path, stack) -> Follower:
 
 
 def read(relay, follower: Follower) -> dict[tuple[str, ...], float]:
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in live_gauges(relay, follower)()
-        for sample in family.samples
-    }
+    readings = [*worker_gauges(relay, follower, QUOTAS)(), *rollout_gauges(follower)]
+    return {(each.name, *labels): value for each in readings for labels, value in each.series}
 
 
 async def test_before_and_after_the_first_document(relay_gateway, follower: Follower, unused_port: int) -> None:
@@ -66,3 +72,23 @@ async def test_connections_by_upstream_and_state(
     }
     assert states == {"idle": 0, "busy": 1, "waiting": 2}
     assert gauges["glidepath_upstream_connections", "partner", "busy"] == 0
+
+
+async def test_the_oldest_snapshot_of_all_workers_shows(relay_gateway, follower: Follower, unused_port: int) -> None:
+    relay = (await relay_gateway(candidate=unused_port, baseline=unused_port)).relay
+    rules = {each.name: each.merge for each in worker_gauges(relay, follower, QUOTAS)()}
+    assert rules.pop("glidepath_snapshot_version") == "min"
+    assert rules.pop("glidepath_snapshot_age_seconds") == "max"
+    assert rules.pop("glidepath_quota_age_seconds") == rules.pop("glidepath_quota_store_down") == "max"
+    assert set(rules.values()) == {"sum"}
+
+
+async def test_the_state_of_each_endpoint(relay_gateway, follower: Follower, unused_port: int) -> None:
+    relay = (await relay_gateway(candidate=unused_port, baseline=unused_port)).relay
+    breaker = relay.upstreams["inhouse"].endpoints[0].breaker
+    for ticket in [breaker.on_sent(0.0) for _ in range(5)]:
+        breaker.on_failure(0.0, ticket)
+    gauges, label = read(relay, follower), f"127.0.0.1:{unused_port}/v1"
+    for upstream, now in (("inhouse", "ejected"), ("partner", "healthy")):
+        for state in ("healthy", "ejected", "probing", "unhealthy"):
+            assert gauges["glidepath_endpoint_state", upstream, label, state] == float(state == now)

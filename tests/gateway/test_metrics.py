@@ -4,7 +4,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.metrics import Counter, Gauge, Histogram, Metrics, gauge
+from gateway.core.series import Series
+from gateway.metrics import Counter, Histogram, Metrics, Sum, gauge
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -27,9 +28,9 @@ def test_a_counter_sums_by_labels() -> None:
     assert {(s.name, s.labels["b"]): s.value for s in family.samples} == {("c_total", "y"): 3.5, ("c_total", "z"): 1.0}
 
 
-def test_a_gauge_is_set_and_added_to() -> None:
-    measured = Gauge("g", "text", ("a",))
-    measured.set(("x",), 5.0)
+def test_a_sum_may_fall() -> None:
+    measured = Sum("g", "text", ("a",))
+    measured.add(("x",), 5.0)
     measured.add(("x",), -2.0)
     assert [(s.name, s.value) for s in measured.family().samples] == [("g", 3.0)]
 
@@ -91,3 +92,55 @@ def test_every_family_has_a_name_a_text_and_no_caller_in_its_labels() -> None:
 def test_buckets_rise() -> None:
     for histogram in (each for each in vars(Metrics()).values() if isinstance(each, Histogram)):
         assert list(histogram.buckets) == sorted(set(histogram.buckets))
+
+
+def counted() -> Metrics:
+    metrics = Metrics()
+    metrics.requests.add(("draft", "candidate", "candidate", "SPLIT", "ok"), 2)
+    metrics.quality_sum.add(("draft", "candidate", "rating"), -0.5)
+    for amount in (0.0, 0.2, 1e9):
+        metrics.duration.cell("chat", "copilot/draft", "inhouse", "candidate", "").observe(amount)
+    return metrics
+
+
+def test_what_one_process_counted_is_the_same_in_another() -> None:
+    metrics, merged = counted(), Metrics()
+    for series in metrics.changes():
+        merged.absorb(series)
+    assert samples(merged) == samples(metrics)
+
+
+def test_several_processes_add_up() -> None:
+    merged = Metrics()
+    for metrics in (counted(), counted()):
+        for series in metrics.changes():
+            merged.absorb(series)
+    assert samples(merged) == {key: 2 * value for key, value in samples(counted()).items()}
+
+
+def test_only_what_changed_is_told_again_and_as_a_whole() -> None:
+    metrics = counted()
+    assert len(metrics.changes()) == 3
+    assert metrics.changes() == []
+    metrics.requests.add(("draft", "candidate", "candidate", "SPLIT", "ok"))
+    labels = ("chat", "copilot/draft", "inhouse", "candidate", "")
+    metrics.duration.cell(*labels).observe(0.0)
+    requests, duration = sorted(metrics.changes(), key=lambda series: series.family, reverse=True)
+    assert requests == Series("glidepath_requests", ("draft", "candidate", "candidate", "SPLIT", "ok"), (3.0,))
+    assert (duration.labels, sum(duration.values[:-1])) == (labels, 4)
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        Series("nothing", (), (1.0,)),
+        Series("glidepath_failovers", (), (1.0,)),
+        Series("glidepath_failovers", ("draft",), (1.0, 2.0)),
+        Series("glidepath_overhead_seconds", ("a", "b", "c", "d"), (1.0,)),
+    ],
+)
+def test_a_series_that_is_none_of_ours_is_refused(series: Series) -> None:
+    metrics = Metrics()
+    with pytest.raises(ValueError, match=series.family):
+        metrics.absorb(series)
+    assert metrics.changes() == []

@@ -114,9 +114,15 @@ def test_time_per_token_is_of_the_tokens_after_the_first(recorder: Recorder, met
 
 
 def test_failovers_and_retries_are_counted_and_not_taken_for_overhead(recorder: Recorder, metrics: Metrics) -> None:
-    recorder.record(replace(RECORD, attempts=2, served="baseline", upstream="partner", client_retries=2))
+    second = replace(RECORD, attempts=2, failed_cause="reset", client_retries=2)
+    recorder.record(replace(second, served="baseline", upstream="partner"))
     recorder.drain()
-    assert metrics.failovers.series == metrics.client_retries.series == {("draft",): 1.0}
+    assert metrics.failovers.series == {("draft", "reset"): 1.0}
+    assert metrics.client_retries.series == {("draft",): 1.0}
+    assert metrics.retries.series == {}
+    recorder.record(second)
+    recorder.drain()
+    assert metrics.retries.series == metrics.failovers.series
     assert count_of(metrics.overhead, "chat", "copilot/draft", "partner", "baseline") == 0
 
 
@@ -159,6 +165,26 @@ async def test_the_task_drains_and_counts_the_last_when_it_ends(recorder: Record
     with pytest.raises(asyncio.CancelledError):
         await task
     assert total(metrics) == BATCH * 2 + 1
+
+
+async def test_after_each_turn_of_the_task_somebody_is_told(recorder: Recorder, metrics: Metrics, until) -> None:
+    told: list[float] = []
+    task = asyncio.create_task(recorder.run(lambda: told.append(total(metrics))))
+    recorder.record(RECORD)
+    await until(lambda: told)
+    task.cancel()
+    assert told[0] == 1
+
+
+async def test_settling_lets_other_work_have_its_turn(recorder: Recorder, metrics: Metrics) -> None:
+    for _ in range(BATCH * 3):
+        recorder.record(RECORD)
+    settling = asyncio.create_task(recorder.settle())
+    seen = []
+    while not settling.done():
+        await asyncio.sleep(0)
+        seen.append(total(metrics))
+    assert {BATCH, BATCH * 2, BATCH * 3} <= set(seen)
 
 
 def settled(body: bytes, snapshot: Snapshot, number: int) -> Record:
@@ -223,3 +249,9 @@ def test_sinks_get_every_record_and_a_broken_one_costs_the_others_nothing(
     recorder.drain()
     assert len(kept) == 100
     assert total(metrics) == 100
+
+
+def test_refusals_are_counted_by_their_code(recorder: Recorder, metrics: Metrics) -> None:
+    recorder.record(replace(RECORD, attempts=0, served="", outcome="refused", cause="overloaded"))
+    recorder.drain()
+    assert metrics.refusals.series == {("draft", "overloaded"): 1.0}

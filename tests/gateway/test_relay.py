@@ -1,9 +1,13 @@
 import pytest
 
 from gateway.auth import Keyring
+from gateway.core.admission.gate import Admission
 from gateway.core.routing import Plan
+from gateway.core.shedding import Shedding
+from gateway.door import Door
 from gateway.relay import Relay
-from gateway.settings import UpstreamSettings
+from gateway.settings import Settings, UpstreamSettings
+from gateway.tenants import Tenants
 from gateway.upstream import build_upstream
 from rollout.core.model import EMPTY_SNAPSHOT, Arm, Decision, Reason, UnitKind
 
@@ -15,6 +19,7 @@ def relay() -> Relay:
         keyring=Keyring(),
         snapshot=lambda: EMPTY_SNAPSHOT,
         upstreams={"inhouse": build_upstream("inhouse", UpstreamSettings.model_validate(values), None)},
+        door=Door(Tenants(Settings()), Admission(), {}, Shedding(requests_max=1, queue_max=0, queue_wait_s=1.0)),
         record=lambda _: None,
         next_request_id=lambda: "req_1",
     )

@@ -1,83 +1,15 @@
-"""One gateway process: where it listens, its first key, and how it ends."""
+"""One gateway: its first key, what it reports, and how it ends."""
 
 import json
 import signal
-import socket
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from gateway.settings import parse
-from gateway.supervisor import Started, StartError, bind, report
+from gateway.supervisor import Started, report
 
 READY = r"gateway (http://\S+)/v1  operator (http://\S+)"
-
-
-def settings(server_port: int, admin_port: int, host: str = "127.0.0.1"):
-    sections = {"server": {"port": server_port, "host": host}, "admin": {"port": admin_port, "host": host}}
-    return parse(sections, source="test")
-
-
-def test_both_ports_are_opened() -> None:
-    sockets = bind(settings(0, 0))
-    ports = {each.getsockname()[1] for each in sockets}
-    assert len(ports) == 2
-    assert 0 not in ports
-    for each in sockets:
-        each.close()
-
-
-@pytest.mark.parametrize("section", ["server", "admin"])
-def test_a_port_in_use_is_named_and_nothing_stays_open(section: str, recwarn: pytest.WarningsRecorder) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(StartError) as caught:
-            bind(settings(port, 0) if section == "server" else settings(0, port))
-    error = caught.value
-    assert f"127.0.0.1:{port}" in error.cause
-    assert f"[{section}]" in error.cause
-    assert f"[{section}]" in error.hint
-    assert error.exit_code != 0
-    assert not recwarn.list
-
-
-def test_a_port_that_was_just_in_use_can_be_opened_again() -> None:
-    before, other = bind(settings(0, 0))
-    other.close()
-    port = before.getsockname()[1]
-    before.listen()
-    with socket.create_connection(("127.0.0.1", port)):
-        before.accept()[0].close()
-    before.close()
-    again = bind(settings(port, 0))
-    assert again[0].getsockname()[1] == port
-    for each in again:
-        each.close()
-
-
-def test_version_6_addresses() -> None:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        pytest.skip("this machine has no IPv6 loopback")
-    for each in bind(settings(0, 0, "::1")):
-        assert each.family == socket.AF_INET6
-        each.close()
-
-
-def test_the_same_port_twice_is_refused(unused_port: int) -> None:
-    opened = ()
-    try:
-        opened = bind(settings(unused_port, unused_port))
-    except StartError as error:
-        assert f"127.0.0.1:{unused_port}" in error.cause  # noqa: PT017  the sockets must be closed otherwise
-    for each in opened:
-        each.close()
-    assert not opened
 
 
 @pytest.mark.parametrize("new_key", [None, "gp-new"])

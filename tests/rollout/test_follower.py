@@ -295,3 +295,33 @@ async def test_a_step_that_fails_is_noted_and_tried_again(follower: Follower) ->
     assert noted[:2] == ["None", "not yet"]
     assert "a bug" in noted[2]
     assert follower.last_error is None
+
+
+async def test_kills_that_another_process_remembers_are_held_until_it_forgets_them(
+    seeded: Store, clock: Any, kill_path: Path
+) -> None:
+    follower = Follower(seeded, clock, kill_file=kill_path)
+    await follower.refresh()
+    kill_path.parent.mkdir(parents=True, exist_ok=True)
+    kill_path.write_text("draft\n")
+    await follower.hold_kills(frozenset({"summarize"}))
+    assert follower.killed_locally == {"draft", "summarize"}
+    assert follower.kills_in_memory == {"summarize"}
+    await follower.read_kill_file()
+    assert follower.is_killed_locally("summarize")
+    await follower.hold_kills(frozenset())
+    assert follower.killed_locally == {"draft"}
+
+
+async def test_while_the_kill_file_is_unreadable_no_kill_that_was_held_is_lifted(
+    seeded: Store, clock: Any, kill_path: Path
+) -> None:
+    follower = Follower(seeded, clock, kill_file=kill_path)
+    await follower.hold_kills(frozenset({"summarize"}))
+    kill_path.mkdir(parents=True)
+    await follower.hold_kills(frozenset())
+    assert follower.is_killed_locally("summarize")
+    without_file = Follower(seeded, clock)
+    await without_file.hold_kills(frozenset({"summarize"}))
+    await without_file.hold_kills(frozenset())
+    assert not without_file.is_killed_locally("summarize")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.call import REQUEST_ID_MAX_CHARS, UNIT_MAX_CHARS, Call, parse, raw_text, request_id, rewrite
 from gateway.core.errors import ApiError
+from gateway.core.response_ids import ELSEWHERE, Place
 from rollout.core.model import Subject
 
 UPSTREAM_MODEL = raw_text("moe-1")
@@ -94,7 +95,8 @@ def test_what_cant_be_relayed_is_a_400(body: bytes, param: str | None, code: str
         ({}, None, None),
         ({"metadata": {"conversation_id": "m"}}, b"h", "h"),
         ({"metadata": {"conversation_id": "m"}, "previous_response_id": "p", "conversation": "c"}, None, "m"),
-        ({"previous_response_id": "p", "conversation": "c"}, None, "p"),
+        ({"previous_response_id": "p", "conversation": "c"}, None, "c"),
+        ({"previous_response_id": "p"}, None, None),
         ({"conversation": "c"}, None, "c"),
         ({"conversation": {"id": "c", "more": 1}}, None, "c"),
         ({"conversation": {"id": 5}}, None, None),
@@ -136,7 +138,7 @@ def test_user_in_the_contracts_order(fields: dict[str, object], user: str | None
     assert read({"model": "m", **fields}).subject.user == user
 
 
-@pytest.mark.parametrize("name", ["user", "safety_identifier", "conversation", "previous_response_id"])
+@pytest.mark.parametrize("name", ["user", "safety_identifier", "conversation"])
 def test_ids_are_bounded(name: str) -> None:
     assert read({"model": "m", name: "x" * UNIT_MAX_CHARS}).subject != Subject(None, None, "acme")
     assert refusal({"model": "m", name: "x" * (UNIT_MAX_CHARS + 1)}).code == "string_above_max_length"
@@ -263,3 +265,38 @@ def test_no_depth_of_nesting_raises_anything_but_a_400(name: str) -> None:
 def test_text_as_a_json_slice() -> None:
     assert bytes(raw_text('a"b')) == b'"a\\"b"'
     assert re.fullmatch(rb'"[^"]*"', bytes(raw_text("\u00fc")))
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "sent"),
+    [
+        ({}, None, None),
+        ({"previous_response_id": None}, None, None),
+        ({"previous_response_id": "resp_1"}, ELSEWHERE, "resp_1"),
+        ({"previous_response_id": "resp_1.gp.inhouse.abc123"}, Place("inhouse", "abc123"), "resp_1"),
+        ({"conversation": "conv_1"}, ELSEWHERE, None),
+        ({"conversation": {"id": "conv_1"}}, ELSEWHERE, None),
+        ({"conversation": 5}, None, None),
+    ],
+)
+def test_a_response_is_continued_where_it_is(fields: dict, place: Place | None, sent: str | None) -> None:
+    call = parse(json.dumps({"model": "m", **fields}).encode(), {}, None, operation="responses")
+    assert call.place == place
+    assert json.loads(rewrite(call, raw_text("x"))).get("previous_response_id") == sent
+
+
+def test_other_operations_have_no_place_to_go_back_to() -> None:
+    assert parse(b'{"model":"m","previous_response_id":"resp_1"}', {}, None).place is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "user"),
+    [
+        ({"metadata": {"user_id": "m"}}, "m"),
+        ({"metadata": {"user_id": "m"}, "user": "u"}, "u"),
+        ({"metadata": {"user_id": 5}}, None),
+        ({"metadata": "x"}, None),
+    ],
+)
+def test_a_messages_user_is_in_its_metadata(fields: dict, user: str | None) -> None:
+    assert parse(json.dumps({"model": "m", **fields}).encode(), {}, None).subject.user == user

@@ -1,10 +1,12 @@
+import msgspec
 import pytest
 
 from gateway.core.call import Call, parse
 from gateway.core.errors import ApiError
-from gateway.core.routing import BYPASS, Principal, plan
+from gateway.core.response_ids import ELSEWHERE, Place
+from gateway.core.routing import BYPASS, PINNED, RESIDENCY, Principal, plan
 from rollout.core.evaluate import compile_snapshot
-from rollout.core.model import EMPTY_SNAPSHOT, Arm, FeatureFlag, Kill, Reason, Snapshot
+from rollout.core.model import EMPTY_SNAPSHOT, Arm, FeatureFlag, Kill, Reason, Snapshot, State
 
 UPSTREAM_OF_MODEL = {"moe": "inhouse", "gpt": "partner"}
 
@@ -13,7 +15,7 @@ def principal(*, features: frozenset[str] | None = None, model_bypass: bool = Fa
     return Principal("key_1", "name", "tenant", features, frozenset(), model_bypass)
 
 
-def snapshot(share_millipct: int = 0, *, killed: bool = False) -> Snapshot:
+def snapshot(share_millipct: int = 0, *, killed: bool = False, state: State = State.ENABLED) -> Snapshot:
     flags = {
         name: FeatureFlag(
             feature=name,
@@ -22,6 +24,7 @@ def snapshot(share_millipct: int = 0, *, killed: bool = False) -> Snapshot:
             revision=3,
             share_millipct=share_millipct,
             kill=Kill(on=killed),
+            state=state,
         )
         for name in ("summarize", "draft")
     }
@@ -103,3 +106,117 @@ def test_features_are_only_proposed_to_who_may_call_them() -> None:
     with pytest.raises(ApiError) as caught:
         plan(call("summarize"), principal(features=frozenset({"draft"})), snapshot(), UPSTREAM_OF_MODEL)
     assert "copilot/summarize" not in caught.value.message
+
+
+@pytest.mark.parametrize("share", [0, 50_000, 100_000])
+@pytest.mark.parametrize(
+    ("reach", "arm", "upstream"),
+    [({"partner"}, Arm.BASELINE, "partner"), ({"inhouse", "elsewhere"}, Arm.CANDIDATE, "inhouse")],
+)
+def test_who_may_reach_one_arm_only_gets_it_before_any_bucket(
+    share: int, reach: set[str], arm: Arm, upstream: str
+) -> None:
+    for number in range(20):
+        sent = call("copilot/draft", f"user-{number}")
+        chosen = plan(sent, principal(), snapshot(share), UPSTREAM_OF_MODEL, frozenset(reach))
+        assert (chosen.assigned, chosen.upstream, chosen.fallback) == (arm, upstream, "")
+        assert (chosen.feature, chosen.reason) == ("draft", RESIDENCY)
+        decision = chosen.decision
+        assert decision is not None
+        assert (decision.bucket, decision.unit_kind, decision.revision) == (-1, None, 3)
+
+
+def test_who_may_reach_both_arms_is_drawn_like_everybody() -> None:
+    known = snapshot(50_000)
+    for number in range(50):
+        sent = call("copilot/draft", f"user-{number}")
+        free = plan(sent, principal(), known, UPSTREAM_OF_MODEL)
+        assert plan(sent, principal(), known, UPSTREAM_OF_MODEL, frozenset({"partner", "inhouse", "x"})) == free
+
+
+@pytest.mark.parametrize(
+    ("reach", "known"),
+    [
+        (set(), snapshot(100_000)),
+        ({"elsewhere"}, snapshot(0)),
+        ({"inhouse"}, snapshot(100_000, killed=True)),
+        ({"inhouse"}, snapshot(100_000, state=State.DISABLED)),
+    ],
+)
+def test_who_may_reach_nobody_is_refused(reach: set[str], known: Snapshot) -> None:
+    with pytest.raises(ApiError) as caught:
+        plan(call("copilot/draft"), principal(), known, UPSTREAM_OF_MODEL, frozenset(reach))
+    assert (caught.value.status, caught.value.code) == (403, "residency")
+
+
+def test_a_killed_candidate_does_not_matter_to_who_may_reach_the_baseline() -> None:
+    chosen = plan(call("copilot/draft"), principal(), snapshot(killed=True), UPSTREAM_OF_MODEL, frozenset({"partner"}))
+    assert (chosen.upstream, chosen.reason) == ("partner", RESIDENCY)
+
+
+def test_residency_comes_after_the_right_to_the_feature_and_its_existence() -> None:
+    for sent, features, known, status in (
+        ("copilot/draft", frozenset({"summarize"}), snapshot(), 404),
+        ("copilot/drift", None, snapshot(), 404),
+        ("copilot/draft", None, EMPTY_SNAPSHOT, 503),
+    ):
+        with pytest.raises(ApiError) as caught:
+            plan(call(sent), principal(features=features), known, UPSTREAM_OF_MODEL, frozenset())
+        assert caught.value.status == status
+
+
+def test_a_real_model_out_of_reach_is_refused() -> None:
+    own = principal(model_bypass=True)
+    assert plan(call("moe"), own, snapshot(), UPSTREAM_OF_MODEL, frozenset({"inhouse"})).upstream == "inhouse"
+    with pytest.raises(ApiError) as caught:
+        plan(call("gpt"), own, snapshot(), UPSTREAM_OF_MODEL, frozenset({"inhouse"}))
+    assert (caught.value.status, caught.value.code) == (403, "residency")
+
+
+def continuing(place: Place, model: str = "copilot/draft") -> Call:
+    return msgspec.structs.replace(call(model), place=place)
+
+
+@pytest.mark.parametrize("share", [1, 50_000, 100_000])
+@pytest.mark.parametrize(
+    ("place", "arm", "upstream"),
+    [
+        (ELSEWHERE, Arm.BASELINE, "partner"),
+        (Place("partner", "0a0b0c"), Arm.BASELINE, "partner"),
+        (Place("inhouse", "0a0b0c"), Arm.CANDIDATE, "inhouse"),
+    ],
+)
+def test_a_response_is_continued_where_it_is_stored_whatever_the_draw(
+    place: Place, share: int, arm: Arm, upstream: str
+) -> None:
+    chosen = plan(continuing(place), principal(), snapshot(share), UPSTREAM_OF_MODEL)
+    assert (chosen.assigned, chosen.upstream, chosen.fallback, chosen.reason) == (arm, upstream, "", PINNED)
+    assert chosen.mark == place.mark
+    assert chosen.decision is not None
+    assert chosen.decision.bucket == -1
+
+
+@pytest.mark.parametrize(
+    ("place", "known"),
+    [
+        (Place("inhouse", "0a0b0c"), snapshot(0)),
+        (Place("inhouse", "0a0b0c"), snapshot(100_000, killed=True)),
+        (Place("inhouse", "0a0b0c"), snapshot(100_000, state=State.DISABLED)),
+        (Place("another", "0a0b0c"), snapshot(100_000)),
+    ],
+)
+def test_a_response_of_a_model_that_may_get_nothing_is_lost(place: Place, known: Snapshot) -> None:
+    with pytest.raises(ApiError) as caught:
+        plan(continuing(place), principal(), known, UPSTREAM_OF_MODEL)
+    assert (caught.value.status, caught.value.code) == (400, "previous_response_not_found")
+
+
+def test_residency_holds_for_what_is_continued_too() -> None:
+    with pytest.raises(ApiError) as caught:
+        plan(continuing(ELSEWHERE), principal(), snapshot(50_000), UPSTREAM_OF_MODEL, frozenset({"inhouse"}))
+    assert (caught.value.status, caught.value.code) == (403, "residency")
+    only = frozenset({"inhouse"})
+    chosen = plan(continuing(Place("inhouse", "0a0b0c")), principal(), snapshot(0), UPSTREAM_OF_MODEL, only)
+    assert chosen.assigned == Arm.CANDIDATE
+    chosen = plan(continuing(ELSEWHERE), principal(), snapshot(0), UPSTREAM_OF_MODEL, frozenset({"partner"}))
+    assert chosen.assigned == Arm.BASELINE

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core.sse import EVENT_MAX_BYTES, StreamTooLargeError, StreamView, Usage
+from gateway.core.errors import ApiError
+from gateway.core.sse import EVENT_MAX_BYTES, StreamTooLargeError, StreamView, Usage, WatchedStream
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}}
 
@@ -38,6 +39,8 @@ def delta(**fields: object) -> bytes:
 ROLE = delta(role="assistant", content="")
 FINISH = event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
 DONE = event(b"[DONE]")
+ERROR = event({"error": {"message": "x"}})
+SHOWN_ERROR = b'data: {"error":{"message":"x","type":"server_error","param":null,"code":null}}\n\n'
 STREAM = ROLE + delta(content="h\u00e9") + delta(content=" \U0001f600") + FINISH + event(USAGE) + DONE
 
 
@@ -140,6 +143,69 @@ def test_a_usage_event_nobody_asked_for_is_dropped_even_if_it_ends_with_the_conn
     assert watch(stream + event(USAGE).rstrip(), usage_wanted=True).forwarded == stream + event(USAGE).rstrip()
 
 
+def test_an_error_in_band_loses_its_secrets() -> None:
+    error = {"message": "hush: POST http://10.0.0.7:8000/v1 failed", "type": "InternalServerError", "code": 500, "x": 1}
+    shown = {
+        "message": "[redacted]: POST [redacted] failed",
+        "type": "InternalServerError",
+        "param": None,
+        "code": "500",
+    }
+    for stream in (delta(content="x") + event({"error": error}) + DONE, event({"error": error})[:-2]):
+        view = StreamView(usage_wanted=False, secrets=("hush",))
+        forwarded = view.feed(stream) + view.end()
+        assert view.error_seen
+        assert event({"error": shown}).replace(b": ", b":").replace(b", ", b",") in forwarded.replace(b": ", b":")
+
+
+def test_a_long_error_event_is_found_from_its_start() -> None:
+    error = event({"error": {"message": "hush" + "x" * 5_000}})
+    view = StreamView(usage_wanted=False, secrets=("hush",))
+    forwarded = view.feed(delta(content="x") * 20 + error + DONE)
+    assert view.error_seen
+    assert b"hush" not in forwarded
+
+
+def test_the_error_event_of_a_broken_stream() -> None:
+    error = ApiError(502, "broke", "server_error", code="upstream_broke")
+    shown = b'data: {"error":{"message":"broke","type":"server_error","param":null,"code":"upstream_broke"}}\n\n'
+    assert StreamView(usage_wanted=False).error_event(error) == shown
+
+
+class Reader(WatchedStream):
+    """The least a view says of its own."""
+
+    def __init__(self, *, is_error: bool) -> None:
+        super().__init__()
+        self._is_error = is_error
+
+    def _look(self, payload: bytes) -> bool:
+        self.error_seen = self._is_error and b'"error"' in payload
+        return False
+
+    def _redact(self, event: bytes) -> bytes:
+        return b"redacted\n\n"
+
+
+@pytest.mark.parametrize("is_error", [True, False])
+def test_a_view_forwards_what_its_reader_doesnt_call_an_error(*, is_error: bool) -> None:
+    view = Reader(is_error=is_error)
+    assert view.feed(ERROR + event(USAGE)) == (b"redacted\n\n" if is_error else ERROR) + event(USAGE)
+    assert view.feed(b"data: rest") + view.end() == b"data: rest"
+    view.done = True
+    assert view.end() == b""
+
+
+def test_a_view_must_say_how_it_reads() -> None:
+    view = WatchedStream()
+    with pytest.raises(NotImplementedError):
+        view.feed(ROLE)
+    with pytest.raises(NotImplementedError):
+        view._redact(ERROR)
+    with pytest.raises(NotImplementedError):
+        view.error_event(ApiError(502, "broke", "server_error"))
+
+
 def test_an_event_without_end_is_refused() -> None:
     view = StreamView(usage_wanted=False)
     view.feed(b"data: ")
@@ -156,7 +222,7 @@ middles = st.lists(
             delta(content="h\u00e9llo \U0001f600"),
             delta(content='"usage": {'),
             delta(tool_calls=[{"index": 0}]),
-            event({"error": {"message": "x"}}),
+            ERROR,
             event({"choices": [], "usage": None}),
             event(USAGE),
             b'data: {"choices":\ndata: [{"delta":{"content":"two lines"}}]}\n\n',
@@ -200,7 +266,10 @@ def test_byte_by_byte_and_at_every_single_cut(*, ending: bytes, usage_wanted: bo
 @given(streams)
 @example(STREAM)
 def test_nothing_is_lost_but_the_usage_event(stream: bytes) -> None:
-    assert watch(stream, usage_wanted=True).forwarded == stream
+    forwarded = watch(stream, usage_wanted=True).forwarded
+    for ending in (b"\n", b"\r\n"):
+        stream = stream.replace(ERROR.replace(b"\n", ending), SHOWN_ERROR)
+    assert forwarded == stream
 
 
 @given(st.lists(st.binary(max_size=30), max_size=10))

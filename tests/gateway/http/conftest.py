@@ -2,14 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+import shutil
+import ssl
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from gateway.core.outcome import Failure
 from gateway.http.client import Pool
-from gateway.http.connection import Answer, Lease
 from gateway.http.incoming import Incoming
+from gateway.http.lease import Answer, Lease
+from gateway.http.tls import client_context
+from gateway.settings.upstreams import TlsSettings
 
 HEAD = b"POST /v1/x HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n"
 
@@ -26,10 +33,10 @@ class Heard:
         self.told_after_end = False
         self.ended = asyncio.Event()
 
-    def on_answer(self, answer: Answer, chunks: Sequence[bytes], *, complete: bool) -> None:
+    def on_answer(self, answer: Answer, data: bytes, *, complete: bool) -> None:
         self.told_after_end |= self.ended.is_set()
         self.status, self.headers = answer.status, answer.headers
-        self.body += b"".join(chunks)
+        self.body += data
         if complete:
             self.complete = True
             self.ended.set()
@@ -58,7 +65,8 @@ def pool_to(stack) -> Callable[..., Pool]:
     """Make a pool that is closed at the end."""
 
     def make(port: int, host: str = "127.0.0.1", **options: object) -> Pool:
-        pool = Pool(host, port, **options)
+        # A busy machine is no failure.
+        pool = Pool(host, port, **{"connect_s": 20.0, **options})
         stack.callback(pool.close)
         return pool
 
@@ -147,3 +155,64 @@ def describe() -> Callable[..., Awaitable[None]]:
         await send({"type": "http.response.body", "body": data})
 
     return app
+
+
+class Certificates(NamedTuple):
+    """PEM files: an authority, and what it issued to a server (127.0.0.1 and model.example) and to a client."""
+
+    authority: Path
+    server: Path
+    server_key: Path
+    client: Path
+    client_key: Path
+    encrypted_key: Path
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Made anew for each run with the `openssl` command, valid for a day."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl command to make certificates with")
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def run(*arguments: str) -> None:
+        subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True)
+
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1")
+    run("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test authority")
+    names = "subjectAltName=IP:127.0.0.1,DNS:model.example"
+    for name in ("server", "client"):
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", names, "-addext", "basicConstraints=CA:FALSE")
+        run("req", "-x509", *new_key, *signed, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
+    run("ec", "-in", "client.key", "-out", "encrypted.key", "-aes256", "-passout", "pass:secret")
+    files = ("ca.pem", "server.pem", "server.key", "client.pem", "client.key", "encrypted.key")
+    return Certificates(*(folder / name for name in files))
+
+
+@pytest.fixture
+def client_tls(certificates: Certificates) -> Callable[..., ssl.SSLContext]:
+    """The gateway's side of TLS, trusting the test authority only."""
+
+    def make(*, certificate: bool = False) -> ssl.SSLContext:
+        own = {"cert_file": str(certificates.client), "key_file": str(certificates.client_key)} if certificate else {}
+        return client_context(TlsSettings(ca_file=str(certificates.authority), **own), "upstreams.u.tls")
+
+    return make
+
+
+@pytest.fixture
+def tls_upstream(upstream, certificates: Certificates):
+    """Start a TLS upstream, as `upstream` does; `names` are those it was asked for."""
+
+    async def start(script: object, *, client_certificate: bool = False):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificates.authority))
+        context.load_cert_chain(certificates.server, certificates.server_key)
+        context.verify_mode = ssl.CERT_REQUIRED if client_certificate else ssl.CERT_NONE
+        names: list[str] = []
+        context.sni_callback = lambda _, name, __: names.append(name) if name else None
+        server = await upstream(script, tls=context)
+        server.names = names
+        return server
+
+    return start

@@ -88,29 +88,15 @@ async def test_a_body_in_line_that_is_too_large_is_refused_in_its_turn(serve, un
     assert len(accepted) == 1
 
 
-async def test_nonsense_behind_a_request_does_not_pose_as_its_answer(serve, until, accepted) -> None:
+async def test_nonsense_behind_a_request_is_refused_behind_its_answer(serve, until, accepted) -> None:
     caller = await (await serve(accepted)).caller()
     caller.post(b"first")
-    await until(lambda: accepted)
-    caller.send(b"nonsense\r\n\r\n")
-    assert await caller.rest() == b""
-    await until(lambda: accepted.listeners[0].gone)
-
-
-async def test_a_caller_that_goes_while_another_request_waits_in_line_is_noticed(serve, until, accepted) -> None:
-    gateway = await serve(accepted)
-    caller = await gateway.caller()
-    caller.post(b"first")
     caller.post(b"second")
-    await until(lambda: accepted)
-    accepted[0].begin(200, TYPE, b"begun")
-    await caller.head()
-    caller.reset()
-
-    def written_to_nobody() -> bool:
-        # While a request waits in line nothing is read, so only writing shows that the caller has gone.
-        accepted[0].send(b"more")
-        return not gateway.connections
-
-    await until(written_to_nobody)
-    assert accepted.listeners[0].gone == 1
+    caller.send(b"nonsense\r\n\r\n")
+    for turn in range(2):
+        await until(lambda turn=turn: len(accepted) > turn)
+        accepted[turn].respond(200, TYPE, b"%d" % turn)
+    assert [(await caller.answer()).body for _ in range(2)] == [b"0", b"1"]
+    answer = await caller.answer()
+    assert (answer.status, answer.error["code"]) == (400, "bad_http")
+    assert await caller.rest() == b""

@@ -83,7 +83,7 @@ async def test_an_abort_is_noticed_with_its_time(simulate, connect, chat_body, e
     stats = simulator.partner.stats
     wire = await connect(simulator)
     wire.send(CHAT, chat_body(stream=stream))
-    await eventually(lambda: stats.started.total() == 1)
+    await eventually(lambda: stats.started == 1)
     left_s = time.time()
     await wire.close()
     await eventually(lambda: len(stats.aborts) == 1)
@@ -136,7 +136,7 @@ async def test_a_black_hole_answers_nothing_but_notices_the_client_leave(
     simulator = await simulate(Fault(FaultKind.BLACK_HOLE))
     wire = await connect(simulator)
     wire.send(CHAT, chat_body())
-    await eventually(lambda: simulator.partner.stats.started.total() == 1)
+    await eventually(lambda: simulator.partner.stats.started == 1)
     await wire.close()
     await eventually(lambda: len(simulator.partner.stats.aborts) == 1)
     assert simulator.partner.stats.aborts[0].fault == "black_hole"
@@ -176,7 +176,7 @@ async def test_stopping_breaks_what_is_in_progress_without_an_abort(simulate, co
     simulator = await simulate(latency=SLOW)
     wire = await connect(simulator)
     wire.send(CHAT, chat_body())
-    await eventually(lambda: simulator.partner.stats.started.total() == 1)
+    await eventually(lambda: simulator.partner.stats.started == 1)
     await simulator.close()
     assert await wire.rest() == b""
     await eventually(lambda: simulator.partner.stats.snapshot()["requests"]["broken"] == 1)
@@ -190,8 +190,69 @@ async def test_a_thousand_aborts_leave_nothing_behind(simulate, connect, chat_bo
         wires = [await connect(simulator) for _ in range(50)]
         for wire in wires:
             wire.send(CHAT, chat_body(stream=True))
-        await eventually(lambda expected=50 * batch: stats.started.total() == expected)
+        await eventually(lambda expected=50 * batch: stats.started == expected)
         for wire in wires:
             await wire.close()
     await eventually(lambda: stats.snapshot()["requests"]["aborted"] == 1000)
     assert stats.snapshot()["requests"]["in_flight"] == 0
+
+
+async def test_a_reset_in_the_body_comes_after_all_that_was_written(simulate, connect, chat_body) -> None:
+    simulator = await simulate(Fault(FaultKind.RESET_IN_BODY, events=3, size_bytes=1), generic_tokens=50)
+    wire = await connect(simulator)
+    wire.send(CHAT, chat_body(stream=True))
+    assert await wire.until(b'"content":" is"')
+    with pytest.raises(ConnectionResetError):
+        await wire.rest()
+
+
+async def test_a_reset_in_the_head(simulate, connect, chat_body) -> None:
+    wire = await connect(await simulate(Fault(FaultKind.RESET_IN_HEAD)))
+    wire.send(CHAT, chat_body())
+    assert await wire.until(b"OK\r\n") == b"HTTP/1.1 200 OK\r\n"
+    with pytest.raises(ConnectionResetError):
+        await wire.rest()
+
+
+async def test_a_used_connection_may_be_stale(simulate, connect, chat_body) -> None:
+    wire = await connect(await simulate(Fault(FaultKind.STALE)))
+    wire.send(CHAT, chat_body())
+    assert (await wire.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    wire.send(CHAT, chat_body())
+    with pytest.raises(ConnectionResetError):
+        await wire.rest()
+
+
+async def test_a_connection_closed_after_its_answer(simulate, connect, chat_body) -> None:
+    simulator = await simulate(Fault(FaultKind.CLOSE_AFTER))
+    wire = await connect(simulator)
+    wire.send(CHAT, chat_body(stream=True))
+    found = await wire.rest()
+    assert found.endswith(b"0\r\n\r\n")
+    assert b"connection: close" not in found
+    assert simulator.partner.stats.snapshot()["requests"]["completed"] == 1
+
+
+async def test_bytes_that_are_dripped_add_up(simulate, connect, chat_body) -> None:
+    wire = await connect(await simulate(Fault(FaultKind.DRIP, gap_s=0.0001), generic_tokens=2))
+    wire.send(CHAT, chat_body("[[say:h\u00e9 \U0001f30d]]", stream=True), "connection: close")
+    found = await wire.rest()
+    assert '"content":"h\u00e9"'.encode() in found
+    assert '"content":" \U0001f30d"'.encode() in found
+    assert found.endswith(b"0\r\n\r\n")
+
+
+async def test_requests_are_told_apart_by_connection_and_number(simulate, connect, chat_body) -> None:
+    simulator = await simulate()
+    for identifiers in (("a", "b"), ("c",)):
+        wire = await connect(simulator)
+        for identifier in identifiers:
+            wire.send(CHAT, chat_body(), f"x-request-id: {identifier}", "Accept-Encoding: identity")
+            await wire.until(b"\r\n\r\n")
+    found = simulator.partner.stats.ledger.last(10)
+    assert [(each["identifier"], each["connection"], each["nth"]) for each in found] == [
+        ("a", 1, 0),
+        ("b", 1, 1),
+        ("c", 2, 0),
+    ]
+    assert ["accept-encoding", "identity"] in found[0]["headers"]

@@ -1,0 +1,89 @@
+"""Metrics on their way from the workers to one page: cumulative series, gauges, and how both are summed.
+
+Counts travel as cumulative values of the series that changed, so a lost message is healed by the next one. What a dead
+worker had counted stays in the sums; its gauges go with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_Key = tuple[str, tuple[str, ...]]
+_Values = tuple[float, ...]
+
+
+class Series(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One series as counted so far by one worker: (sum,), or a histogram's bucket counts and then its total."""
+
+    family: str
+    labels: tuple[str, ...]
+    values: tuple[float, ...]
+
+
+class Reading(msgspec.Struct, frozen=True, array_like=True):
+    """One gauge family as read by one process; `merge` says what several processes' readings mean together."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...]
+    series: tuple[tuple[tuple[str, ...], float], ...]
+    merge: Literal["sum", "max", "min"] = "sum"
+
+
+class Ledger:
+    """What all workers have counted, the dead ones included."""
+
+    def __init__(self) -> None:
+        self._live: dict[int, dict[_Key, _Values]] = {}
+        self._buried: dict[_Key, _Values] = {}
+
+    def take(self, worker: int, changed: Iterable[Series]) -> None:
+        """Note the newest values of a live worker's series."""
+        live = self._live.setdefault(worker, {})
+        for series in changed:
+            live[series.family, series.labels] = series.values
+
+    def bury(self, worker: int) -> None:
+        """Keep what a dead worker had counted; doing it twice is harmless."""
+        for key, values in self._live.pop(worker, {}).items():
+            _add(self._buried, key, values)
+
+    def totals(self) -> Iterator[Series]:
+        """Every series, summed over all workers there ever were."""
+        sums = dict(self._buried)
+        for live in self._live.values():
+            for key, values in live.items():
+                _add(sums, key, values)
+        return (Series(family, labels, values) for (family, labels), values in sums.items())
+
+
+def _add(sums: dict[_Key, _Values], key: _Key, values: _Values) -> None:
+    before = sums.get(key)
+    sums[key] = values if before is None else tuple(a + b for a, b in zip(before, values, strict=True))
+
+
+_MERGE: dict[str, Callable[[list[float]], float]] = {"sum": sum, "max": max, "min": min}
+
+
+def merge_readings(of_workers: Iterable[Iterable[Reading]]) -> list[Reading]:
+    """One reading per gauge family; the order is that of first appearance."""
+    families: dict[str, Reading] = {}
+    values: dict[str, dict[tuple[str, ...], list[float]]] = {}
+    for readings in of_workers:
+        for reading in readings:
+            families.setdefault(reading.name, reading)
+            of_family = values.setdefault(reading.name, {})
+            for labels, value in reading.series:
+                of_family.setdefault(labels, []).append(value)
+    return [
+        msgspec.structs.replace(
+            family,
+            series=tuple((labels, float(_MERGE[family.merge](each))) for labels, each in values[name].items()),
+        )
+        for name, family in families.items()
+    ]

@@ -1,0 +1,154 @@
+"""What one worker is made of, wired together."""
+
+from __future__ import annotations
+
+import secrets
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from gateway.access_log import AccessLog
+from gateway.app import build_app
+from gateway.auth import Keyring
+from gateway.core.admission.gate import Holder
+from gateway.core.admission.limits import Limits
+from gateway.core.shedding import Shedding
+from gateway.door import Door
+from gateway.feedback import AnswerIndex
+from gateway.gauges import worker_gauges
+from gateway.http.limits import CallerLimits
+from gateway.http.port import PublicPort
+from gateway.http.server import relay_protocol
+from gateway.metrics import Metrics
+from gateway.quotas import Quotas
+from gateway.recorder import Recorder, Sink
+from gateway.relay import RELAY_PATHS, Relay
+from gateway.start_error import StartError
+from gateway.tenants import Tenants, prices
+from gateway.upstream import build_upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gateway.door import Guest
+    from gateway.feedback import Others
+    from gateway.quotas import QuotaStore
+    from gateway.settings import Settings
+    from gateway.settings.sections import ObservabilitySettings, ServerSettings
+    from gateway.upstream import Upstream
+    from rollout.core.keys import KeyRecord
+    from rollout.follower import Follower
+
+STANDARD_OUTPUT = "-"
+
+
+class ClosableSink(Sink, Protocol):
+    """A sink that has something to finish."""
+
+    def close(self) -> None:
+        """Finish."""
+        ...
+
+
+class Secrets(NamedTuple):
+    """What the environment holds, by upstream."""
+
+    api_keys: Mapping[str, str | None]
+    proxy_credentials: Mapping[str, str | None]
+
+
+class Parts(NamedTuple):
+    """The relay stack of one worker."""
+
+    relay: Relay
+    recorder: Recorder
+    metrics: Metrics
+    answers: AnswerIndex
+    port: PublicPort
+    keyring: Keyring
+    quotas: Quotas
+    tenants: Tenants
+    sinks: Sequence[ClosableSink]
+
+    def adopt_keys(self, records: Sequence[KeyRecord]) -> None:
+        """Put these keys and their limits in force."""
+        self.keyring.replace(records)
+        self.quotas.admission.replace(
+            [_holder(record) for record in records if record.revoked_at_s is None], self.tenants.limits_of
+        )
+
+
+def build_parts(
+    settings: Settings,
+    given: Secrets,
+    store: QuotaStore,
+    follower: Follower,
+    *,
+    unready: Callable[[], str | None],
+    others: Others,
+) -> Parts:
+    """Make the relay stack; opens no connection. Raises `StartError` when something optional is missing."""
+    metrics = Metrics()
+    answers = AnswerIndex(metrics)
+    sinks = _sinks(settings.observability)
+    recorder = Recorder(metrics, answers, sinks)
+    keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
+    numbers, prefix = count(), secrets.token_hex(6)
+    observed = settings.observability
+    relay = Relay(
+        keyring=keyring,
+        snapshot=lambda: follower.snapshot,
+        upstreams=_upstreams(settings, given),
+        door=Door(tenants, quotas.admission, prices(settings), _shedding(settings.server)),
+        record=recorder.record,
+        next_request_id=lambda: f"req_{prefix}{next(numbers):08x}",
+        trace_ratio=observed.trace_ratio if observed.otlp_endpoint else None,
+    )
+    metrics.add_source(worker_gauges(relay, follower, quotas))
+    app = build_app(relay, recorder, answers, unready, others)
+    protocol = relay_protocol(
+        relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
+    )
+    port = PublicPort(app, protocol, keep_alive_s=settings.server.keep_alive_s)
+    return Parts(relay, recorder, metrics, answers, port, keyring, quotas, tenants, sinks)
+
+
+def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
+    return {
+        name: build_upstream(name, each, given.api_keys[name], given.proxy_credentials.get(name))
+        for name, each in settings.upstreams.items()
+    }
+
+
+def _shedding(server: ServerSettings) -> Shedding[Guest]:
+    return Shedding(requests_max=server.requests_max, queue_max=server.queue_max, queue_wait_s=server.queue_wait_s)
+
+
+def _limits(server: ServerSettings) -> CallerLimits:
+    return CallerLimits(
+        connections_max=server.connections_max,
+        head_timeout_s=server.head_timeout_s,
+        body_idle_s=server.body_idle_timeout_s,
+    )
+
+
+def _holder(record: KeyRecord) -> Holder:
+    limits = Limits(
+        record.requests_per_minute, record.tokens_per_minute, record.concurrent_max, record.budget_microusd_per_day
+    )
+    return Holder(record.id, record.tenant, limits)
+
+
+def _sinks(observed: ObservabilitySettings) -> list[ClosableSink]:
+    sinks: list[ClosableSink] = []
+    if observed.access_log is not None:
+        sinks.append(AccessLog(None if observed.access_log == STANDARD_OUTPUT else Path(observed.access_log)))
+    if observed.otlp_endpoint is not None:
+        try:
+            from gateway.tracing import SpanSink  # noqa: PLC0415  an extra
+        except ImportError:
+            cause = "[observability] otlp_endpoint is set, but OpenTelemetry isn't installed"
+            raise StartError(cause, "pip install 'glidepath[otel]', or remove otlp_endpoint") from None
+        sinks.append(SpanSink(observed.otlp_endpoint, version=version("glidepath")))
+    return sinks

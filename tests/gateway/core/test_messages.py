@@ -1,0 +1,53 @@
+from typing import get_args
+
+import msgspec
+import pytest
+
+from gateway.core import messages as say
+from gateway.core.outcome import Outcome, Record
+from gateway.core.series import Reading, Series
+
+RECORD = Record(
+    "r", 1.0, "chat", "draft", "candidate", "baseline", "SPLIT", "user", 5, 1, "acme", "partner", False, 200,
+    Outcome.OK, "", 2, 0, 0.1, None, 0.2, None, 3,
+)  # fmt: skip
+READING = Reading("g", "text", ("a",), ((("x",), float("inf")),), "max")
+EXAMPLES = [
+    say.Configure(1, "0.1", 3, (5, 6), b"{}", {"a": None}, {"a": "u:p"}, b"", ("draft",)),
+    say.Accept((0, 2)),
+    say.Drain(1.0, 30.0, replaced=True),
+    say.Ready(),
+    say.Failed("cause", "hint"),
+    say.Retire(),
+    say.Counts((Series("f", ("a", "b"), (1.0, 2.0)),)),
+    say.Handover((RECORD,), (("acme", "r", "rating", 0.5),)),
+    say.Ask(1, say.Collect()),
+    say.Ask(1, say.CatchUp(("draft",))),
+    say.Ask(2, say.FindAnswer("acme", "r"), 7),
+    say.Ask(3, say.TakeFeedback("acme", "r", "rating", 0.5), 7),
+    say.Reply(1, ((7, say.Collected((READING,))), (8, say.CaughtUp(4)))),
+    say.Reply(2, ((7, say.Found(1.0)), (8, say.Unknown()), (9, say.Unheard()))),
+    say.Reply(3, ((7, say.Taken("draft")), (8, say.Late()))),
+    say.Reply(4, ()),
+]
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=repr)
+def test_a_message_arrives_as_it_was_sent(message: say.Message) -> None:
+    assert say.decode(say.encode(message)) == message
+
+
+def test_every_message_question_and_answer_is_among_the_examples() -> None:
+    seen = {type(each) for each in EXAMPLES}
+    seen |= {type(each.question) for each in EXAMPLES if isinstance(each, say.Ask)}
+    seen |= {type(answer) for each in EXAMPLES if isinstance(each, say.Reply) for _, answer in each.answers}
+    assert {*get_args(say.Message), *get_args(say.Question), *get_args(say.Answer)} <= seen
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xc1", msgspec.msgpack.encode({"type": "Nonsense"}), msgspec.msgpack.encode({"type": "Ready", "more": 1})],
+)
+def test_anything_else_is_refused(data: bytes) -> None:
+    with pytest.raises(say.MessageError):
+        say.decode(data)
