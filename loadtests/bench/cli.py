@@ -17,7 +17,13 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         description="Needs wrk, nginx and a quiet machine. The default takes about 15 minutes on 4 cores.",
     )
     size = bench.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_const", dest="plan", const="quick", help="does it work? half a minute with `--peers` alone, two with all")
+    size.add_argument(
+        "--quick",
+        action="store_const",
+        dest="plan",
+        const="quick",
+        help="does it work? half a minute with `--peers` alone, two with all",
+    )
     size.add_argument("--full", action="store_const", dest="plan", const="full", help="more of everything, 1-2 hours")
     bench.add_argument(
         "--peers",

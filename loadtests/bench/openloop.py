@@ -143,7 +143,7 @@ class Generator:
         next_s: float | None = next(planned)
         while len(self.samples) < self._total and perf_counter() < end_s:
             while next_s is not None and next_s <= perf_counter():
-                self._due.append((next_s, not self._free))
+                self._due.append((next_s, len(self._due) >= len(self._free)))
                 next_s = next(planned, None)
             while self._due and self._free:
                 self._send(self._free.popleft(), *self._due.popleft())

@@ -65,7 +65,7 @@ async def test_a_stall_is_charged_to_the_requests_that_were_due_meanwhile(
 
     result = await carry_out(await serve(answer), connections=1)
     assert result.answered == 100
-    assert result.queued >= 50
+    assert result.queued >= 40
     assert result.latency_s["p50"] > 0.05
     assert result.latency_s["p99"] >= 0.35
 
