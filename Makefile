@@ -50,7 +50,7 @@ style: setup-dev
 	$(BIN)/mypy
 
 ## speed and load
-bench: setup           ## requests/s on one core beside nginx and vllm-router
+bench: setup           ## the data plane's goals beside nginx, vllm-router, sglang-router, LiteLLM: 15 min, quiet machine
 	$(GLIDE) bench --output docs/benchmarks
 
 load: setup-dev        ## the smoke scenario against a running `make up`

@@ -1,4 +1,4 @@
-"""`glidepath bench`: requests per second on one core, beside peers, in one run."""
+"""`glidepath bench`: everything the design promises of the data plane, measured beside peers in one run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,35 @@ if TYPE_CHECKING:
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `bench`."""
-    bench = subparsers.add_parser("bench", help="measure the gateway beside nginx and vllm-router")
-    bench.add_argument("--duration", type=int, default=2, metavar="S", help="of one measurement (default: %(default)s)")
-    bench.add_argument("--repeats", type=int, default=7, help="medians of so many (default: %(default)s)")
-    bench.add_argument("--connections", type=int, nargs="+", default=[64, 16], metavar="N")
-    bench.add_argument("--output", type=Path, metavar="DIR", help="write latest.md and latest.json there")
-    bench.set_defaults(run=_bench)
+    bench = subparsers.add_parser(
+        "bench",
+        help="measure the gateway beside nginx, vllm-router, sglang-router and LiteLLM",
+        description="Needs wrk, nginx and a quiet machine. The default takes about 15 minutes on 4 cores.",
+    )
+    size = bench.add_mutually_exclusive_group()
+    size.add_argument(
+        "--quick",
+        action="store_const",
+        dest="plan",
+        const="quick",
+        help="does it work? half a minute with `--peers` alone, two with all",
+    )
+    size.add_argument("--full", action="store_const", dest="plan", const="full", help="more of everything, 1-2 hours")
+    bench.add_argument(
+        "--peers",
+        nargs="*",
+        metavar="NAME",
+        help="beside these only (default: all): vllm-router sglang-router litellm; nginx is always there",
+    )
+    bench.add_argument("--output", type=Path, metavar="DIR", help="write latest.md, latest.json and latest.svg there")
+    bench.set_defaults(run=_bench, plan="default")
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from loadtests.bench.run import run
+    from loadtests.bench.peers import PEERS
+    from loadtests.bench.plan import PLANS
+    from loadtests.bench.run import Wanted, run
 
-    text = run(duration_s=args.duration, repeats=args.repeats, connections=args.connections, output=args.output)
-    print(text)
+    names = [peer.name for peer in PEERS] if args.peers is None else args.peers
+    print(run(Wanted(PLANS[args.plan], names, args.output)), end="")
     return 0

@@ -1,203 +1,200 @@
-"""One benchmark run: every subject beside the others, order rotated, repeated, on pinned cores."""
+"""One benchmark run: everything the design promises, beside the peers, on pinned cores."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from loadtests.bench import subjects, wrk
+from loadtests.bench import (
+    idle,
+    latency,
+    machine,
+    micro,
+    peers,
+    procfs,
+    servers,
+    subjects,
+    summarize,
+    targets,
+    throughput,
+)
+from loadtests.bench.cores import assign_cores
 from loadtests.bench.errors import BenchError
-from loadtests.bench.peers import find_vllm_router
-from loadtests.bench.report import Figure, rows, table
-from loadtests.bench.workloads import Workload, non_stream, stream
+from loadtests.bench.estimates import estimate
+from loadtests.bench.plot import svg
+from loadtests.bench.report import markdown
+from loadtests.bench.results import DecisionRow, Document, SkippedRow, encode
+from loadtests.bench.stage import Stage
+from loadtests.bench.subjects import OURS, Place, Subject
+from loadtests.bench.workloads import stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Sequence
 
-    from loadtests.bench.subjects import Subject
+    from loadtests.bench.plan import Plan
 
-_START_S = 30.0
-_WARM_UP_S = 1
-_TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
-_PATH = "/v1/chat/completions"
-OURS = "glidepath"
+_LOOK_S = 1.0
 
 
-def run(*, duration_s: int, repeats: int, connections: list[int], output: Path | None) -> str:
-    """Measure both workloads and return the Markdown tables. Raises `BenchError`."""
+class Wanted(NamedTuple):
+    """What a run is asked for: its size, the peers to measure beside, where to write."""
+
+    plan: Plan
+    peers: Sequence[str]
+    output: Path | None
+
+
+def run(wanted: Wanted) -> str:
+    """Measure everything, write the report if asked to, return it as Markdown. Raises `BenchError`."""
     _require("wrk", "nginx", "taskset")
-    router = find_vllm_router(_say)
-    figures: list[Figure] = []
-    forms: set[str] = set()
+    cores = assign_cores(sorted(os.sched_getaffinity(0)), 1)
+    assert cores is not None  # noqa: S101  one worker always finds a place
+    began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="glidepath-bench-") as name:
-        for workload in (non_stream(), stream()):
-            forms.add(_measure_workload(Path(name), workload, router, figures, (duration_s, repeats, connections)))
-    text = f"{OURS} ran {', '.join(sorted(forms))}.\n\n{table(figures, OURS)}"
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "latest.md").write_text(text, encoding="utf-8")
-        (output / "latest.json").write_text(json.dumps(_document(figures, forms), indent=1) + "\n", encoding="utf-8")
-    return text
+        stage = Stage(Path(name), wanted.plan, cores, {})
+        busy = _look_around(stage)
+        versions = _find_makers(stage, wanted.peers)
+        repeats = wanted.plan.decision_repeats
+        decision = DecisionRow(micro.FEATURES, estimate(micro.decision_s(cores.subject[0], repeats)))
+        _measure(stage)
+    document = _document(stage, decision, busy, versions, time.monotonic() - began_s)
+    if wanted.output is not None:
+        _write(document, wanted.output)
+    return markdown(document)
 
 
-def _measure_workload(
-    folder: Path, workload: Workload, router: Path | None, figures: list[Figure], plan: tuple[int, int, list[int]]
-) -> str:
-    """Add the figures of one workload; the form the gateway ran in."""
-    duration_s, repeats, connections = plan
-    cores = subjects.assign_cores(sorted(os.sched_getaffinity(0)))
-    ports = _free_ports(6)
-    lua = folder / "post.lua"
-    lua.write_text(wrk.script(workload.body, subjects.KEY))
-    tested = [
-        subjects.nginx(folder, ports[0], ports[1], cores.subject),
-        subjects.glidepath(folder, ports[0], ports[2], ports[3], cores.subject),
-    ]
-    if router is not None:
-        tested.append(subjects.vllm_router(router, ports[0], ports[4], ports[5], cores.subject))
-    with ExitStack() as stack:
-        stack.enter_context(_running(subjects.upstream(folder, workload, ports[0], cores.upstream), folder))
-        pids = {each.name: stack.enter_context(_running(each, folder)) for each in tested}
-        _split_traffic(ports[3])
-        form = _form(ports[3])
-        for turn in range(repeats):
-            for each in tested[turn % len(tested) :] + tested[: turn % len(tested)]:
-                for count in connections:
-                    figure = _measure(each, workload, lua, pids[each.name], (turn, count, duration_s, cores.load))
-                    figures.append(figure)
-                    _say(f"{workload.name}, {count} connections, {each.name}: {figure.requests_per_s:,.0f}/s")
-    return form
+def _look_around(stage: Stage) -> float:
+    """Share of the machine that is busy before anything is started; says so if that is too much."""
+    before = procfs.cores_s()
+    time.sleep(_LOOK_S)
+    busy = machine.busy_share(before, procfs.cores_s(), _LOOK_S)
+    if busy > machine.BUSY_SHARE:
+        stage.say(f"WARNING: {busy:.0%} of the machine is busy: figures of this run say little")
+    return busy
 
 
-def _measure(subject: Subject, workload: Workload, lua: Path, pid: int, plan: tuple[int, int, int, int]) -> Figure:
-    turn, connections, duration_s, core = plan
-    url = f"http://127.0.0.1:{subject.port}{_PATH}"
-    wrk.run(url, lua, connections=connections, duration_s=_WARM_UP_S, core=core)
-    before = _cpu_ticks(pid)
-    load = wrk.run(url, lua, connections=connections, duration_s=duration_s, core=core)
-    cpu_us = (_cpu_ticks(pid) - before) * _TICK_US / max(1, load.requests)
-    return Figure(
-        turn,
-        workload.name,
-        subject.name,
-        connections,
-        load.requests_per_s,
-        cpu_us,
-        load.p50_s,
-        load.p99_s,
-        load.failures,
-    )
+def _find_makers(stage: Stage, names: Sequence[str]) -> dict[str, str]:
+    """Install the peers that were asked for, in place; gives the version of each that is there."""
+    known = {peer.name: peer for peer in peers.PEERS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise BenchError(f"no peer is called {unknown[0]!r}", f"there are: {', '.join(known)}")
+    stage.makers |= {OURS: subjects.glidepath, subjects.NGINX: subjects.proxy}
+    starts: dict[str, Callable[[Path, Place], Subject]] = {
+        peers.VLLM_ROUTER.name: subjects.vllm_router,
+        peers.SGLANG_ROUTER.name: subjects.sglang_router,
+        peers.LITELLM.name: subjects.litellm,
+    }
+    versions = {}
+    for peer in (known[name] for name in names):
+        program, reason = peers.install(peer, stage.say)
+        if program is None:
+            stage.skip(f"{peer.name} {peer.version}", reason)
+            continue
+        stage.makers[peer.name] = partial(starts[peer.name], program)
+        versions[peer.name] = peer.version
+    return versions
 
 
-@contextmanager
-def _running(subject: Subject, folder: Path) -> Iterator[int]:
-    """Start a server, wait for its port, stop it at the end; gives its process id (taskset execs)."""
-    log = folder / f"{subject.name.replace(' ', '-')}.log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            subject.argv, stdout=sink, stderr=sink, env=os.environ | subject.environment, cwd=folder
-        )
-    try:
-        _wait_for_port(subject, process, log)
-        yield process.pid
-    finally:
-        process.terminate()
+def _measure(stage: Stage) -> None:
+    one = [stage.cores.subject]
+    plan = stage.plan
+    plain, streams = plan.plain[0].workload, plan.streams[0].workload
+    with stage.upstream(plain) as direct, stage.all_standing(direct.subject.port, plain, one) as standing:
+        throughput.measure(stage, [direct, *standing], plan.plain, "plain")
+        latency.measure(stage, [direct, *standing], plain)
+    with stage.upstream(streams) as direct, stage.all_standing(direct.subject.port, streams, one) as standing:
+        throughput.measure(stage, [direct, *standing], plan.streams, "streams")
+    _measure_idle(stage)
+    _measure_scaling(stage)
+
+
+def _measure_idle(stage: Stage) -> None:
+    files_max = servers.raise_file_limit()
+    possible = idle.streams_possible(stage.plan.idle_streams, files_max)
+    if possible < stage.plan.idle_streams:
+        stage.skip(f"more than {possible:,} idle streams", f"the system allows a process {files_max:,} open files")
+    for name in list(stage.makers):
+        (port,) = servers.free_ports(1)
+        quiet = idle.upstream(port, stage.cores.upstream, stage.plan.trickle_s)
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            with (
+                servers.running(quiet, stage.folder, stream()),
+                stage.standing(name, port, stage.cores.subject, stream()) as one,
+            ):
+                idle.measure(stage, one, files_max)
+        except BenchError as error:
+            stage.skip(f"idle streams of {name}", f"{error.cause}: {error.hint}")
 
 
-def _wait_for_port(subject: Subject, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline_s = time.monotonic() + _START_S
-    while time.monotonic() < deadline_s:
-        if process.poll() is not None:
-            break
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", subject.port)) == 0:
-                return
-        time.sleep(0.05)
-    last = log.read_text(errors="replace").strip().splitlines()[-3:]
-    raise BenchError(f"{subject.name} did not start", " / ".join(last) or "it printed nothing")
+def _measure_scaling(stage: Stage) -> None:
+    available = sorted(os.sched_getaffinity(0))
+    widths = []
+    for workers in stage.plan.workers:
+        cores = assign_cores(available, workers)
+        if cores is None:
+            stage.skip(f"{workers} workers", f"needs {workers + 1} cores, there are {len(available)}")
+            continue
+        stage.cores = cores
+        widths.append(cores.subject)
+    if not widths:
+        return
+    first = stage.plan.plain[0]
+    with (
+        stage.upstream(first.workload) as direct,
+        stage.all_standing(direct.subject.port, first.workload, [widths[-1][:1], *widths]) as standing,
+    ):
+        wide = {one.subject.name for one in standing if len(one.subject.cores) > 1}
+        both = [one for one in standing if one.subject.name in wide]
+        if both:
+            throughput.measure(stage, both, [first._replace(turns=stage.plan.scaling_turns)], "workers")
 
 
-def _split_traffic(admin_port: int) -> None:
-    """Give the candidate half of the traffic, so that the split is part of what is measured."""
-    url = f"http://127.0.0.1:{admin_port}/api/v1/features/summarize"
-    headers = {"authorization": f"Bearer {subjects.KEY}", "content-type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5) as answer:
-        revision = answer.headers["etag"]
-    body = json.dumps({"share": "50%", "reason": "benchmark"}).encode()
-    change = urllib.request.Request(  # noqa: S310  loopback
-        f"{url}/share", body, headers | {"if-match": revision}, method="PUT"
+def _document(stage: Stage, decision: DecisionRow, busy: float, versions: dict[str, str], took_s: float) -> Document:
+    plain, streams, workers = (stage.figures.get(block, []) for block in ("plain", "streams", "workers"))
+    wide = [figure for figure in workers if figure.cell.workers > 1]
+    rows = summarize.throughput(plain) + summarize.throughput(streams) + summarize.throughput(wide)
+    scaling = summarize.scaling(workers)
+    answered = summarize.latency(stage.answered)
+    held = summarize.idle(stage.held)
+    rust = [peer.name for peer in peers.PEERS if peer.rust_router]
+    return Document(
+        schema=1,
+        plan=stage.plan.name,
+        date=datetime.now(UTC).date().isoformat(),
+        duration_s=round(took_s, 1),
+        machine=machine.facts({OURS: f"request path {stage.form}"} | versions),
+        noise=summarize.noise(stage.turns, stage.figures, busy),
+        targets=(
+            *targets.speed(rows, stage.plan.streams[0].workload.name, rust),
+            *targets.added_latency(answered),
+            *targets.scaling(scaling, stage.plan.workers),
+            *targets.idle(held),
+            *targets.decision(decision),
+            *targets.size(plain),
+        ),
+        throughput=rows,
+        scaling=scaling,
+        latency=answered,
+        idle=held,
+        decision=decision,
+        skipped=tuple(SkippedRow(each.what, each.reason) for each in stage.skipped),
     )
-    try:
-        urllib.request.urlopen(change, timeout=5).close()  # noqa: S310  loopback
-    except urllib.error.URLError as error:
-        raise BenchError(f"could not set the share: {error}", "see the gateway's log") from None
 
 
-def _form(admin_port: int) -> str:
-    """Whether the gateway's request path is compiled or interpreted, as the gateway itself says."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/metrics", timeout=5) as answer:
-        return form_of(answer.read().decode())
-
-
-def form_of(metrics: str) -> str:
-    """Read the form from a metrics page."""
-    found = re.search(r'^glidepath_build_info\{[^}]*compiled="(true|false)"', metrics, re.MULTILINE)
-    return "unknown" if found is None else {"true": "compiled", "false": "interpreted"}[found[1]]
-
-
-def _cpu_ticks(pid: int) -> int:
-    """User and system time of a process, clock ticks (proc(5), fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+def _write(document: Document, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("json", encode(document)), ("md", markdown(document)), ("svg", svg(document))):
+        (folder / f"latest.{name}").write_text(text, encoding="utf-8")
 
 
 def _require(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         raise BenchError(f"not installed: {', '.join(missing)}", "apt-get install wrk nginx-light util-linux")
-
-
-def _document(figures: list[Figure], forms: set[str]) -> dict[str, object]:
-    cells = dict.fromkeys((f.workload, f.connections) for f in figures)
-    return {
-        "cores": os.cpu_count(),
-        "forms": sorted(forms),
-        "results": [
-            {
-                "workload": workload,
-                "connections": count,
-                "rows": [row._asdict() for row in rows(figures, workload, count)],
-            }
-            for workload, count in cells
-        ],
-    }
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

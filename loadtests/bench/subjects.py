@@ -1,107 +1,126 @@
-"""How each proxy under test, and the constant upstream, is started on a core of its own."""
+"""How each proxy under test is started on cores of its own."""
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, NamedTuple
+
+from loadtests.bench import nginx
+from loadtests.bench.workloads import MODEL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loadtests.bench.workloads import Workload
-
-KEY = "bench-key"
-_NGINX_TEXT_MAX = 2_000
+KEY = "sk-bench-key"  # LiteLLM takes no others
+OURS = "glidepath"
+NGINX = "nginx"
+DIRECT = "direct"
+_SLOW_EVERY = 3
 
 
 class Subject(NamedTuple):
-    """One server: its name in the table, how to start it, where it listens."""
+    """One server: its name in the tables, how to start it (no argv: it runs already), where it listens."""
 
     name: str
     argv: tuple[str, ...]
     port: int
+    cores: tuple[int, ...]
     environment: dict[str, str]
+    admin_port: int = 0
+    slow: bool = False
+
+    def takes_part(self, turn: int) -> bool:
+        """Slow subjects sit out two of three turns: they would take most of the time and move no target."""
+        return not self.slow or turn % _SLOW_EVERY == 0
 
 
-class Cores(NamedTuple):
-    """Which core does what; on two cores load and upstream share one."""
+class Place(NamedTuple):
+    """Where a subject runs: its files, the upstream's port, two free ports, its cores, one worker for each."""
 
-    subject: int
-    load: int
-    upstream: int
+    folder: Path
+    upstream_port: int
+    port: int
+    second_port: int
+    cores: tuple[int, ...]
 
+    @property
+    def pinned(self) -> tuple[str, ...]:
+        """The beginning of a command that stays on these cores."""
+        return ("taskset", "-c", ",".join(map(str, self.cores)))
 
-def assign_cores(available: list[int]) -> Cores:
-    """Give the subject a core of its own, the others what is left."""
-    if len(available) >= 3:  # noqa: PLR2004  one each
-        return Cores(available[1], available[2], available[0])
-    return Cores(available[-1], available[0], available[0])
-
-
-def upstream(folder: Path, workload: Workload, port: int, core: int) -> Subject:
-    """Nginx that answers everything with the workload's constant."""
-    text = workload.answer
-    pieces = [text[start : start + _NGINX_TEXT_MAX] for start in range(0, len(text), _NGINX_TEXT_MAX)]
-    settings = " ".join(f"set $piece{index} '{_nginx_text(piece)}';" for index, piece in enumerate(pieces))
-    whole = "".join(f"${{piece{index}}}" for index in range(len(pieces)))
-    location = f"default_type {workload.content_type}; {settings} return 200 '{whole}';"
-    config = _nginx_config(folder, f"upstream-{port}", port, location, "")
-    return Subject("upstream", _nginx(config, core), port, {})
+    @property
+    def upstream(self) -> str:
+        """The upstream's URL without a path."""
+        return f"http://127.0.0.1:{self.upstream_port}"
 
 
-def nginx(folder: Path, upstream_port: int, port: int, core: int) -> Subject:
+def direct(upstream_port: int, core: int) -> Subject:
+    """The upstream itself, with nothing in between."""
+    return Subject(DIRECT, (), upstream_port, (core,), {})
+
+
+def proxy(place: Place) -> Subject:
     """Nginx as a plain reverse proxy: the practical limit."""
-    pool = f"upstream behind {{ server 127.0.0.1:{upstream_port}; keepalive 512; keepalive_requests 100000000; }}"
-    location = 'proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection "";'
-    config = _nginx_config(folder, f"proxy-{port}", port, location, pool)
-    return Subject("nginx proxy_pass", _nginx(config, core), port, {})
+    argv = (*place.pinned, *nginx.proxy(place.folder, place.upstream_port, place.port, len(place.cores)))
+    return Subject(NGINX, argv, place.port, place.cores, {})
 
 
-def vllm_router(binary: Path, upstream_port: int, port: int, metrics_port: int, core: int) -> Subject:
-    """VLLM's router (Rust)."""
+def vllm_router(program: Path, place: Place) -> Subject:
+    """VLLM's router (Rust), without a log line per request; a thread per core."""
     argv = (
-        *_pinned(core), str(binary), "--host", "127.0.0.1", "--port", str(port), "--policy", "round_robin",
-        "--worker-urls", f"http://127.0.0.1:{upstream_port}", "--prometheus-port", str(metrics_port),
+        *place.pinned, str(program), "--host", "127.0.0.1", "--port", str(place.port), "--policy", "round_robin",
+        "--worker-urls", place.upstream, "--prometheus-port", str(place.second_port), "--log-level", "warning",
     )  # fmt: skip
-    return Subject("vllm-router", argv, port, {})
+    return Subject("vllm-router", argv, place.port, place.cores, {})
 
 
-def glidepath(folder: Path, upstream_port: int, port: int, admin_port: int, core: int) -> Subject:
-    """This gateway, all features on, traffic split over two arms."""
-    config = folder / "glidepath.toml"
+def sglang_router(program: Path, place: Place) -> Subject:
+    """SGLang's router (Rust), without a log line per request; a thread per core."""
+    argv = (
+        *place.pinned, str(program), "launch", "--host", "127.0.0.1", "--port", str(place.port),
+        "--policy", "round_robin", "--worker-urls", place.upstream, "--worker-startup-check-interval", "1",
+        "--prometheus-port", str(place.second_port), "--log-level", "warn",
+    )  # fmt: skip
+    return Subject("sglang-router", argv, place.port, place.cores, {})
+
+
+def litellm(program: Path, place: Place) -> Subject:
+    """LiteLLM's proxy (Python) with a master key, without a database; a worker per core."""
+    config = place.folder / f"litellm-{place.port}.yaml"
+    model = {"model": "openai/m", "api_base": f"{place.upstream}/v1", "api_key": "unused"}
+    config.write_text(
+        json.dumps(  # YAML takes JSON
+            {
+                "model_list": [{"model_name": MODEL, "litellm_params": model}],
+                "litellm_settings": {"telemetry": False},
+                "general_settings": {"master_key": KEY},
+            }
+        ),
+        encoding="utf-8",
+    )
+    argv = (
+        *place.pinned, str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(place.port),
+        "--num_workers", str(len(place.cores)), "--telemetry", "False",
+    )  # fmt: skip
+    environment = {"LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    return Subject("litellm", argv, place.port, place.cores, environment, slow=True)
+
+
+def glidepath(place: Place) -> Subject:
+    """This gateway, all features on, traffic split over two arms; a worker per core."""
+    config = place.folder / f"glidepath-{place.port}.toml"
     arms = "".join(
-        f'[upstreams.{name}]\nkind = "openai"\nbase_urls = ["http://127.0.0.1:{upstream_port}/v1"]\nmodel = "{name}"\n'
+        f'[upstreams.{name}]\nkind = "openai"\nbase_urls = ["{place.upstream}/v1"]\nmodel = "{name}"\n'
+        "connections_max = 16384\n"
         for name in ("inhouse", "partner")
     )
     config.write_text(
-        f"[server]\nport = {port}\n[admin]\nport = {admin_port}\n"
-        f'[store]\nurl = "sqlite:///{folder}/store-{port}.db"\nstate_dir = "{folder}/state-{port}"\n{arms}'
-        '[features.summarize]\ncandidate = "inhouse"\nbaseline = "partner"\n'
+        f"[server]\nport = {place.port}\nworkers = {len(place.cores)}\n[admin]\nport = {place.second_port}\n"
+        f'[store]\nurl = "sqlite:///{place.folder}/store-{place.port}.db"\n'
+        f'state_dir = "{place.folder}/state-{place.port}"\n{arms}'
+        '[features.summarize]\ncandidate = "inhouse"\nbaseline = "partner"\n',
+        encoding="utf-8",
     )
-    argv = (*_pinned(core), sys.executable, "-m", "gateway.cli", "gateway", "--config", str(config))
-    return Subject("glidepath", argv, port, {"GLIDEPATH_BOOTSTRAP_KEY": KEY})
-
-
-def _pinned(core: int) -> tuple[str, ...]:
-    return ("taskset", "-c", str(core))
-
-
-def _nginx(config: Path, core: int) -> tuple[str, ...]:
-    return (*_pinned(core), "nginx", "-e", str(config.with_suffix(".err")), "-c", str(config))
-
-
-def _nginx_text(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("'", "\\'").replace("$", "")
-
-
-def _nginx_config(folder: Path, name: str, port: int, location: str, extra: str) -> Path:
-    path = folder / f"{name}.conf"
-    path.write_text(
-        f"daemon off; master_process off; worker_processes 1; pid {folder}/{name}.pid;\n"
-        "events { worker_connections 8192; }\n"
-        f"http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {folder}/{name}-body;\n"
-        f" proxy_temp_path {folder}/{name}-proxy; fastcgi_temp_path {folder}/{name}-f;\n"
-        f" uwsgi_temp_path {folder}/{name}-u; scgi_temp_path {folder}/{name}-s; {extra}\n"
-        f" server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ {location} }} }} }}\n"
-    )
-    return path
+    argv = (*place.pinned, sys.executable, "-m", "gateway.cli", "gateway", "--config", str(config))
+    return Subject(OURS, argv, place.port, place.cores, {"GLIDEPATH_BOOTSTRAP_KEY": KEY}, admin_port=place.second_port)

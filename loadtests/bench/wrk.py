@@ -7,14 +7,17 @@ import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 from loadtests.bench.errors import BenchError
+from loadtests.bench.workloads import USERS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from loadtests.bench.workloads import Workload
+
 _REQUESTS = re.compile(r"(\d+) requests in ([\d.]+)(ms|s|m),")
 _BAD = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 _SOCKET = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
-_LATENCY = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)", re.MULTILINE)
+_LATENCY = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s|m)\b", re.MULTILINE)
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
@@ -33,14 +36,22 @@ class Load(NamedTuple):
         return self.requests / self.duration_s
 
 
-def script(body: str, key: str) -> str:
-    """Lua for wrk: POST `body` with a bearer key."""
-    quoted = body.replace("\\", "\\\\").replace("'", "\\'")
+def script(workload: Workload, key: str) -> str:
+    """Lua for wrk: POST the workload with a bearer key, users taking turns; requests are built once."""
+    head, tail = (part.replace("\\", "\\\\").replace("'", "\\'") for part in workload.parts)
+    users = ", ".join(f"'{user}'" for user in USERS)
     return (
         'wrk.method = "POST"\n'
         'wrk.headers["content-type"] = "application/json"\n'
         f'wrk.headers["authorization"] = "Bearer {key}"\n'
-        f"wrk.body = '{quoted}'\n"
+        f"local users, requests, turn = {{{users}}}, {{}}, 0\n"
+        "init = function(args)\n"
+        f"  for i, user in ipairs(users) do requests[i] = wrk.format(nil, nil, nil, '{head}' .. user .. '{tail}') end\n"
+        "end\n"
+        "request = function()\n"
+        "  turn = turn % #requests + 1\n"
+        "  return requests[turn]\n"
+        "end\n"
     )
 
 
@@ -48,7 +59,11 @@ def run(url: str, lua: Path, *, connections: int, duration_s: int, core: int) ->
     """Load `url` from one pinned thread. Raises `BenchError`."""
     argv = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{duration_s}s", "--latency"]
     done = subprocess.run(
-        [*argv, "-s", str(lua), url], capture_output=True, text=True, check=False, timeout=duration_s + 30
+        [*argv, "--timeout", "30s", "-s", str(lua), url],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=duration_s + 60,
     )
     if done.returncode:
         raise BenchError(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}", "is the subject still running?")

@@ -172,6 +172,11 @@ async def test_a_stream_begun_before_the_drain_ends_whole(serve, until, accepted
     accepted[0].finish(b"ended")
     answer = await caller.answer()
     assert (answer.body, answer.whole) == (b"begun ended", True)
+    # Its head could not say so any more; a connection that closes unannounced may swallow the next request.
+    caller.post(b"y")
+    await until(lambda: len(accepted) == 2)
+    accepted[1].respond(200, TYPE, b"last")
+    assert (await caller.answer()).headers["connection"] == "close"
     assert await caller.rest() == b""
 
 

@@ -1,45 +1,51 @@
-import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from loadtests.bench import run as bench
 from loadtests.bench.errors import BenchError
+from loadtests.bench.plan import QUICK
+from loadtests.bench.results import decode
+from loadtests.bench.run import Wanted, run
 
 NEEDED = ("wrk", "nginx", "taskset")
 
 
 @pytest.mark.system
-def test_a_short_run_measures_every_subject_without_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quick_run_measures_everything_without_a_failure(tmp_path: Path) -> None:
     missing = [program for program in NEEDED if shutil.which(program) is None]
     if missing and "CI" not in os.environ:
         pytest.skip(f"NOT RUN, not installed: {', '.join(missing)}")
-    monkeypatch.setattr(bench, "find_vllm_router", lambda _say: None)
-    text = bench.run(duration_s=1, repeats=1, connections=[8], output=tmp_path)
-    assert "| glidepath |" in text
-    document = json.loads((tmp_path / "latest.json").read_text())
-    assert [result["workload"] for result in document["results"]] == ["non-stream", "stream of 64 events"]
-    for result in document["results"]:
-        assert {row["subject"] for row in result["rows"]} == {"glidepath", "nginx proxy_pass"}
-        assert all(row["requests_per_s"] > 0 and row["failures"] == 0 and row["cpu_us"] > 0 for row in result["rows"])
+    text = run(Wanted(QUICK._replace(idle_streams=50), (), tmp_path))
+    document = decode((tmp_path / "latest.json").read_bytes())
+    assert text == (tmp_path / "latest.md").read_text()
+    assert (tmp_path / "latest.svg").read_text().startswith("<svg ")
+    single = [row for row in document.throughput if row.workers == 1]
+    assert {(row.workload, row.subject) for row in single} == {
+        (workload, subject)
+        for workload in ("1 KB request", "100 KB request", "stream of 64 events")
+        for subject in ("direct", "nginx", "glidepath")
+    }
+    assert all(row.requests_per_s.value > 0 and row.cpu_s_per_1000.value > 0 for row in single)
+    assert sum(row.failures for row in document.throughput) == 0
+    assert sum(row.failures for row in document.latency) == 0
+    assert {(row.subject, row.streams, row.lost) for row in document.idle} == {("glidepath", 50, 0), ("nginx", 50, 0)}
+    assert document.decision is not None
+    published = "".join(each.read_text() for each in tmp_path.iterdir())
+    assert "glidepath-bench-" not in published
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(BenchError, match="not installed: wrk, nginx, taskset") as raised:
-        bench.run(duration_s=1, repeats=1, connections=[1], output=None)
+        run(Wanted(QUICK, (), None))
     assert "apt-get" in raised.value.hint
 
 
-@pytest.mark.parametrize(
-    ("page", "form"),
-    [
-        ('x 1\nglidepath_build_info{compiled="true",version="1"} 1.0\n', "compiled"),
-        ('glidepath_build_info{version="1",compiled="false"} 1.0\n', "interpreted"),
-        ("x 1\n", "unknown"),
-    ],
-)
-def test_which_form_was_measured_is_read_from_the_gateway(page: str, form: str) -> None:
-    assert bench.form_of(page) == form
+def test_an_unknown_peer_is_refused_before_anything_is_started() -> None:
+    if any(shutil.which(program) is None for program in NEEDED):
+        pytest.skip("NOT RUN, a program is not installed")
+    with pytest.raises(BenchError, match="no peer is called 'traefik'") as raised:
+        run(Wanted(QUICK, ("traefik",), None))
+    assert raised.value.hint == "there are: vllm-router, sglang-router, litellm"

@@ -1,6 +1,7 @@
 import pytest
 
 from loadtests.bench.errors import BenchError
+from loadtests.bench.workloads import Workload
 from loadtests.bench.wrk import parse, script
 
 REPORT = """Running 3s test @ http://127.0.0.1:9200/v1/chat/completions
@@ -36,7 +37,9 @@ def test_what_is_no_report_is_an_error(text: str) -> None:
         parse(text)
 
 
-def test_the_script_quotes_the_body() -> None:
-    lua = script('{"a": "it\'s\\n"}', "key")
-    assert 'wrk.body = \'{"a": "it\\\'s\\\\n"}\'' in lua
+def test_the_script_quotes_the_body_and_lets_users_take_turns() -> None:
+    workload = Workload("w", '{"a": "it\'s\\n", "user": "u-?"}', "", "")
+    lua = script(workload, "key")
+    assert 'wrk.format(nil, nil, nil, \'{"a": "it\\\'s\\\\n", "user": "\' .. user .. \'"}\')' in lua
+    assert "local users, requests, turn = {'u-00', 'u-01'," in lua
     assert '"Bearer key"' in lua

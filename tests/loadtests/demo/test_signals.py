@@ -7,6 +7,15 @@ import pytest
 from loadtests.demo.signals import run_until_signal
 
 
+@pytest.fixture(autouse=True)
+def none_ignored():
+    """A shell that starts a suite in the background ignores SIGINT for it."""
+    before = {signum: signal.signal(signum, signal.SIG_DFL) for signum in (signal.SIGINT, signal.SIGHUP)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
 async def signalled(signum: signal.Signals, times: int, seen: list[str]) -> int:
     try:
         os.kill(os.getpid(), signum)
