@@ -50,8 +50,8 @@ style: setup-dev
 	$(BIN)/mypy
 
 ## speed and load
-bench: setup           ## the data plane's goals beside nginx, vllm-router, sglang-router, LiteLLM: 15 min, quiet machine
-	$(GLIDE) bench --output docs/benchmarks
+bench: setup compile   ## the data plane's goals beside nginx, vllm-router, sglang-router, LiteLLM: 15 min, quiet machine
+	PYTHONPATH=$(COMPILED) $(GLIDE) bench --output docs/benchmarks
 
 load: setup-dev        ## the smoke scenario against a running `make up`
 	$(GLIDE) load loadtests/scenarios/smoke.toml
