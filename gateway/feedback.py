@@ -114,15 +114,21 @@ class AnswerIndex:
         self._young: dict[_Key, Record] = {}
         self._old: dict[_Key, Record] = {}
         self._scores: dict[_Key, dict[str, float]] = {}
+        self._tenants: set[str] = set()
+        self.complete_since_s = 0.0
+        """No answer that was settled later (Unix time) has been forgotten; 0 while none has."""
 
     def add(self, record: Record) -> None:
         """Remember an answered request, forgetting the oldest if there are too many."""
         if len(self._young) >= self._generation_max:
+            if self._old:
+                self.complete_since_s = next(iter(self._young.values())).at_s
             for key in self._old:
                 self._scores.pop(key, None)
             self._old, self._young = self._young, {}
         key = (record.tenant, record.request_id)
         self._young[key] = record
+        self._tenants.add(record.tenant)
         if self._scores:
             # The caller used its request id again: this is another answer, not yet rated.
             self._scores.pop(key, None)
@@ -131,6 +137,11 @@ class AnswerIndex:
         """Give the answer of this caller with this request id, if it is known."""
         key = (tenant, request_id)
         return self._young.get(key) or self._old.get(key)
+
+    def find_all(self, request_id: str) -> list[Record]:
+        """Give the answers with this request id, at most one of each tenant."""
+        found = (self.find(request_id, tenant) for tenant in self._tenants)
+        return [record for record in found if record is not None]
 
     def take(self, feedback: Rated, tenant: str, now_s: float) -> Record:
         """Count one feedback; the last one per (request, kind) wins. `now_s`: Unix time.
@@ -169,6 +180,7 @@ class AnswerIndex:
             key = (record.tenant, record.request_id)
             if len(self._old) < self._generation_max and key not in self._young:
                 self._old[key] = record
+                self._tenants.add(record.tenant)
                 known.add(key)
         for tenant, request_id, kind, score in scores:
             if (tenant, request_id) in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -24,6 +25,7 @@ from gateway.metrics import Metrics
 from gateway.quotas import Quotas
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
+from gateway.settled import Settled
 from gateway.start_error import StartError
 from gateway.tenants import Tenants, prices
 from gateway.upstream import build_upstream
@@ -65,6 +67,7 @@ class Parts(NamedTuple):
     recorder: Recorder
     metrics: Metrics
     answers: AnswerIndex
+    settled: Settled
     port: PublicPort
     keyring: Keyring
     quotas: Quotas
@@ -92,7 +95,8 @@ def build_parts(
     metrics = Metrics()
     answers = AnswerIndex(metrics)
     sinks = _sinks(settings.observability)
-    recorder = Recorder(metrics, answers, sinks)
+    settled = Settled(answers, time.time())
+    recorder = Recorder(metrics, answers, sinks, settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
     observed = settings.observability
@@ -111,7 +115,7 @@ def build_parts(
         relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
     )
     port = PublicPort(app, protocol, keep_alive_s=settings.server.keep_alive_s)
-    return Parts(relay, recorder, metrics, answers, port, keyring, quotas, tenants, sinks)
+    return Parts(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, sinks)
 
 
 def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:

@@ -33,10 +33,18 @@ class Sink(Protocol):
 class Recorder:
     """Holds settled Records until the drain task has counted them."""
 
-    def __init__(self, metrics: Metrics, answers: AnswerIndex, sinks: Sequence[Sink] = ()) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        answers: AnswerIndex,
+        sinks: Sequence[Sink] = (),
+        others: Callable[[Record], None] = lambda _: None,
+    ) -> None:
+        """`others`: takes every Record that is not for `answers`."""
         self._metrics = metrics
         self._sinks = sinks
         self._answers = answers
+        self._others = others
         self._pending: list[Record] = []
         self._series: dict[tuple[str, ...], _AttemptedSeries] = {}
         self.record = self._pending.append
@@ -86,6 +94,7 @@ class Recorder:
             metrics.client_retries.add((feature,))
         if not record.attempts:
             metrics.refusals.add((feature, record.cause))
+            self._others(record)
             return
         if record.attempts > 1:
             again = metrics.retries if record.served == record.assigned else metrics.failovers
@@ -97,6 +106,8 @@ class Recorder:
         series.count(record)
         if feature:
             self._answers.add(record)
+        else:
+            self._others(record)
 
 
 class _AttemptedSeries:

@@ -204,3 +204,15 @@ def test_what_is_taken_over_is_bounded_and_older_than_what_is_here(metrics: Metr
     )
     assert len(answers) <= 10
     assert len(answers._scores) <= 5
+
+
+def test_all_answers_of_an_id_and_since_when_they_are_known(metrics: Metrics) -> None:
+    index = AnswerIndex(metrics, answers_max=4)
+    for tenant in ("acme", "other"):
+        index.add(replace(RECORD, tenant=tenant))
+    assert [record.tenant for record in sorted(index.find_all("r"), key=lambda each: each.tenant)] == ["acme", "other"]
+    assert index.complete_since_s == 0.0
+    for number in range(4):
+        index.add(replace(RECORD, request_id=f"r{number}", at_s=200.0 + number))
+    assert index.find_all("r") == []
+    assert index.complete_since_s == 200.0

@@ -24,6 +24,8 @@ EXAMPLES = [
     say.Ask(1, say.Collect()),
     say.Ask(1, say.CatchUp(("draft",))),
     say.Ask(2, say.FindAnswer("acme", "r"), 7),
+    say.Ask(2, say.FindRequest("r")),
+    say.Reply(2, ((7, say.Requests((RECORD,), 5.0)),)),
     say.Ask(3, say.TakeFeedback("acme", "r", "rating", 0.5), 7),
     say.Reply(1, ((7, say.Collected((READING,))), (8, say.CaughtUp(4)))),
     say.Reply(2, ((7, say.Found(1.0)), (8, say.Unknown()), (9, say.Unheard()))),
