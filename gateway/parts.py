@@ -94,7 +94,7 @@ def build_parts(
     """Make the relay stack; opens no connection. Raises `StartError` when something optional is missing."""
     metrics = Metrics()
     answers = AnswerIndex(metrics)
-    sinks = _sinks(settings.observability)
+    sinks = _sinks(settings.observability, metrics)
     settled = Settled(answers, time.time())
     recorder = Recorder(metrics, answers, sinks, settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
@@ -144,15 +144,19 @@ def _holder(record: KeyRecord) -> Holder:
     return Holder(record.id, record.tenant, limits)
 
 
-def _sinks(observed: ObservabilitySettings) -> list[ClosableSink]:
+def _sinks(observed: ObservabilitySettings, metrics: Metrics) -> list[ClosableSink]:
     sinks: list[ClosableSink] = []
     if observed.access_log is not None:
-        sinks.append(AccessLog(None if observed.access_log == STANDARD_OUTPUT else Path(observed.access_log)))
+        log = AccessLog(None if observed.access_log == STANDARD_OUTPUT else Path(observed.access_log))
+        metrics.follow(metrics.access_log_dropped, lambda: log.dropped)
+        sinks.append(log)
     if observed.otlp_endpoint is not None:
         try:
             from gateway.tracing import SpanSink  # noqa: PLC0415  an extra
         except ImportError:
             cause = "[observability] otlp_endpoint is set, but OpenTelemetry isn't installed"
             raise StartError(cause, "pip install 'glidepath[otel]', or remove otlp_endpoint") from None
-        sinks.append(SpanSink(observed.otlp_endpoint, version=version("glidepath")))
+        spans = SpanSink(observed.otlp_endpoint, version=version("glidepath"))
+        metrics.follow(metrics.spans_dropped, lambda: spans.dropped)
+        sinks.append(spans)
     return sinks

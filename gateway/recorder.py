@@ -129,7 +129,10 @@ class _AttemptedSeries:
         """Add one Record."""
         # A fallback's arm answers for its own attempt only, not for the wait for the one that failed.
         since_s = record.sent_s or 0.0 if record.attempts > 1 else 0.0
-        self._duration.observe(record.duration_s - since_s)
+        duration_s, trace = record.duration_s - since_s, record.trace
+        self._duration.observe(duration_s)
+        if trace is not None:
+            self._duration.mark(duration_s, trace.trace_id, record.at_s)
         if record.sent_s is not None and record.attempts == 1:
             self._overhead.observe(record.sent_s)
         if record.prompt_tokens is not None:
@@ -139,5 +142,7 @@ class _AttemptedSeries:
             self._output.observe(completion)
         if ttft_s is not None:
             self._ttft.observe(ttft_s - since_s)
+            if trace is not None:
+                self._ttft.mark(ttft_s - since_s, trace.trace_id, record.at_s)
             if completion is not None and completion >= TOKENS_FOR_TPOT:
                 self._tpot.observe((record.duration_s - ttft_s) / (completion - 1))
