@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _NS = 1_000_000_000
 QUEUE_MAX = 2_048
+_EXPORT_MAX_S = 3.0  # an ending worker waits so long for a dead collector, per batch
 _SCOPE = InstrumentationScope("glidepath.gateway")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 # The caller's own doing is no error of the server's span.
@@ -36,7 +37,7 @@ class SpanSink:
 
     def __init__(self, endpoint: str, *, version: str) -> None:
         self._resource = Resource.create({"service.name": "glidepath", "service.version": version})
-        self._exporter = _Counting(OTLPSpanExporter(endpoint=endpoint))
+        self._exporter = _Counting(OTLPSpanExporter(endpoint=endpoint, timeout=_EXPORT_MAX_S))
         self._processor = BatchSpanProcessor(self._exporter, max_queue_size=QUEUE_MAX)
         self._taken = self._refused = 0
 
