@@ -166,19 +166,19 @@ class AnswerIndex:
         return answered
 
     def give_away(self, count: int) -> Iterator[tuple[tuple[Record, ...], Scores]]:
-        """Hand over all answers with their scores, oldest first, `count` at a time; nothing is left here."""
+        """Hand over all answers with their scores, the young first, `count` at a time; nothing is left here."""
         while len(self):
-            oldest = self._old or self._young
-            keys = [key for key, _ in zip(oldest, range(count), strict=False)]
-            records = tuple(oldest.pop(key) for key in keys)
+            source = self._young or self._old
+            keys = [key for key, _ in zip(source, range(count), strict=False)]
+            records = tuple(source.pop(key) for key in keys)
             yield records, tuple((*key, *each) for key in keys for each in self._scores.pop(key, {}).items())
 
     def receive(self, records: tuple[Record, ...], scores: Scores) -> None:
-        """Take over what another index gave away, as older than everything here; what doesn't fit is dropped."""
+        """Take over what another index gave away, as older than everything here; what comes last doesn't fit."""
         known: set[_Key] = set()
         for record in records:
             key = (record.tenant, record.request_id)
-            if len(self._old) < self._generation_max and key not in self._young:
+            if len(self._old) < self._generation_max and key not in self._young and key not in self._old:
                 self._old[key] = record
                 self._tenants.add(record.tenant)
                 known.add(key)

@@ -44,16 +44,17 @@ class Recent:
         return [record for record in found if record is not None]
 
     def give_away(self, count: int) -> Iterator[tuple[Record, ...]]:
-        """Hand over all, oldest first, `count` at a time; nothing is left here."""
+        """Hand over all, the young first, `count` at a time; nothing is left here."""
         while len(self):
-            oldest = self._old or self._young
-            keys = [key for key, _ in zip(oldest, range(count), strict=False)]
-            yield tuple(oldest.pop(key) for key in keys)
+            source = self._young or self._old
+            keys = [key for key, _ in zip(source, range(count), strict=False)]
+            yield tuple(source.pop(key) for key in keys)
 
     def receive(self, record: Record) -> None:
-        """Take over what another one gave away, as older than everything here; what doesn't fit is dropped."""
+        """Take over what another one gave away, as older than everything here; what comes last doesn't fit."""
         key = (record.tenant, record.request_id)
-        if len(self._old) < self._generation_max and key not in self._young:
+        known = key in self._young or key in self._old
+        if len(self._old) < self._generation_max and not known:
             self._old[key] = record
             self._tenants.add(record.tenant)
 

@@ -51,7 +51,7 @@ def test_all_is_handed_over_and_counts_as_older() -> None:
         giver.add(at(second))
     heir.add(replace(at(4), cause="newer"))
     parts = list(giver.give_away(3))
-    assert [record.at_s for part in parts for record in part] == [1, 2, 3, 4]
+    assert [record.at_s for part in parts for record in part] == [3, 4, 1, 2]
     assert len(giver) == 0
     for part in parts:
         for record in part:
@@ -59,6 +59,15 @@ def test_all_is_handed_over_and_counts_as_older() -> None:
     assert [record.cause for record in heir.find("r4")] == ["newer"]
     assert heir.find("r1") == [at(1)]
     assert len(heir) == 4
+
+
+def test_of_an_id_used_twice_the_last_is_taken_over() -> None:
+    giver, heir = Recent(2), Recent(8)
+    giver.add(RECORD)
+    giver.add(replace(RECORD, cause="residency"))
+    for part in giver.give_away(1):
+        heir.receive(part[0])
+    assert [record.cause for record in heir.find("r")] == ["residency"]
 
 
 def test_what_does_not_fit_is_not_taken_over() -> None:
