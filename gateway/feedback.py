@@ -117,12 +117,13 @@ class AnswerIndex:
         self._tenants: set[str] = set()
         self.complete_since_s = 0.0
         """No answer that was settled later (Unix time) has been forgotten; 0 while none has."""
+        self._received_until_s = 0.0
 
     def add(self, record: Record) -> None:
         """Remember an answered request, forgetting the oldest if there are too many."""
         if len(self._young) >= self._generation_max:
             if self._old:
-                self.complete_since_s = next(iter(self._young.values())).at_s
+                self.complete_since_s = max(next(iter(self._young.values())).at_s, self._received_until_s)
             for key in self._old:
                 self._scores.pop(key, None)
             self._old, self._young = self._young, {}
@@ -178,10 +179,15 @@ class AnswerIndex:
         known: set[_Key] = set()
         for record in records:
             key = (record.tenant, record.request_id)
-            if len(self._old) < self._generation_max and key not in self._young and key not in self._old:
-                self._old[key] = record
-                self._tenants.add(record.tenant)
-                known.add(key)
+            if key in self._young or key in self._old:
+                continue
+            if len(self._old) >= self._generation_max:
+                self.complete_since_s = max(self.complete_since_s, record.at_s)
+                continue
+            self._old[key] = record
+            self._received_until_s = max(self._received_until_s, record.at_s)
+            self._tenants.add(record.tenant)
+            known.add(key)
         for tenant, request_id, kind, score in scores:
             if (tenant, request_id) in known:
                 self._scores.setdefault((tenant, request_id), {})[kind] = score

@@ -27,12 +27,13 @@ class Recent:
         self._tenants: set[str] = set()
         self.complete_since_s = 0.0
         """Nothing that was settled later (Unix time) has been forgotten; 0 while nothing has."""
+        self._received_until_s = 0.0
 
     def add(self, record: Record) -> None:
         """Remember a request, forgetting the oldest if there are too many."""
         if len(self._young) >= self._generation_max:
             if self._old:
-                self.complete_since_s = next(iter(self._young.values())).at_s
+                self.complete_since_s = max(next(iter(self._young.values())).at_s, self._received_until_s)
             self._old, self._young = self._young, {}
         self._young[record.tenant, record.request_id] = record
         self._tenants.add(record.tenant)
@@ -53,10 +54,14 @@ class Recent:
     def receive(self, record: Record) -> None:
         """Take over what another one gave away, as older than everything here; what comes last doesn't fit."""
         key = (record.tenant, record.request_id)
-        known = key in self._young or key in self._old
-        if len(self._old) < self._generation_max and not known:
-            self._old[key] = record
-            self._tenants.add(record.tenant)
+        if key in self._young or key in self._old:
+            return
+        if len(self._old) >= self._generation_max:
+            self.complete_since_s = max(self.complete_since_s, record.at_s)
+            return
+        self._old[key] = record
+        self._received_until_s = max(self._received_until_s, record.at_s)
+        self._tenants.add(record.tenant)
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

@@ -234,3 +234,14 @@ def test_all_answers_of_an_id_and_since_when_they_are_known(metrics: Metrics) ->
         index.add(replace(RECORD, request_id=f"r{number}", at_s=200.0 + number))
     assert index.find_all("r") == []
     assert index.complete_since_s == 200.0
+
+
+def test_what_was_taken_over_and_forgotten_is_not_called_complete(metrics: Metrics) -> None:
+    index = AnswerIndex(metrics, answers_max=4)
+    index.add(replace(RECORD, request_id="own", at_s=200.0))
+    index.receive(tuple(replace(RECORD, request_id=f"r{second}", at_s=float(second)) for second in (210, 209, 208)), ())
+    assert index.complete_since_s == 208.0
+    for second in (220, 221):
+        index.add(replace(RECORD, request_id=f"r{second}", at_s=float(second)))
+    assert not index.find_all("r210")
+    assert index.complete_since_s == 210.0

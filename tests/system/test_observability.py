@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -100,6 +101,7 @@ class System(NamedTuple):
     admin_url: str
     folder: Path
     command: object
+    gateway: object
 
     def post(self, request_id: str, model: str = "copilot/summarize", key: str = KEY, **headers: str) -> int:
         """Send a request on a connection of its own, so that either worker may get it."""
@@ -146,7 +148,7 @@ def system(module_command, module_folder: Path, collector: Collector) -> Iterato
     (module_folder / "glidepath.toml").write_text(CONFIG.format(partner=partner, collector=traces))
     gateway = module_command("gateway", "--config", "glidepath.toml", GLIDEPATH_BOOTSTRAP_KEY=KEY)
     url, admin_url = gateway.shown(r"gateway (http://\S+)/v1  operator (http://\S+)").groups()
-    yield System(url, admin_url, module_folder, module_command)
+    yield System(url, admin_url, module_folder, module_command, gateway)
     assert gateway.stop() == 0
 
 
@@ -242,6 +244,18 @@ def test_a_traced_request_leaves_a_span_and_an_exemplar(system: System, collecto
     }
     assert marked == {"gen_ai_server_request_duration_seconds_bucket": {"trace_id": trace_id}}
     assert metric(system, "glidepath_spans_dropped_total") == 0
+
+
+def test_successors_know_what_their_predecessors_knew(system: System) -> None:
+    assert system.post("before", key="gp-nobody") == 401
+    pid = system.gateway.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    before = set(children.read_text("ascii").split())
+    system.gateway.process.send_signal(signal.SIGHUP)
+    until(lambda: not before & set(children.read_text("ascii").split()))
+    assert system.told("before")["outcome"].startswith("refused, status 401")
+    until(lambda: system.post("after") == 200)
+    assert system.told("after")["outcome"] == "ok, status 200"
 
 
 def metric(system: System, name: str) -> float:

@@ -75,3 +75,14 @@ def test_what_does_not_fit_is_not_taken_over() -> None:
     heir.receive(at(1))
     heir.receive(at(2))
     assert (heir.find("r1"), heir.find("r2")) == ([at(1)], [])
+    assert heir.complete_since_s == 2.0
+
+
+def test_dropping_what_was_taken_over_counts_as_forgetting() -> None:
+    heir = Recent(4)
+    heir.add(at(5))
+    heir.receive(at(9))
+    for second in (10, 11):
+        heir.add(at(second))
+    assert heir.find("r9") == []
+    assert heir.complete_since_s == 9.0
