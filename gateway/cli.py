@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     from loadtests.demo.cli import add_commands as add_demo
     from rollout.cli import add_commands as add_rollout
     from rollout.keys.cli import add_commands as add_keys
+    from rollout.requests.cli import add_commands as add_explain
     from serving.cli import add_commands as add_serving
 
     parser = argparse.ArgumentParser(
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_rollout(commands)
     add_keys(commands)
+    add_explain(commands)
     add_serving(commands)
     add_loadtests(commands)
     add_demo(commands)

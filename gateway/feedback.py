@@ -114,15 +114,22 @@ class AnswerIndex:
         self._young: dict[_Key, Record] = {}
         self._old: dict[_Key, Record] = {}
         self._scores: dict[_Key, dict[str, float]] = {}
+        self._tenants: set[str] = set()
+        self.complete_since_s = 0.0
+        """No answer that was settled later (Unix time) has been forgotten; 0 while none has."""
+        self._received_until_s = 0.0
 
     def add(self, record: Record) -> None:
         """Remember an answered request, forgetting the oldest if there are too many."""
         if len(self._young) >= self._generation_max:
+            if self._old:
+                self.complete_since_s = max(next(iter(self._young.values())).at_s, self._received_until_s)
             for key in self._old:
                 self._scores.pop(key, None)
             self._old, self._young = self._young, {}
         key = (record.tenant, record.request_id)
         self._young[key] = record
+        self._tenants.add(record.tenant)
         if self._scores:
             # The caller used its request id again: this is another answer, not yet rated.
             self._scores.pop(key, None)
@@ -131,6 +138,11 @@ class AnswerIndex:
         """Give the answer of this caller with this request id, if it is known."""
         key = (tenant, request_id)
         return self._young.get(key) or self._old.get(key)
+
+    def find_all(self, request_id: str) -> list[Record]:
+        """Give the answers with this request id, at most one of each tenant."""
+        found = (self.find(request_id, tenant) for tenant in self._tenants)
+        return [record for record in found if record is not None]
 
     def take(self, feedback: Rated, tenant: str, now_s: float) -> Record:
         """Count one feedback; the last one per (request, kind) wins. `now_s`: Unix time.
@@ -155,21 +167,27 @@ class AnswerIndex:
         return answered
 
     def give_away(self, count: int) -> Iterator[tuple[tuple[Record, ...], Scores]]:
-        """Hand over all answers with their scores, oldest first, `count` at a time; nothing is left here."""
+        """Hand over all answers with their scores, the young first, `count` at a time; nothing is left here."""
         while len(self):
-            oldest = self._old or self._young
-            keys = [key for key, _ in zip(oldest, range(count), strict=False)]
-            records = tuple(oldest.pop(key) for key in keys)
+            source = self._young or self._old
+            keys = [key for key, _ in zip(source, range(count), strict=False)]
+            records = tuple(source.pop(key) for key in keys)
             yield records, tuple((*key, *each) for key in keys for each in self._scores.pop(key, {}).items())
 
     def receive(self, records: tuple[Record, ...], scores: Scores) -> None:
-        """Take over what another index gave away, as older than everything here; what doesn't fit is dropped."""
+        """Take over what another index gave away, as older than everything here; what comes last doesn't fit."""
         known: set[_Key] = set()
         for record in records:
             key = (record.tenant, record.request_id)
-            if len(self._old) < self._generation_max and key not in self._young:
-                self._old[key] = record
-                known.add(key)
+            if key in self._young or key in self._old:
+                continue
+            if len(self._old) >= self._generation_max:
+                self.complete_since_s = max(self.complete_since_s, record.at_s)
+                continue
+            self._old[key] = record
+            self._received_until_s = max(self._received_until_s, record.at_s)
+            self._tenants.add(record.tenant)
+            known.add(key)
         for tenant, request_id, kind, score in scores:
             if (tenant, request_id) in known:
                 self._scores.setdefault((tenant, request_id), {})[kind] = score

@@ -69,7 +69,7 @@ def _traffic(relay: Relay) -> Iterator[Reading]:
         for endpoint in upstream.endpoints
         for state in ENDPOINT_STATES
     ]
-    text = "1 for the state an endpoint is in; only a healthy one is chosen freely."
+    text = "Workers that have the endpoint in this state; only a healthy one is chosen freely."
     yield gauge("glidepath_endpoint_state", text, ("upstream", "endpoint", "state"), states)
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as ShownExemplar
 
-from gateway.core.series import Reading, Series
+from gateway.core.series import Exemplar, Reading, Series, keep_newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,11 +52,15 @@ class Counter:
         """Each series as it travels to another process."""
         return ((labels, (amount,)) for labels, amount in self.series.items())
 
-    def absorb(self, labels: tuple[str, ...], values: tuple[float, ...]) -> None:
+    def fresh(self, labels: tuple[str, ...]) -> tuple[Exemplar, ...]:  # noqa: ARG002  as every family
+        """Sums have no exemplars."""
+        return ()
+
+    def absorb(self, series: Series) -> None:
         """Add a series of another process."""
-        if len(labels) != len(self.labels) or len(values) != 1:
-            raise ValueError(f"{self.name}: {len(labels)} labels, {len(values)} values")
-        self.add(labels, values[0])
+        if len(series.labels) != len(self.labels) or len(series.values) != 1:
+            raise _misfit(series)
+        self.add(series.labels, series.values[0])
 
     def family(self) -> Metric:
         """As Prometheus sees it."""
@@ -79,17 +84,33 @@ class Sum(Counter):
 class Cell:
     """One series of a histogram; whoever counts often keeps it at hand."""
 
-    __slots__ = ("_bounds", "counts", "total")
+    __slots__ = ("_bounds", "_fresh", "counts", "exemplars", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
+        self._fresh: set[int] = set()
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        self.exemplars: dict[int, Exemplar] = {}
 
     def observe(self, amount: float) -> None:
         """Count `amount` in its bucket (upper bounds inclusive, as Prometheus has it)."""
         self.counts[bisect_left(self._bounds, amount)] += 1
         self.total += amount
+
+    def mark(self, amount: float, trace_id: str, at_s: float) -> None:
+        """Let a traced request stand for the bucket of `amount` (`at_s`: Unix time)."""
+        bucket = bisect_left(self._bounds, amount)
+        self.exemplars[bucket] = Exemplar(bucket, trace_id, amount, at_s)
+        self._fresh.add(bucket)
+
+    def take_fresh(self) -> tuple[Exemplar, ...]:
+        """Give the exemplars that came since this was asked before."""
+        if not self._fresh:
+            return ()
+        fresh = tuple(self.exemplars[bucket] for bucket in self._fresh)
+        self._fresh.clear()
+        return fresh
 
 
 class Histogram:
@@ -110,21 +131,30 @@ class Histogram:
         """Each series as it travels to another process: bucket counts, then the total."""
         return ((labels, (*cell.counts, cell.total)) for labels, cell in self.series.items())
 
-    def absorb(self, labels: tuple[str, ...], values: tuple[float, ...]) -> None:
+    def fresh(self, labels: tuple[str, ...]) -> tuple[Exemplar, ...]:
+        """As `Cell.take_fresh`, of the series of these label values."""
+        return self.series[labels].take_fresh()
+
+    def absorb(self, series: Series) -> None:
         """Add a series of another process."""
-        if len(labels) != len(self.labels) or len(values) != len(self.buckets) + 2:
-            raise ValueError(f"{self.name}: {len(labels)} labels, {len(values)} values")
-        cell = self.cell(*labels)
-        cell.counts = [own + int(other) for own, other in zip(cell.counts, values, strict=False)]
-        cell.total += values[-1]
+        if len(series.labels) != len(self.labels) or len(series.values) != len(self.buckets) + 2:
+            raise _misfit(series)
+        cell = self.cell(*series.labels)
+        cell.counts = [own + int(other) for own, other in zip(cell.counts, series.values, strict=False)]
+        cell.total += series.values[-1]
+        keep_newest(cell.exemplars, series.exemplars)
 
     def family(self) -> Metric:
         """As Prometheus sees it: cumulative."""
         family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
         bounds = [*(str(float(bound)) for bound in self.buckets), "+Inf"]
         for values, cell in self.series.items():
-            cumulative = [float(total) for total in accumulate(cell.counts)]
-            family.add_metric(values, list(zip(bounds, cumulative, strict=True)), cell.total)
+            shown = cell.exemplars
+            buckets = [
+                (bound, float(total), _shown(shown[bucket])) if bucket in shown else (bound, float(total))
+                for bucket, (bound, total) in enumerate(zip(bounds, accumulate(cell.counts), strict=True))
+            ]
+            family.add_metric(values, buckets, cell.total)
         return family
 
 
@@ -168,6 +198,13 @@ class Metrics(Collector):
             "glidepath_quality_score_sum", "Sum of scores in [0,1]; the last feedback per request counts.", _FEEDBACK
         )
         self.quality_units = Sum("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
+        self.access_log_dropped = Counter(
+            "glidepath_access_log_dropped", "Lines lost because writing failed or did not keep up.", ()
+        )
+        self.spans_dropped = Counter(
+            "glidepath_spans_dropped", "Spans lost because the collector failed or did not keep up.", ()
+        )
+        self._followed: list[tuple[Counter, Callable[[], float]]] = []
         self._sources: list[Callable[[], Iterable[Reading]]] = []
         self._sent: dict[tuple[str, tuple[str, ...]], tuple[float, ...]] = {}
         self._families: dict[str, Counter | Histogram] = {
@@ -178,8 +215,13 @@ class Metrics(Collector):
         """Add gauges that are computed when scraped."""
         self._sources.append(source)
 
+    def follow(self, counter: Counter, count: Callable[[], float]) -> None:
+        """Have a counter without labels show what is counted elsewhere."""
+        self._followed.append((counter, count))
+
     def collect(self) -> Iterator[Metric]:
         """Yield every family."""
+        self._catch_up()
         for own in self._families.values():
             yield own.family()
         yield from map(gauge_family, self.readings())
@@ -191,20 +233,33 @@ class Metrics(Collector):
 
     def changes(self) -> list[Series]:
         """The series that changed since this was asked before, as they are now."""
+        self._catch_up()
         changed = []
         for name, family in self._families.items():
             for labels, values in family.values():
                 if self._sent.get((name, labels)) != values:
                     self._sent[name, labels] = values
-                    changed.append(Series(name, labels, values))
+                    changed.append(Series(name, labels, values, family.fresh(labels)))
         return changed
+
+    def _catch_up(self) -> None:
+        for counter, count in self._followed:
+            counter.series[()] = float(count())
 
     def absorb(self, series: Series) -> None:
         """Add what another process counted. Raises `ValueError` for a series that is none of ours."""
         family = self._families.get(series.family)
         if family is None:
             raise ValueError(f"there is no metric {series.family!r}")
-        family.absorb(series.labels, series.values)
+        family.absorb(series)
+
+
+def _misfit(series: Series) -> ValueError:
+    return ValueError(f"{series.family}: {len(series.labels)} labels, {len(series.values)} values")
+
+
+def _shown(exemplar: Exemplar) -> ShownExemplar:
+    return ShownExemplar({"trace_id": exemplar.trace_id}, exemplar.value, exemplar.at_s)
 
 
 def gauge(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -25,6 +26,7 @@ from gateway.metrics import Metrics
 from gateway.quotas import Quotas
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
+from gateway.settled import Settled
 from gateway.start_error import StartError
 from gateway.tenants import Tenants, prices
 from gateway.upstream import build_upstream
@@ -66,6 +68,7 @@ class Parts(NamedTuple):
     recorder: Recorder
     metrics: Metrics
     answers: AnswerIndex
+    settled: Settled
     port: PublicPort
     keyring: Keyring
     quotas: Quotas
@@ -92,8 +95,9 @@ def build_parts(
     """Make the relay stack; opens no connection. Raises `StartError` when something optional is missing."""
     metrics = Metrics()
     answers = AnswerIndex(metrics)
-    sinks = _sinks(settings.observability)
-    recorder = Recorder(metrics, answers, sinks)
+    sinks = _sinks(settings.observability, metrics)
+    settled = Settled(answers, time.time())
+    recorder = Recorder(metrics, answers, sinks, settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
     observed = settings.observability
@@ -113,7 +117,7 @@ def build_parts(
         relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
     )
     port = PublicPort(app, protocol, keep_alive_s=settings.server.keep_alive_s)
-    return Parts(relay, recorder, metrics, answers, port, keyring, quotas, tenants, sinks)
+    return Parts(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, sinks)
 
 
 def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
@@ -142,15 +146,19 @@ def _holder(record: KeyRecord) -> Holder:
     return Holder(record.id, record.tenant, limits)
 
 
-def _sinks(observed: ObservabilitySettings) -> list[ClosableSink]:
+def _sinks(observed: ObservabilitySettings, metrics: Metrics) -> list[ClosableSink]:
     sinks: list[ClosableSink] = []
     if observed.access_log is not None:
-        sinks.append(AccessLog(None if observed.access_log == STANDARD_OUTPUT else Path(observed.access_log)))
+        log = AccessLog(None if observed.access_log == STANDARD_OUTPUT else Path(observed.access_log))
+        metrics.follow(metrics.access_log_dropped, lambda: log.dropped)
+        sinks.append(log)
     if observed.otlp_endpoint is not None:
         try:
             from gateway.tracing import SpanSink  # noqa: PLC0415  an extra
         except ImportError:
             cause = "[observability] otlp_endpoint is set, but OpenTelemetry isn't installed"
             raise StartError(cause, "pip install 'glidepath[otel]', or remove otlp_endpoint") from None
-        sinks.append(SpanSink(observed.otlp_endpoint, version=version("glidepath")))
+        spans = SpanSink(observed.otlp_endpoint, version=version("glidepath"))
+        metrics.follow(metrics.spans_dropped, lambda: spans.dropped)
+        sinks.append(spans)
     return sinks

@@ -33,10 +33,18 @@ class Sink(Protocol):
 class Recorder:
     """Holds settled Records until the drain task has counted them."""
 
-    def __init__(self, metrics: Metrics, answers: AnswerIndex, sinks: Sequence[Sink] = ()) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        answers: AnswerIndex,
+        sinks: Sequence[Sink] = (),
+        others: Callable[[Record], None] = lambda _: None,
+    ) -> None:
+        """`others`: takes every Record that is not for `answers`."""
         self._metrics = metrics
         self._sinks = sinks
         self._answers = answers
+        self._others = others
         self._pending: list[Record] = []
         self._series: dict[tuple[str, ...], _AttemptedSeries] = {}
         self.record = self._pending.append
@@ -86,6 +94,7 @@ class Recorder:
             metrics.client_retries.add((feature,))
         if not record.attempts:
             metrics.refusals.add((feature, record.cause))
+            self._others(record)
             return
         if record.attempts > 1:
             again = metrics.retries if record.served == record.assigned else metrics.failovers
@@ -97,6 +106,8 @@ class Recorder:
         series.count(record)
         if feature:
             self._answers.add(record)
+        else:
+            self._others(record)
 
 
 class _AttemptedSeries:
@@ -118,7 +129,10 @@ class _AttemptedSeries:
         """Add one Record."""
         # A fallback's arm answers for its own attempt only, not for the wait for the one that failed.
         since_s = record.sent_s or 0.0 if record.attempts > 1 else 0.0
-        self._duration.observe(record.duration_s - since_s)
+        duration_s, trace = record.duration_s - since_s, record.trace
+        self._duration.observe(duration_s)
+        if trace is not None:
+            self._duration.mark(duration_s, trace.trace_id, record.at_s)
         if record.sent_s is not None and record.attempts == 1:
             self._overhead.observe(record.sent_s)
         if record.prompt_tokens is not None:
@@ -128,5 +142,7 @@ class _AttemptedSeries:
             self._output.observe(completion)
         if ttft_s is not None:
             self._ttft.observe(ttft_s - since_s)
+            if trace is not None:
+                self._ttft.mark(ttft_s - since_s, trace.trace_id, record.at_s)
             if completion is not None and completion >= TOKENS_FOR_TPOT:
                 self._tpot.observe((record.duration_s - ttft_s) / (completion - 1))

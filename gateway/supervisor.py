@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from gateway.operator_port import OperatorPort
     from gateway.process import WorkerProcess
+    from gateway.request_api import Sought
     from gateway.settings import Settings
     from rollout.ports import Store
 
@@ -139,10 +140,12 @@ class Supervisor:
         """Make the operator's port; imported late, so that the workers load at the same time."""
         from gateway.admin import authorizer, build_admin  # noqa: PLC0415  see above
         from gateway.operator_port import OperatorPort  # noqa: PLC0415  see above
+        from gateway.request_api import request_router  # noqa: PLC0415  see above
         from rollout.api import router  # noqa: PLC0415  see above
         from rollout.keys.api import key_router  # noqa: PLC0415  see above
 
         api = router(self._store, self._follower, self._clock, authorizer(self._keyring))
+        api.include_router(request_router(self.find_request, self._store.history, authorizer(self._keyring)))
         api.include_router(key_router(self._store, self._clock, authorizer(self._keyring), new_key, self._keys.refresh))
         return OperatorPort(build_admin(api, self), settings.server.keep_alive_s)
 
@@ -186,6 +189,12 @@ class Supervisor:
 
         await self.fleet.board.collect()
         return Page(self.fleet, self._follower)
+
+    async def find_request(self, request_id: str) -> Sought:
+        """Ask all workers for the settled requests of that id; bounded in time."""
+        from gateway.request_api import sought  # noqa: PLC0415  loaded with the operator's port
+
+        return sought([answer for _, answer in await self.fleet.board.ask(say.FindRequest(request_id))])
 
     async def catch_up(self) -> None:
         """As `Workers.catch_up`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
@@ -19,11 +19,13 @@ from gateway.core.outcome import Outcome
 from gateway.core.routing import MODEL_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gateway.core.outcome import Record
 
 _NS = 1_000_000_000
+QUEUE_MAX = 2_048
+_EXPORT_MAX_S = 3.0  # an ending worker waits so long for a dead collector, per batch
 _SCOPE = InstrumentationScope("glidepath.gateway")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 # The caller's own doing is no error of the server's span.
@@ -35,17 +37,52 @@ class SpanSink:
 
     def __init__(self, endpoint: str, *, version: str) -> None:
         self._resource = Resource.create({"service.name": "glidepath", "service.version": version})
-        self._processor = BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint))
+        self._exporter = _Counting(OTLPSpanExporter(endpoint=endpoint, timeout=_EXPORT_MAX_S))
+        self._processor = BatchSpanProcessor(self._exporter, max_queue_size=QUEUE_MAX)
+        self._taken = self._refused = 0
+
+    @property
+    def dropped(self) -> int:
+        """Spans lost because the collector didn't take them, or not in time."""
+        return self._refused + self._exporter.failed
 
     def take(self, records: Iterable[Record]) -> None:
         """Hand over a batch; the processor's thread sends it, and drops what it cannot send."""
         for record in records:
-            if record.trace is not None:
-                self._processor.on_end(span_of(record, self._resource))
+            if record.trace is None:
+                continue
+            if self._taken - self._exporter.ended >= QUEUE_MAX:  # the processor would drop another one, untold
+                self._refused += 1
+                continue
+            self._taken += 1
+            self._processor.on_end(span_of(record, self._resource))
 
     def close(self) -> None:
         """Send what is left."""
         self._processor.shutdown()  # type: ignore[no-untyped-call]
+
+
+class _Counting(SpanExporter):
+    """Counts what becomes of the spans given to `inner`; called by the processor's thread only."""
+
+    def __init__(self, inner: SpanExporter) -> None:
+        self._inner = inner
+        self.ended = self.failed = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """As `SpanExporter`."""
+        result = SpanExportResult.FAILURE
+        try:
+            result = self._inner.export(spans)
+        finally:
+            self.ended += len(spans)
+            if result is not SpanExportResult.SUCCESS:
+                self.failed += len(spans)
+        return result
+
+    def shutdown(self) -> None:
+        """As `SpanExporter`."""
+        self._inner.shutdown()
 
 
 def span_of(record: Record, resource: Resource) -> ReadableSpan:

@@ -140,7 +140,7 @@ class Worker:
         elif isinstance(message, say.Ask):
             self._begin(self._reply(message))
         elif isinstance(message, say.Handover):
-            self._parts.answers.receive(message.records, message.scores)
+            self._parts.settled.receive(message.records, message.scores)
 
     def _on_lost(self) -> None:
         """The supervisor is gone: nobody can be told what happens here from now on."""
@@ -174,6 +174,9 @@ class Worker:
         if isinstance(question, say.Collect):
             self._send_counts()
             return say.Collected(tuple(self._parts.metrics.readings()))
+        if isinstance(question, say.FindRequest):
+            settled = self._parts.settled
+            return say.Requests(settled.find(question.request_id), settled.complete_since_s)
         answered = self._parts.answers.find(question.request_id, question.tenant)
         if answered is None:
             return say.Unknown()
@@ -252,7 +255,7 @@ class Worker:
         self._parts.recorder.drain()
         await self._channel.send_when_writable(say.Counts(tuple(self._parts.metrics.changes())))
         if order.replaced:
-            for records, scores in self._parts.answers.give_away(_HANDED_OVER_AT_ONCE):
+            for records, scores in self._parts.settled.give_away(_HANDED_OVER_AT_ONCE):
                 await self._channel.send_when_writable(say.Handover(records, scores))
         await self._channel.close()
 

@@ -4,6 +4,7 @@ import json
 import re
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx2
 
@@ -76,6 +77,10 @@ class Client:
     def explain(self, feature: str, subject: dict[str, str | None]) -> dict[str, Any]:
         """POST a subject to explain."""
         return self._call("POST", f"{_path(feature)}/explain", subject)
+
+    def request(self, request_id: str) -> dict[str, Any]:
+        """GET what became of a request."""
+        return self._call("GET", f"/requests?request_id={quote(request_id, safe='')}")
 
     def keys(self, *, dead_too: bool) -> dict[str, Any]:
         """GET /keys."""

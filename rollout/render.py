@@ -44,6 +44,20 @@ def explanation_table(answer: dict[str, Any]) -> Table:
     return table
 
 
+def request_table(answer: dict[str, Any]) -> Table:
+    """Show what became of a request, step by step; of several with that id, the newest first."""
+    table = empty_table(("step", "found"), answer["request_id"])
+    for number, request in enumerate(answer["requests"]):
+        if number:
+            table.add_section()
+        table.add_row(Text("ended", style="bold"), Text(local_time(request["record"]["at_s"]), style="bold"))
+        for step in request["steps"]:
+            table.add_row(plain_cell(step["check"]), plain_cell(step["found"]))
+    if answer["store"] != "ok":
+        table.caption = f"documents are missing: {answer['store']}"
+    return table
+
+
 def flag_line(flag: dict[str, Any]) -> str:
     """Say in one line what a flag does now."""
     killed = ", KILLED" if flag["kill"]["on"] or flag["killed_locally"] else ""

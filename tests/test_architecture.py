@@ -109,7 +109,7 @@ def test_the_gateway_sees_decisions_and_the_follower_of_rollout(module: str) -> 
     if module.rsplit(".", maxsplit=1)[-1] in COMPOSITION_ROOTS:
         return
     # The admin application mounts rollout's API and words errors as it does.
-    joints = {"gateway.admin": ("rollout.problems",)}
+    joints = {"gateway.admin": ("rollout.problems",), "gateway.request_api": ("rollout.problems",)}
     for name in foreign:
         assert under(name, "gateway", *ROLLOUT_FOR_GATEWAY, *joints.get(module, ())), f"{module} imports {name}"
 

@@ -72,7 +72,7 @@ class Counts(_Message, frozen=True):
 
 
 class Handover(_Message, frozen=True):
-    """From a worker at its end, and on to its successor: answers that feedback may still come for.
+    """From a worker at its end, and on to its successor: settled requests that somebody may still ask about.
 
     `scores`: tenant, request id, kind, score of those that have been rated.
     """
@@ -116,6 +116,19 @@ class Found(_Message, frozen=True):
     at_s: float
 
 
+class FindRequest(_Message, frozen=True):
+    """Question: what is known of the settled requests of that id, whoever made them."""
+
+    request_id: str
+
+
+class Requests(_Message, frozen=True):
+    """Answer: their Records, newest first; all that the worker settled since then (Unix time) are known to it."""
+
+    records: tuple[Record, ...]
+    complete_since_s: float
+
+
 class TakeFeedback(_Message, frozen=True):
     """Question: count this feedback for an answer of yours."""
 
@@ -143,8 +156,8 @@ class Unheard(_Message, frozen=True):
     """Instead of an answer of a worker that gave none in time."""
 
 
-Question: TypeAlias = Collect | CatchUp | FindAnswer | TakeFeedback
-Answer: TypeAlias = Collected | CaughtUp | Found | Taken | Late | Unknown | Unheard
+Question: TypeAlias = Collect | CatchUp | FindAnswer | FindRequest | TakeFeedback
+Answer: TypeAlias = Collected | CaughtUp | Found | Requests | Taken | Late | Unknown | Unheard
 
 
 class Ask(_Message, frozen=True):

@@ -17,12 +17,25 @@ _Key = tuple[str, tuple[str, ...]]
 _Values = tuple[float, ...]
 
 
+class Exemplar(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A traced request that stands for a bucket of a histogram. `bucket`: its index; `at_s`: Unix time."""
+
+    bucket: int
+    trace_id: str
+    value: float
+    at_s: float
+
+
 class Series(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One series as counted so far by one worker: (sum,), or a histogram's bucket counts and then its total."""
+    """One series as counted so far by one worker: (sum,), or a histogram's bucket counts and then its total.
+
+    `exemplars`: of a histogram, at most one per bucket; those that are new, not all.
+    """
 
     family: str
     labels: tuple[str, ...]
     values: tuple[float, ...]
+    exemplars: tuple[Exemplar, ...] = ()
 
 
 class Reading(msgspec.Struct, frozen=True, array_like=True):
@@ -41,12 +54,16 @@ class Ledger:
     def __init__(self) -> None:
         self._live: dict[int, dict[_Key, _Values]] = {}
         self._buried: dict[_Key, _Values] = {}
+        self._exemplars: dict[_Key, dict[int, Exemplar]] = {}
 
     def take(self, worker: int, changed: Iterable[Series]) -> None:
         """Note the newest values of a live worker's series."""
         live = self._live.setdefault(worker, {})
         for series in changed:
             live[series.family, series.labels] = series.values
+            if series.exemplars:
+                kept = self._exemplars.setdefault((series.family, series.labels), {})
+                keep_newest(kept, series.exemplars)
 
     def bury(self, worker: int) -> None:
         """Keep what a dead worker had counted; doing it twice is harmless."""
@@ -59,12 +76,21 @@ class Ledger:
         for live in self._live.values():
             for key, values in live.items():
                 _add(sums, key, values)
-        return (Series(family, labels, values) for (family, labels), values in sums.items())
+        exemplars = self._exemplars
+        return (Series(*key, values, tuple(exemplars.get(key, {}).values())) for key, values in sums.items())
 
 
 def _add(sums: dict[_Key, _Values], key: _Key, values: _Values) -> None:
     before = sums.get(key)
     sums[key] = values if before is None else tuple(a + b for a, b in zip(before, values, strict=True))
+
+
+def keep_newest(kept: dict[int, Exemplar], more: Iterable[Exemplar]) -> None:
+    """Keep the newest exemplar of each bucket."""
+    for each in more:
+        before = kept.get(each.bucket)
+        if before is None or before.at_s <= each.at_s:
+            kept[each.bucket] = each
 
 
 _MERGE: dict[str, Callable[[list[float]], float]] = {"sum": sum, "max": max, "min": min}

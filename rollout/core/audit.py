@@ -57,3 +57,15 @@ def replay(entries: Iterable[AuditEntry]) -> dict[str, FeatureFlag]:
         state = states.setdefault(entry.feature, {})
         state.update(entry.details, revision=entry.revision_after)
     return {feature: msgspec.convert(state, FeatureFlag) for feature, state in states.items()}
+
+
+def as_of(entries: Iterable[AuditEntry], revision: int) -> tuple[AuditEntry | None, FeatureFlag | None]:
+    """Give the change that made `revision` of one flag, and the flag as it then was; None for what `entries` lack.
+
+    `entries`: those of that flag, newest first.
+    """
+    older = [entry for entry in entries if entry.revision_after <= revision]
+    made = older[0] if older and older[0].revision_after == revision else None
+    if made is None or older[-1].revision_before != 0:
+        return made, None
+    return made, replay(reversed(older))[made.feature]

@@ -3,8 +3,11 @@ import threading
 from pathlib import Path
 
 import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.access_log import BATCHES_MAX, AccessLog
+from gateway.access_log import BATCHES_MAX, AccessLog, pieces
 from gateway.core.outcome import Outcome, Record
 from gateway.core.trace import Trace
 
@@ -86,3 +89,29 @@ def test_a_writer_that_hangs_costs_lines_not_time(tmp_path: Path, monkeypatch) -
     assert log.dropped == 3
     leave.set()
     log.close()
+
+
+def test_standard_output_gets_the_same_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    log = AccessLog(None)
+    log.take([RECORD] * 50)
+    log.close()
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [line["request_id"] for line in lines] == ["r"] * 50
+    assert log.dropped == 0
+
+
+@given(st.lists(st.integers(0, 30), max_size=20), st.integers(1, 40))
+def test_pieces_are_whole_lines_as_small_as_a_pipe_wants(lengths: list[int], piece_max: int) -> None:
+    lines = b"".join(b"x" * length + b"\n" for length in lengths)
+    cut = list(pieces(lines, piece_max))
+    assert b"".join(cut) == lines
+    for piece in cut:
+        assert piece.endswith(b"\n")
+        assert len(piece) <= piece_max or piece.count(b"\n") == 1
+
+
+def test_a_full_disk_costs_the_lines_that_did_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = AccessLog(Path("/dev/full"))
+    log.take([RECORD] * 3)
+    log.close()
+    assert log.dropped == 3

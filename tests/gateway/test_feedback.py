@@ -184,12 +184,30 @@ def test_a_successor_takes_over_answers_and_their_scores(answers: AnswerIndex, m
     assert (units, total) == (2, 0.5)
 
 
-def test_giving_away_goes_over_both_generations_oldest_first(metrics: Metrics) -> None:
+def test_giving_away_goes_over_both_generations_the_young_first(metrics: Metrics) -> None:
     answers = AnswerIndex(metrics, answers_max=10)
     for number in range(8):
         answers.add(replace(RECORD, request_id=f"r{number}"))
     given = [record.request_id for records, _ in answers.give_away(3) for record in records]
-    assert given == [f"r{number}" for number in range(8)]
+    assert given == [f"r{number}" for number in (5, 6, 7, 0, 1, 2, 3, 4)]
+
+
+def test_a_full_index_leaves_its_newest_answers_to_its_successor(metrics: Metrics) -> None:
+    answers, successor = AnswerIndex(metrics, answers_max=10), AnswerIndex(metrics, answers_max=10)
+    for number in range(10):
+        answers.add(replace(RECORD, request_id=f"r{number}"))
+    for records, scores in answers.give_away(3):
+        successor.receive(records, scores)
+    assert [number for number in range(10) if successor.find(f"r{number}", "acme")] == [5, 6, 7, 8, 9]
+
+
+def test_of_an_id_that_was_used_twice_the_successor_gets_the_last(metrics: Metrics) -> None:
+    answers, successor = AnswerIndex(metrics, answers_max=2), AnswerIndex(metrics)
+    answers.add(RECORD)
+    answers.add(replace(RECORD, assigned="baseline"))
+    for records, scores in answers.give_away(1):
+        successor.receive(records, scores)
+    assert successor.find("r", "acme").assigned == "baseline"
 
 
 def test_what_is_taken_over_is_bounded_and_older_than_what_is_here(metrics: Metrics) -> None:
@@ -204,3 +222,26 @@ def test_what_is_taken_over_is_bounded_and_older_than_what_is_here(metrics: Metr
     )
     assert len(answers) <= 10
     assert len(answers._scores) <= 5
+
+
+def test_all_answers_of_an_id_and_since_when_they_are_known(metrics: Metrics) -> None:
+    index = AnswerIndex(metrics, answers_max=4)
+    for tenant in ("acme", "other"):
+        index.add(replace(RECORD, tenant=tenant))
+    assert [record.tenant for record in sorted(index.find_all("r"), key=lambda each: each.tenant)] == ["acme", "other"]
+    assert index.complete_since_s == 0.0
+    for number in range(4):
+        index.add(replace(RECORD, request_id=f"r{number}", at_s=200.0 + number))
+    assert index.find_all("r") == []
+    assert index.complete_since_s == 200.0
+
+
+def test_what_was_taken_over_and_forgotten_is_not_called_complete(metrics: Metrics) -> None:
+    index = AnswerIndex(metrics, answers_max=4)
+    index.add(replace(RECORD, request_id="own", at_s=200.0))
+    index.receive(tuple(replace(RECORD, request_id=f"r{second}", at_s=float(second)) for second in (210, 209, 208)), ())
+    assert index.complete_since_s == 208.0
+    for second in (220, 221):
+        index.add(replace(RECORD, request_id=f"r{second}", at_s=float(second)))
+    assert not index.find_all("r210")
+    assert index.complete_since_s == 210.0

@@ -2,9 +2,11 @@ import random
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.core.series import Series
+from gateway.core.series import Ledger, Series
 from gateway.metrics import Counter, Histogram, Metrics, Sum, gauge
 
 
@@ -143,4 +145,65 @@ def test_a_series_that_is_none_of_ours_is_refused(series: Series) -> None:
     metrics = Metrics()
     with pytest.raises(ValueError, match=series.family):
         metrics.absorb(series)
+    assert metrics.changes() == []
+
+
+def traced(amount: float, trace_id: str, at_s: float) -> Metrics:
+    metrics = Metrics()
+    cell = metrics.duration.cell("chat", "copilot/draft", "inhouse", "candidate", "")
+    cell.observe(amount)
+    cell.mark(amount, trace_id, at_s)
+    return metrics
+
+
+def exemplars(metrics: Metrics) -> dict[str, tuple[str, float, float]]:
+    """By upper bound: trace id, value, time; as OpenMetrics tells them."""
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    text = generate_openmetrics(registry).decode()
+    return {
+        sample.labels["le"]: (
+            sample.exemplar.labels["trace_id"],
+            sample.exemplar.value,
+            float(sample.exemplar.timestamp),
+        )
+        for family in openmetrics_families(text)
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+
+
+def test_each_bucket_shows_the_last_traced_request_of_all_workers() -> None:
+    ledger, merged = Ledger(), Metrics()
+    workers = [traced(0.2, "a" * 32, 10.0), traced(0.25, "b" * 32, 11.0), traced(1e9, "c" * 32, 12.0)]
+    for number, worker in enumerate(workers):
+        ledger.take(number, worker.changes())
+    for series in ledger.totals():
+        merged.absorb(series)
+    assert exemplars(merged) == {"0.32": ("b" * 32, 0.25, 11.0), "+Inf": ("c" * 32, 1e9, 12.0)}
+    assert all("trace" not in str(labels) for _, labels in samples(merged))
+
+
+def test_an_exemplar_travels_once() -> None:
+    metrics = traced(0.2, "a" * 32, 10.0)
+    (first,) = metrics.changes()
+    assert [each.trace_id for each in first.exemplars] == ["a" * 32]
+    metrics.duration.cell("chat", "copilot/draft", "inhouse", "candidate", "").observe(0.2)
+    (second,) = metrics.changes()
+    assert second.exemplars == ()
+
+
+def test_without_traces_there_are_no_exemplars() -> None:
+    assert exemplars(counted()) == {}
+
+
+def test_a_counter_shows_what_is_counted_elsewhere() -> None:
+    metrics, lost = Metrics(), 0
+    assert ("glidepath_access_log_dropped_total", frozenset()) not in samples(metrics)
+    metrics.follow(metrics.access_log_dropped, lambda: lost)
+    assert samples(metrics)["glidepath_access_log_dropped_total", frozenset()] == 0.0
+    lost = 3
+    assert samples(metrics)["glidepath_access_log_dropped_total", frozenset()] == 3.0
+    lost = 5
+    assert metrics.changes() == [Series("glidepath_access_log_dropped", (), (5.0,))]
     assert metrics.changes() == []

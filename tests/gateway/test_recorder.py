@@ -7,6 +7,7 @@ from gateway.core.call import parse
 from gateway.core.errors import ApiError
 from gateway.core.outcome import Outcome, Record
 from gateway.core.routing import Principal, plan
+from gateway.core.trace import Trace
 from gateway.feedback import AnswerIndex
 from gateway.metrics import Metrics
 from gateway.recorder import BATCH, Recorder
@@ -255,3 +256,27 @@ def test_refusals_are_counted_by_their_code(recorder: Recorder, metrics: Metrics
     recorder.record(replace(RECORD, attempts=0, served="", outcome="refused", cause="overloaded"))
     recorder.drain()
     assert metrics.refusals.series == {("draft", "overloaded"): 1.0}
+
+
+def test_a_traced_request_stands_for_its_bucket_of_duration_and_first_token(
+    recorder: Recorder, metrics: Metrics
+) -> None:
+    recorder.record(replace(RECORD, ttft_s=0.1))
+    recorder.record(replace(RECORD, ttft_s=0.1, trace=Trace("a" * 32, "b" * 16)))
+    recorder.record(replace(RECORD, ttft_s=0.1))
+    recorder.drain()
+    for cell, value in ((metrics.duration.cell(*MODEL, ""), 0.5), (metrics.ttft.cell(*MODEL), 0.1)):
+        (marked,) = cell.exemplars.values()
+        assert (marked.trace_id, marked.value, marked.at_s) == ("a" * 32, value, RECORD.at_s)
+    assert metrics.overhead.cell(*MODEL).exemplars == {}
+
+
+@pytest.mark.parametrize("change", [{"attempts": 0, "cause": "overloaded"}, {"feature": "", "reason": "bypass"}])
+def test_what_gets_no_feedback_is_kept_elsewhere(metrics: Metrics, answers: AnswerIndex, change) -> None:
+    others: list[Record] = []
+    recorder = Recorder(metrics, answers, (), others.append)
+    recorder.record(replace(RECORD, **change))
+    recorder.record(RECORD)
+    recorder.drain()
+    assert [record.attempts for record in others] == [change.get("attempts", 1)]
+    assert len(answers) == 1

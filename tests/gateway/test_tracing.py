@@ -5,12 +5,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import msgspec
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from gateway.core.outcome import Outcome, Record
 from gateway.core.trace import Trace
-from gateway.tracing import SpanSink, span_of
+from gateway.tracing import QUEUE_MAX, SpanSink, span_of
 
 TRACE = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "b7ad6b7169203331")
 RECORD = Record(
@@ -54,7 +56,7 @@ def collector():
 
                 body = gzip.decompress(body)
             received.append(ExportTraceServiceRequest.FromString(body))
-            self.send_response(200)
+            self.send_response(400 if self.path == "/refused" else 200)
             self.send_header("content-length", "0")
             self.end_headers()
 
@@ -122,3 +124,29 @@ def test_a_root_has_no_parent_and_a_bypass_no_feature() -> None:
 def test_an_untraced_record_has_no_span() -> None:
     with pytest.raises(ValueError, match="not traced"):
         span_of(msgspec.structs.replace(RECORD, trace=None), Resource.create())
+
+
+def test_spans_that_the_collector_refuses_are_counted(collector, monkeypatch) -> None:
+    url, _ = collector
+    sink = SpanSink(url.replace("/v1/traces", "/refused"), version="1")
+    sink.take([RECORD] * 3)
+    sink.close()
+    assert sink.dropped == 3
+
+
+def test_spans_that_the_collector_is_too_slow_for_are_counted(monkeypatch) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def export(self, spans) -> SpanExportResult:
+        entered.set()
+        leave.wait()
+        return SpanExportResult.SUCCESS
+
+    monkeypatch.setattr(OTLPSpanExporter, "export", export)
+    sink = SpanSink("http://127.0.0.1:9/v1/traces", version="1")
+    sink.take([RECORD] * (QUEUE_MAX + 5))
+    entered.wait()
+    assert sink.dropped == 5
+    leave.set()
+    sink.close()
+    assert sink.dropped == 5

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.core import messages as say
 from gateway.core.outcome import Outcome, Record
-from gateway.core.series import Reading, Series
+from gateway.core.series import Exemplar, Reading, Series
 
 RECORD = Record(
     "r", 1.0, "chat", "draft", "candidate", "baseline", "SPLIT", "user", 5, 1, "acme", "partner", False, 200,
@@ -19,11 +19,13 @@ EXAMPLES = [
     say.Ready(),
     say.Failed("cause", "hint"),
     say.Retire(),
-    say.Counts((Series("f", ("a", "b"), (1.0, 2.0)),)),
+    say.Counts((Series("f", ("a", "b"), (1.0, 2.0)), Series("h", (), (1.0, 0.5), (Exemplar(0, "a" * 32, 0.5, 9.0),)))),
     say.Handover((RECORD,), (("acme", "r", "rating", 0.5),)),
     say.Ask(1, say.Collect()),
     say.Ask(1, say.CatchUp(("draft",))),
     say.Ask(2, say.FindAnswer("acme", "r"), 7),
+    say.Ask(2, say.FindRequest("r")),
+    say.Reply(2, ((7, say.Requests((RECORD,), 5.0)),)),
     say.Ask(3, say.TakeFeedback("acme", "r", "rating", 0.5), 7),
     say.Reply(1, ((7, say.Collected((READING,))), (8, say.CaughtUp(4)))),
     say.Reply(2, ((7, say.Found(1.0)), (8, say.Unknown()), (9, say.Unheard()))),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.series import Ledger, Reading, Series, merge_readings
+from gateway.core.series import Exemplar, Ledger, Reading, Series, merge_readings
 
 KEY = ("requests", ("draft",))
 
@@ -61,3 +61,15 @@ def test_a_label_that_only_one_worker_has_is_kept() -> None:
 def test_nobody_read_anything() -> None:
     assert merge_readings([[], []]) == []
     assert list(Ledger().totals()) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 99)), max_size=30))
+def test_the_newest_exemplar_of_each_bucket_is_kept_whoever_dies(marks: list[tuple[int, int, int]]) -> None:
+    ledger, newest = Ledger(), dict[int, int]()
+    for worker, bucket, at_s in marks:
+        ledger.take(worker, [Series("h", (), (1.0,), (Exemplar(bucket, "t", 0.5, float(at_s)),))])
+        newest[bucket] = max(at_s, newest.get(bucket, 0))
+        ledger.bury(worker)
+    ledger.take(9, [Series("h", (), (1.0,))])
+    (series,) = ledger.totals()
+    assert {each.bucket: each.at_s for each in series.exemplars} == newest

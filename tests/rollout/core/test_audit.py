@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rollout.core import commands
-from rollout.core.audit import record_change, replay
+from rollout.core.audit import as_of, record_change, replay
 from rollout.core.model import BUCKETS, FeatureFlag, Kill
 
 NEW = FeatureFlag(feature="f", candidate="a", baseline="b")
@@ -49,3 +49,17 @@ def test_replay_keeps_features_apart() -> None:
     other = replace(NEW, feature="g", kill=Kill(on=True))
     entries = [record_change(None, flag, command="create", **WHO) for flag in (NEW, other)]
     assert replay(entries) == {"f": replace(NEW, revision=1), "g": replace(other, revision=1)}
+
+
+@given(st.lists(steps, max_size=12), st.data())
+def test_any_revision_can_be_looked_up(changes: list[Any], data: st.DataObject) -> None:
+    flags, entries = [replace(NEW, revision=1)], [record_change(None, NEW, command="create", **WHO)]
+    for change in changes:
+        entries.append(record_change(flags[-1], change(flags[-1]), command="change", **WHO))
+        flags.append(replace(change(flags[-1]), revision=flags[-1].revision + 1))
+    revision = data.draw(st.integers(1, len(flags)))
+    newest_first = entries[::-1]
+    assert as_of(newest_first, revision) == (entries[revision - 1], flags[revision - 1])
+    assert as_of(newest_first, 0) == as_of(newest_first, len(flags) + 1) == (None, None)
+    if revision > 1:
+        assert as_of(newest_first[:-1], revision) == (entries[revision - 1], None)
