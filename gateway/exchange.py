@@ -7,14 +7,15 @@ owns all that must be given back (attempt, timer, place among the active) and gi
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gateway.attempt import Attempt
-from gateway.core.call import Call, parse, request_id
+from gateway.core.call import Call, client_retries, parse, request_id
 from gateway.core.deadlines import asked, tighten
-from gateway.core.errors import ApiError
+from gateway.core.errors import FAULT, ApiError
 from gateway.core.outcome import (
     CALLER_ERRORS_FROM,
     REDIRECTS_FROM,
@@ -37,8 +38,6 @@ from gateway.upstream import NO_RETRIES
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gateway.core.admission.gate import Permit
     from gateway.core.deadlines import Deadlines
     from gateway.core.providers.wires import Wire
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from gateway.relay import Relay
     from gateway.upstream import Endpoint, Upstream
 
+_log = logging.getLogger(__name__)
 ATTEMPTS_MAX = 2
 EJECTED = "ejected"
 
@@ -78,8 +78,8 @@ class Exchange:
     _blocked = False
     _settled = False
     _permit: Permit | None = None
-    _entered = False
-    _placed = False
+    placed = False
+    """Whether it is among the requests under way; else it waits at the door, or never came so far."""
     _answered = False
     secrets: tuple[str, ...] = ()
 
@@ -107,14 +107,16 @@ class Exchange:
         except ApiError as error:
             self.refuse(error, Outcome.REFUSED, error.code or "refused")
             return
-        self._entered = True
         if relay.door.enter(self, principal, call, headers):
             self.start()
 
     def start(self) -> None:
-        """Guest: there is a place."""
-        self._placed = True
-        self._try()
+        """Guest: there is a place; or the wait before another attempt is over."""
+        self.placed = True
+        try:
+            self._try()
+        except Exception:  # noqa: BLE001  nobody above knows whose request it was
+            self._on_defect()
 
     def turn_away(self, error: ApiError) -> None:
         """Guest: there is none."""
@@ -124,16 +126,22 @@ class Exchange:
         """Asker: relay what one read of the upstream's socket brought."""
         if self._settled:
             return
-        delivery = self._delivery or self._open(attempt)
-        if delivery is not None:
-            delivery.take(data, attempt.last_read_s, complete=complete)
+        try:
+            delivery = self._delivery or self._open(attempt)
+            if delivery is not None:
+                delivery.take(data, attempt.last_read_s, complete=complete)
+        except Exception:  # noqa: BLE001  likewise
+            self._on_defect()
 
     def on_failure(self, attempt: Attempt, failure: Failure) -> None:  # noqa: ARG002  there is one at a time
         """Asker: the attempt broke; try elsewhere, or tell the caller as well as is still possible."""
         if self._settled:
             return
-        if self._delivery is None or not self._delivery.broke(outcome_of(failure), failure.kind):
-            self.fail(failure)
+        try:
+            if self._delivery is None or not self._delivery.broke(outcome_of(failure), failure.kind):
+                self.fail(failure)
+        except Exception:  # noqa: BLE001  likewise
+            self._on_defect()
 
     def on_caller_gone(self) -> None:
         """Listener: nobody waits for the answer; the upstream sees the abort at once."""
@@ -204,21 +212,23 @@ class Exchange:
             self._timer.cancel()
         self._cancel_attempt()
         self.incoming.listener = None
-        self._relay.record(self._make_record(outcome, cause, usage, ttft_s))
-        self._leave(usage)
+        try:
+            self._relay.record(self._make_record(outcome, cause, usage, ttft_s))
+        finally:
+            name = self._upstream.name if self._upstream is not None else ""
+            self._relay.door.part(self, self._permit, name, usage, time.time(), answered=self._answered)
 
-    def _leave(self, usage: Usage | None) -> None:
-        """Give back what was taken at the door."""
-        door, permit = self._relay.door, self._permit
-        if permit is not None:
-            now_s = time.time()
-            if self._placed:
-                upstream = self._upstream.name if self._upstream is not None else ""
-                door.settle(permit, upstream, usage, now_s, answered=self._answered)
-            else:
-                door.admission.withdraw(permit, now_s)
-        if self._entered:
-            door.leave(self, placed=self._placed)
+    def _on_defect(self) -> None:
+        """A defect of ours costs this one request, not whoever shares its connection, its timer or its sweep."""
+        _log.exception("a relayed request failed")
+        incoming, begun = self.incoming, self.incoming.begun
+        incoming.keep_alive = False
+        if begun:
+            incoming.abort()
+        else:
+            self._status = FAULT.status
+            incoming.refuse(FAULT)
+        self.settle(Outcome.TRUNCATED if begun else Outcome.REFUSED, "internal_error")
 
     def _try(self) -> None:
         """Send the call to the upstream whose turn it is."""
@@ -313,7 +323,7 @@ class Exchange:
             upstream.retry_budget.withdraw()
             self._elsewhere = move.where is Where.ANOTHER
         if move.wait_s:
-            self._timer = asyncio.get_running_loop().call_later(move.wait_s, self._try)
+            self._timer = asyncio.get_running_loop().call_later(move.wait_s, self.start)
         else:
             self._try()
         return True
@@ -330,7 +340,7 @@ class Exchange:
             and any(each is not self._endpoint and each.admits(now_s) for each in upstream.endpoints),
             left_s=left_s,
             retry_after_s=wait_s,
-            client_retries=_client_retries(self._headers),
+            client_retries=client_retries(self._headers),
             affordable=upstream.retry_budget.affordable,
             draw=relay.draw(),
         )
@@ -376,7 +386,7 @@ class Exchange:
             outcome,
             cause,
             self._attempts,
-            _client_retries(self._headers),
+            client_retries(self._headers),
             self._sent_s,
             ttft_s,
             perf_counter() - self.incoming.arrived_at_s,
@@ -388,9 +398,3 @@ class Exchange:
             self._failed_cause,
             self._trace,
         )
-
-
-def _client_retries(headers: Mapping[bytes, bytes]) -> int:
-    """Retries the official SDKs say they have made."""
-    value = headers.get(b"x-stainless-retry-count")
-    return int(value) if value and value.isdigit() and len(value) <= 2 else 0  # noqa: PLR2004  two digits are plenty

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 UNIT_MAX_CHARS = 512
 REQUEST_ID_MAX_CHARS = 128
+_RETRIES_MAX_DIGITS = 2
 
 _DECODE_FIELDS = msgspec.json.Decoder(dict[str, Raw]).decode
 _DECODE_STR = msgspec.json.Decoder(str).decode
@@ -110,6 +111,12 @@ def request_id(sent: bytes | None) -> str | None:
     if sent is not None and _REQUEST_ID.fullmatch(sent):
         return sent.decode("ascii")
     return None
+
+
+def client_retries(headers: Mapping[bytes, bytes]) -> int:
+    """Retries the official SDKs say they have made."""
+    value = headers.get(b"x-stainless-retry-count")
+    return int(value) if value and value.isdigit() and len(value) <= _RETRIES_MAX_DIGITS else 0
 
 
 def _text(raw: Raw) -> str | None:

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core.call import REQUEST_ID_MAX_CHARS, UNIT_MAX_CHARS, Call, parse, raw_text, request_id, rewrite
+from gateway.core.call import (
+    REQUEST_ID_MAX_CHARS,
+    UNIT_MAX_CHARS,
+    Call,
+    client_retries,
+    parse,
+    raw_text,
+    request_id,
+    rewrite,
+)
 from gateway.core.errors import ApiError
 from gateway.core.response_ids import ELSEWHERE, Place
 from rollout.core.model import Subject
@@ -300,3 +309,9 @@ def test_other_operations_have_no_place_to_go_back_to() -> None:
 )
 def test_a_messages_user_is_in_its_metadata(fields: dict, user: str | None) -> None:
     assert parse(json.dumps({"model": "m", **fields}).encode(), {}, None).subject.user == user
+
+
+@pytest.mark.parametrize(("sent", "number"), [(b"2", 2), (b"", 0), (b"-1", 0), (b"100", 0), ("²".encode(), 0)])
+def test_retries_are_what_sdks_say(sent: bytes, number: int) -> None:
+    assert client_retries({b"x-stainless-retry-count": sent}) == number
+    assert client_retries({}) == 0

@@ -162,7 +162,9 @@ async def test_a_drain_answers_all_that_had_come_before_it(serve, until, accepte
     assert await caller.rest() == b""
 
 
-async def test_a_stream_begun_before_the_drain_ends_whole(serve, until, accepted) -> None:
+async def test_a_stream_begun_before_the_drain_ends_whole_and_the_next_answer_is_the_last(
+    serve, until, accepted
+) -> None:
     gateway = await serve(accepted)
     caller = await gateway.caller()
     caller.post(b"x")
@@ -172,6 +174,10 @@ async def test_a_stream_begun_before_the_drain_ends_whole(serve, until, accepted
     accepted[0].finish(b"ended")
     answer = await caller.answer()
     assert (answer.body, answer.whole) == (b"begun ended", True)
+    caller.post(b"y")
+    await until(lambda: len(accepted) == 2)
+    accepted[1].respond(200, TYPE, b"last")
+    assert (await caller.answer()).headers["connection"] == "close"
     assert await caller.rest() == b""
 
 
