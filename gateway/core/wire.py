@@ -19,7 +19,7 @@ _UNSAFE = re.compile(rb"[\x00-\x1f\x7f]")
 _SECRET = re.compile(
     r"(?i)(?:bearer\s+)+\S+|[\w+.-]{0,30}://\S*"
     r"|\b(?:sk|pk|gp|gpk|key|api)[-_][A-Za-z0-9_*\-]{6,}|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
-    r"|\b(?:[\w-]{1,63}\.)+[\w-]{1,63}:\d{2,5}\b|[^\s:@]{1,64}:[^\s:@]{1,64}@\S+"
+    r"|(?<![\w-])(?<![\w-]\.)(?:[\w-]++\.)+[\w-]++:\d{2,5}\b|[^\s:@]{1,64}:[^\s:@]{1,64}@\S+"
 )
 _REFUSED = (502, "The model's server refused the gateway.", "upstream_auth_failed")
 _FAILED = (502, "The model's server failed.", "upstream_error")

@@ -191,6 +191,8 @@ def test_header_lines_of_an_error(*, retry_after_s: int | None, useless: bool, e
         "redis://:abc.def@host/0",
         "at 10.20.30.40:8000",
         "key_abcdef123",
+        "at .abc.def:8000",
+        "at " + "x." * 900 + "abc.def:8000",
     ],
 )
 def test_secrets_urls_and_addresses_are_cut_out(text: str) -> None:
