@@ -72,16 +72,15 @@ def members(raw: Raw, place: str) -> dict[str, Raw]:
 
 
 def items(raw: Raw, place: str) -> list[Raw]:
-    """An array's items: objects or, if it is not large, anything. Raises `ApiError`."""
+    """An array's items; of a large one they must be objects. Raises `ApiError`."""
+    large = len(memoryview(raw)) > _LARGE_FROM_BYTES
     try:
-        if len(memoryview(raw)) > _LARGE_FROM_BYTES:
+        if large:
             # Fails at the first that is none, before millions of numbers have become millions of slices.
             _DECODE_OBJECTS(raw)
         return _DECODE_ITEMS(raw)
-    except msgspec.ValidationError:
-        raise wrong_type(place, "an array of objects") from None
     except UNREADABLE:
-        raise wrong_type(place, "an array") from None
+        raise wrong_type(place, "an array of objects" if large else "an array") from None
 
 
 def refuse_crowd(fields: Mapping[str, Raw]) -> None:
