@@ -23,6 +23,7 @@ from gateway.core.outcome import (
     Outcome,
     Phase,
     Record,
+    cause_of_status,
     classify_status,
     outcome_of,
 )
@@ -180,16 +181,14 @@ class Exchange:
             error = unavailable("The gateway is shutting down.", code="draining", retry_after_s=1)
             self.refuse(error, Outcome.REFUSED, "draining")
 
-    def fail(self, failure: Failure) -> None:
-        """Owner: give the attempt up, nothing having been sent; another one, or the caller is told."""
+    def fail(self, failure: Failure, error: ApiError | None = None) -> None:
+        """Owner: give the attempt up, nothing having been sent; another one, or the caller is told (by `error`)."""
         self._cancel_attempt()
         outcome = outcome_of(failure)
         if not self._move(reach_of_failure(failure), outcome, failure.kind, None):
-            upstream = self._upstream
-            wait_s = (
-                upstream.retry_after_s(perf_counter()) if upstream is not None and failure.kind == EJECTED else None
-            )
-            self.refuse(broken(failure, wait_s), outcome, failure.kind)
+            upstream, ejected = self._upstream, failure.kind == EJECTED
+            wait_s = upstream.retry_after_s(perf_counter()) if upstream is not None and ejected else None
+            self.refuse(error or broken(failure, wait_s), outcome, failure.kind)
 
     def head(self, answer: Answer) -> bytes:
         """Owner: header lines of an answer that is passed on."""
@@ -236,6 +235,7 @@ class Exchange:
         if call is None or chosen is None:  # pragma: no cover - begin() sets both
             return
         self._timer = self._delivery = None
+        self._answered = False
         self._attempts += 1
         upstream = self._upstream = self._relay.upstreams.get(chosen.fallback if self._fallen_back else chosen.upstream)
         if upstream is None:
@@ -282,19 +282,19 @@ class Exchange:
 
     def _open(self, attempt: Attempt) -> Delivery | None:
         """Look at the head of an answer; None if it is not passed on, but another attempt made."""
-        answer = attempt
+        answer, call = attempt, self._call
         status = self._status = answer.status
         if not is_answer(status, answer.headers):
             self._give_up(attempt, status)
             return None
         if status >= CALLER_ERRORS_FROM:
             wait_s = retry_after_s(answer.headers)
-            if self._move(reach_of_status(status), classify_status(status), f"status_{status}", wait_s):
+            if self._move(reach_of_status(status), classify_status(status), cause_of_status(status), wait_s):
                 return None
-            self._delivery = ErrorDelivery(self, answer)
+            self._delivery = ErrorDelivery(self, answer, continues=call is not None and call.place is not None)
         else:
             self._answered = True
-            usage_wanted = self._call is not None and self._call.usage_wanted
+            usage_wanted = call is not None and call.usage_wanted
             self._delivery = deliver(self, attempt, self._wire, usage_wanted=usage_wanted)
         return self._delivery
 
@@ -318,7 +318,7 @@ class Exchange:
         self._cancel_attempt()
         self._failed_outcome, self._failed_cause = outcome, cause
         if move.where is Where.FALLBACK:
-            self._fallen_back = True
+            self._fallen_back, self._endpoint = True, None
         elif upstream is not None:
             upstream.retry_budget.withdraw()
             self._elsewhere = move.where is Where.ANOTHER
