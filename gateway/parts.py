@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gateway.quotas import QuotaStore
     from gateway.settings import Settings
     from gateway.settings.sections import ObservabilitySettings, ServerSettings
+    from gateway.tracing import SpanSink
     from gateway.upstream import Upstream
     from rollout.core.keys import KeyRecord
     from rollout.follower import Follower
@@ -145,10 +146,15 @@ def _sinks(observed: ObservabilitySettings) -> list[ClosableSink]:
     if observed.access_log is not None:
         sinks.append(AccessLog(None if observed.access_log == STANDARD_OUTPUT else Path(observed.access_log)))
     if observed.otlp_endpoint is not None:
-        try:
-            from gateway.tracing import SpanSink  # noqa: PLC0415  an extra
-        except ImportError:
-            cause = "[observability] otlp_endpoint is set, but OpenTelemetry isn't installed"
-            raise StartError(cause, "pip install 'glidepath[otel]', or remove otlp_endpoint") from None
-        sinks.append(SpanSink(observed.otlp_endpoint, version=version("glidepath")))
+        sinks.append(load_tracing()(observed.otlp_endpoint, version=version("glidepath")))
     return sinks
+
+
+def load_tracing() -> type[SpanSink]:
+    """The sink for spans. Raises `StartError` if what it needs isn't installed."""
+    try:
+        from gateway.tracing import SpanSink  # noqa: PLC0415  an extra
+    except ImportError:
+        cause = "[observability] otlp_endpoint is set, but OpenTelemetry isn't installed"
+        raise StartError(cause, "pip install 'glidepath[otel]', or remove otlp_endpoint") from None
+    return SpanSink
