@@ -119,3 +119,21 @@ async def test_a_record_that_nobody_takes_holds_no_place(upstream, relay_gateway
     assert (await caller.answer()).status == 200
     await until(lambda: gateway.held == (0, 0, 0, 0))
     assert gateway.relay.door.shedding.under_way == 0
+
+
+async def test_who_waits_is_not_started_by_the_end_of_all(stalling, relay_gateway, settled, until) -> None:
+    server = await stalling("first byte")
+    gateway = await relay_gateway(
+        candidate=1, baseline=server.port, share=0, shedding={"requests_max": 1, "queue_max": 20}
+    )
+    callers = [await gateway.caller() for _ in range(10)]
+    for caller in callers:
+        caller.post(CALL)
+    await until(lambda: len(gateway.relay.active) == 10 and server.requests)
+    gateway.relay.end_now()
+    for caller in callers:
+        answer = await caller.answer()
+        assert (answer.status, answer.error["code"]) == (503, "draining")
+    records = await settled(gateway, 10)
+    assert sorted(record.attempts for record in records) == [0] * 9 + [1]
+    assert gateway.relay.door.shedding.under_way == 0
