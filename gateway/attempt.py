@@ -6,7 +6,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.breaker import BreakerState
-from gateway.core.outcome import SERVER_ERRORS_FROM, TOO_MANY_REQUESTS
+from gateway.core.outcome import CALLER_ERRORS_FROM, REDIRECTS_FROM, SERVER_ERRORS_FROM, TOO_MANY_REQUESTS
+from gateway.core.wire import is_answer
 from gateway.http.lease import Lease
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Attempt(Lease):
         self.last_read_s = now_s = perf_counter()
         if complete:
             self._end(now_s)
-        elif self.endpoint.breaker.state is not _HEALTHY and self.status < SERVER_ERRORS_FROM:
+        elif self.endpoint.breaker.state is not _HEALTHY and self._is_good():
             # A probe has told what it can tell: a long stream must not keep the endpoint from the next one.
             self.endpoint.breaker.on_success(now_s, self._ticket)
         self._asker.on_answer(self, data, complete=complete)
@@ -118,12 +119,17 @@ class Attempt(Lease):
             return
         self._leave()
         breaker, status = self.endpoint.breaker, self.status
-        if status < SERVER_ERRORS_FROM and status != TOO_MANY_REQUESTS:
+        if self._is_good():
             breaker.on_success(now_s, self._ticket)
-        elif status == TOO_MANY_REQUESTS:
+        elif status == TOO_MANY_REQUESTS or REDIRECTS_FROM <= status < CALLER_ERRORS_FROM:
             breaker.on_released(now_s, self._ticket)
         else:
             breaker.on_failure(now_s, self._ticket)
+
+    def _is_good(self) -> bool:
+        """Whether the endpoint did what it should; a caller's error that it noticed is that too."""
+        status = self.status
+        return status < SERVER_ERRORS_FROM and status != TOO_MANY_REQUESTS and is_answer(status, self.headers)
 
     def _break(self, failure: Failure) -> None:
         if not self._holding:

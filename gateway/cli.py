@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--force", action="store_true", help="overwrite an existing file")
     init.set_defaults(run=_init)
 
-    check = commands.add_parser("check", help="validate a configuration file")
+    check = commands.add_parser("check", help="validate a configuration file, and what this host has for it")
     check.add_argument("file", nargs="?", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
     check.set_defaults(run=_check)
 
@@ -105,15 +105,14 @@ def _init(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from gateway.settings import SettingsError, load, upstream_keys
+    from gateway.preflight import obstacles
+    from gateway.settings import load
     from rollout.adapters import open_store
 
     settings = load(args.file)
     open_store(settings.store.url)
-    try:
-        upstream_keys(settings)
-    except SettingsError as missing:
-        print(f"warning: {missing.cause}; the gateway would not start here")
+    for each in obstacles(settings):
+        print(f"warning: on this host, {each.cause}\n  hint: {each.hint}")
     print(f"{args.file}: ok ({len(settings.upstreams)} upstreams, {len(settings.features)} features)")
     return 0
 

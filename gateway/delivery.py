@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.answer import read_usage
 from gateway.core.errors import ApiError
-from gateway.core.outcome import Failure, Outcome, Phase, StreamEnd, classify_status, classify_stream
+from gateway.core.outcome import Failure, Outcome, Phase, StreamEnd, cause_of_status, classify_status, classify_stream
 from gateway.core.providers.wires import StreamFacts
 from gateway.core.response_ids import IdRewriter, Place
 from gateway.core.sse import StreamTooLargeError
-from gateway.core.wire import upstream_error
+from gateway.core.wire import lost_response, upstream_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +49,8 @@ class Owner(Protocol):
         """Answer with an error and settle."""
         ...
 
-    def fail(self, failure: Failure) -> None:
-        """Give the attempt up; nothing has been sent."""
+    def fail(self, failure: Failure, error: ApiError | None = None) -> None:
+        """Give the attempt up; nothing has been sent. `error`: for the caller, if there is no other attempt."""
         ...
 
 
@@ -69,15 +69,19 @@ class Delivery(Protocol):
 class PlainDelivery:
     """Holds an answer until it is whole (or too large to hold), then passes it on in one write.
 
-    `change`: makes the caller's body of the upstream's, which must be whole; raises `ApiError`.
+    `change`: makes the caller's body of the upstream's; raises `ApiError`. `whole`: whether it must have all of it;
+    else the beginning will do, if that is too large.
     """
 
-    __slots__ = ("_answer", "_change", "_held", "_owner", "_size")
+    __slots__ = ("_answer", "_change", "_held", "_owner", "_size", "_whole")
 
-    def __init__(self, owner: Owner, answer: Answer, change: Callable[[bytes], bytes] | None = None) -> None:
+    def __init__(
+        self, owner: Owner, answer: Answer, change: Callable[[bytes], bytes] | None = None, *, whole: bool = False
+    ) -> None:
         self._owner = owner
         self._answer = answer
         self._change = change
+        self._whole = whole
         self._held: list[bytes] = []
         self._size = 0
 
@@ -112,7 +116,7 @@ class PlainDelivery:
         try:
             body = change(data)
         except ApiError as error:
-            owner.refuse(error, Outcome.UPSTREAM_ERROR, error.code or "bad_answer")
+            owner.fail(Failure(Phase.BODY, "bad_answer", error.message), error)
             return
         owner.incoming.respond(self._answer.status, owner.head(self._answer), body)
         owner.settle(Outcome.OK, "", read_usage(data))
@@ -126,10 +130,13 @@ class PlainDelivery:
             self.take(body, now_s, complete=True)
         elif self._size > ANSWER_HELD_MAX_BYTES:
             owner = self._owner
-            if self._change is not None:
+            if self._whole:
                 owner.fail(Failure(Phase.BODY, "answer_too_large", "too large to be translated"))
                 return
-            owner.incoming.begin(self._answer.status, owner.head(self._answer), b"".join(self._held))
+            body, self._held = b"".join(self._held), []
+            if self._change is not None:
+                body = self._change(body)
+            owner.incoming.begin(self._answer.status, owner.head(self._answer), body)
 
 
 class StreamDelivery:
@@ -185,6 +192,8 @@ class StreamDelivery:
         `rest`, an event without its end, is dropped from an incomplete one: the error event must stand alone.
         """
         outcome = self._judge(broken=False)
+        if self._change is not None:
+            rest = self._change(rest)
         if outcome is not Outcome.TRUNCATED:
             self._close(outcome, "", forward + rest)
         elif forward or self._owner.incoming.begun:
@@ -219,13 +228,17 @@ class StreamDelivery:
 
 
 class ErrorDelivery:
-    """Collects an error answer, then tells the caller what it may know of it."""
+    """Collects an error answer, then tells the caller what it may know of it.
 
-    __slots__ = ("_answer", "_held", "_owner", "_size")
+    `continues`: whether the call goes on with an earlier response.
+    """
 
-    def __init__(self, owner: Owner, answer: Answer) -> None:
+    __slots__ = ("_answer", "_continues", "_held", "_owner", "_size")
+
+    def __init__(self, owner: Owner, answer: Answer, *, continues: bool) -> None:
         self._owner = owner
         self._answer = answer
+        self._continues = continues
         self._held: list[bytes] = []
         self._size = 0
 
@@ -244,8 +257,12 @@ class ErrorDelivery:
 
     def _tell(self, body: bytes) -> None:
         status = self._answer.status
+        lost = lost_response(status, body) if self._continues else None
+        if lost is not None:
+            self._owner.refuse(lost, Outcome.CALLER_ERROR, lost.code or "")
+            return
         error = upstream_error(status, self._answer.headers, body, self._owner.secrets)
-        self._owner.refuse(error, classify_status(status), f"status_{status}")
+        self._owner.refuse(error, classify_status(status), cause_of_status(status))
 
 
 def deliver(owner: Owner, answer: Attempt, wire: Wire, *, usage_wanted: bool) -> Delivery:
@@ -259,5 +276,5 @@ def deliver(owner: Owner, answer: Attempt, wire: Wire, *, usage_wanted: bool) ->
     translate = wire.answer
     if translate is not None:
         created = int(time.time())
-        return PlainDelivery(owner, answer, lambda body: translate(body, created))
+        return PlainDelivery(owner, answer, lambda body: translate(body, created), whole=True)
     return PlainDelivery(owner, answer, change)

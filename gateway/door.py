@@ -27,6 +27,9 @@ _FREE = Price()
 class Guest(Protocol):
     """A request at the door; told apart by identity."""
 
+    placed: bool
+    """Whether it has been started."""
+
     def __hash__(self) -> int:
         """As every object has it."""
         ...
@@ -98,9 +101,23 @@ class Door:
             guest.turn_away(self._overloaded())
         return False
 
-    def leave(self, guest: Guest, *, placed: bool) -> None:
+    def part(
+        self, guest: Guest, permit: Permit | None, upstream: str, usage: Usage | None, now_s: float, *, answered: bool
+    ) -> None:
+        """Take all back that a guest got here, whether it ever came in or not: its permit, and its place."""
+        try:
+            if permit is None:
+                return
+            if guest.placed:
+                self.settle(permit, upstream, usage, now_s, answered=answered)
+            else:
+                self.admission.withdraw(permit, now_s)
+        finally:
+            self.leave(guest)
+
+    def leave(self, guest: Guest) -> None:
         """The guest is done, or has gone without a place; who waits longest comes in."""
-        if not placed:
+        if not guest.placed:
             self.shedding.leave(guest)
             return
         following = self.shedding.release(perf_counter())

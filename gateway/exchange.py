@@ -7,14 +7,15 @@ owns all that must be given back (attempt, timer, place among the active) and gi
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gateway.attempt import Attempt
-from gateway.core.call import Call, parse, request_id
+from gateway.core.call import Call, client_retries, parse, request_id
 from gateway.core.deadlines import asked, tighten
-from gateway.core.errors import ApiError
+from gateway.core.errors import FAULT, ApiError
 from gateway.core.outcome import (
     CALLER_ERRORS_FROM,
     REDIRECTS_FROM,
@@ -22,6 +23,7 @@ from gateway.core.outcome import (
     Outcome,
     Phase,
     Record,
+    cause_of_status,
     classify_status,
     outcome_of,
 )
@@ -37,8 +39,6 @@ from gateway.upstream import NO_RETRIES
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gateway.core.admission.gate import Permit
     from gateway.core.deadlines import Deadlines
     from gateway.core.providers.wires import Wire
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from gateway.relay import Relay
     from gateway.upstream import Endpoint, Upstream
 
+_log = logging.getLogger(__name__)
 ATTEMPTS_MAX = 2
 EJECTED = "ejected"
 
@@ -77,8 +78,8 @@ class Exchange:
     _blocked = False
     _settled = False
     _permit: Permit | None = None
-    _entered = False
-    _placed = False
+    placed = False
+    """Whether it is among the requests under way; else it waits at the door, or never came so far."""
     _answered = False
     secrets: tuple[str, ...] = ()
 
@@ -107,14 +108,16 @@ class Exchange:
         except ApiError as error:
             self.refuse(error, Outcome.REFUSED, error.code or "refused")
             return
-        self._entered = True
         if relay.door.enter(self, principal, call, headers):
             self.start()
 
     def start(self) -> None:
-        """Guest: there is a place."""
-        self._placed = True
-        self._try()
+        """Guest: there is a place; or the wait before another attempt is over."""
+        self.placed = True
+        try:
+            self._try()
+        except Exception:  # noqa: BLE001  nobody above knows whose request it was
+            self._on_defect()
 
     def turn_away(self, error: ApiError) -> None:
         """Guest: there is none."""
@@ -124,16 +127,22 @@ class Exchange:
         """Asker: relay what one read of the upstream's socket brought."""
         if self._settled:
             return
-        delivery = self._delivery or self._open(attempt)
-        if delivery is not None:
-            delivery.take(data, attempt.last_read_s, complete=complete)
+        try:
+            delivery = self._delivery or self._open(attempt)
+            if delivery is not None:
+                delivery.take(data, attempt.last_read_s, complete=complete)
+        except Exception:  # noqa: BLE001  likewise
+            self._on_defect()
 
     def on_failure(self, attempt: Attempt, failure: Failure) -> None:  # noqa: ARG002  there is one at a time
         """Asker: the attempt broke; try elsewhere, or tell the caller as well as is still possible."""
         if self._settled:
             return
-        if self._delivery is None or not self._delivery.broke(outcome_of(failure), failure.kind):
-            self.fail(failure)
+        try:
+            if self._delivery is None or not self._delivery.broke(outcome_of(failure), failure.kind):
+                self.fail(failure)
+        except Exception:  # noqa: BLE001  likewise
+            self._on_defect()
 
     def on_caller_gone(self) -> None:
         """Listener: nobody waits for the answer; the upstream sees the abort at once."""
@@ -172,16 +181,14 @@ class Exchange:
             error = unavailable("The gateway is shutting down.", code="draining", retry_after_s=1)
             self.refuse(error, Outcome.REFUSED, "draining")
 
-    def fail(self, failure: Failure) -> None:
-        """Owner: give the attempt up, nothing having been sent; another one, or the caller is told."""
+    def fail(self, failure: Failure, error: ApiError | None = None) -> None:
+        """Owner: give the attempt up, nothing having been sent; another one, or the caller is told (by `error`)."""
         self._cancel_attempt()
         outcome = outcome_of(failure)
         if not self._move(reach_of_failure(failure), outcome, failure.kind, None):
-            upstream = self._upstream
-            wait_s = (
-                upstream.retry_after_s(perf_counter()) if upstream is not None and failure.kind == EJECTED else None
-            )
-            self.refuse(broken(failure, wait_s), outcome, failure.kind)
+            upstream, ejected = self._upstream, failure.kind == EJECTED
+            wait_s = upstream.retry_after_s(perf_counter()) if upstream is not None and ejected else None
+            self.refuse(error or broken(failure, wait_s), outcome, failure.kind)
 
     def head(self, answer: Answer) -> bytes:
         """Owner: header lines of an answer that is passed on."""
@@ -204,21 +211,23 @@ class Exchange:
             self._timer.cancel()
         self._cancel_attempt()
         self.incoming.listener = None
-        self._relay.record(self._make_record(outcome, cause, usage, ttft_s))
-        self._leave(usage)
+        try:
+            self._relay.record(self._make_record(outcome, cause, usage, ttft_s))
+        finally:
+            name = self._upstream.name if self._upstream is not None else ""
+            self._relay.door.part(self, self._permit, name, usage, time.time(), answered=self._answered)
 
-    def _leave(self, usage: Usage | None) -> None:
-        """Give back what was taken at the door."""
-        door, permit = self._relay.door, self._permit
-        if permit is not None:
-            now_s = time.time()
-            if self._placed:
-                upstream = self._upstream.name if self._upstream is not None else ""
-                door.settle(permit, upstream, usage, now_s, answered=self._answered)
-            else:
-                door.admission.withdraw(permit, now_s)
-        if self._entered:
-            door.leave(self, placed=self._placed)
+    def _on_defect(self) -> None:
+        """A defect of ours costs this one request, not whoever shares its connection, its timer or its sweep."""
+        _log.exception("a relayed request failed")
+        incoming, begun = self.incoming, self.incoming.begun
+        incoming.keep_alive = False
+        if begun:
+            incoming.abort()
+        else:
+            self._status = FAULT.status
+            incoming.refuse(FAULT)
+        self.settle(Outcome.TRUNCATED if begun else Outcome.REFUSED, "internal_error")
 
     def _try(self) -> None:
         """Send the call to the upstream whose turn it is."""
@@ -226,6 +235,7 @@ class Exchange:
         if call is None or chosen is None:  # pragma: no cover - begin() sets both
             return
         self._timer = self._delivery = None
+        self._answered = False
         self._attempts += 1
         upstream = self._upstream = self._relay.upstreams.get(chosen.fallback if self._fallen_back else chosen.upstream)
         if upstream is None:
@@ -272,19 +282,19 @@ class Exchange:
 
     def _open(self, attempt: Attempt) -> Delivery | None:
         """Look at the head of an answer; None if it is not passed on, but another attempt made."""
-        answer = attempt
+        answer, call = attempt, self._call
         status = self._status = answer.status
         if not is_answer(status, answer.headers):
             self._give_up(attempt, status)
             return None
         if status >= CALLER_ERRORS_FROM:
             wait_s = retry_after_s(answer.headers)
-            if self._move(reach_of_status(status), classify_status(status), f"status_{status}", wait_s):
+            if self._move(reach_of_status(status), classify_status(status), cause_of_status(status), wait_s):
                 return None
-            self._delivery = ErrorDelivery(self, answer)
+            self._delivery = ErrorDelivery(self, answer, continues=call is not None and call.place is not None)
         else:
             self._answered = True
-            usage_wanted = self._call is not None and self._call.usage_wanted
+            usage_wanted = call is not None and call.usage_wanted
             self._delivery = deliver(self, attempt, self._wire, usage_wanted=usage_wanted)
         return self._delivery
 
@@ -308,12 +318,12 @@ class Exchange:
         self._cancel_attempt()
         self._failed_outcome, self._failed_cause = outcome, cause
         if move.where is Where.FALLBACK:
-            self._fallen_back = True
+            self._fallen_back, self._endpoint = True, None
         elif upstream is not None:
             upstream.retry_budget.withdraw()
             self._elsewhere = move.where is Where.ANOTHER
         if move.wait_s:
-            self._timer = asyncio.get_running_loop().call_later(move.wait_s, self._try)
+            self._timer = asyncio.get_running_loop().call_later(move.wait_s, self.start)
         else:
             self._try()
         return True
@@ -330,7 +340,7 @@ class Exchange:
             and any(each is not self._endpoint and each.admits(now_s) for each in upstream.endpoints),
             left_s=left_s,
             retry_after_s=wait_s,
-            client_retries=_client_retries(self._headers),
+            client_retries=client_retries(self._headers),
             affordable=upstream.retry_budget.affordable,
             draw=relay.draw(),
         )
@@ -376,7 +386,7 @@ class Exchange:
             outcome,
             cause,
             self._attempts,
-            _client_retries(self._headers),
+            client_retries(self._headers),
             self._sent_s,
             ttft_s,
             perf_counter() - self.incoming.arrived_at_s,
@@ -388,9 +398,3 @@ class Exchange:
             self._failed_cause,
             self._trace,
         )
-
-
-def _client_retries(headers: Mapping[bytes, bytes]) -> int:
-    """Retries the official SDKs say they have made."""
-    value = headers.get(b"x-stainless-retry-count")
-    return int(value) if value and value.isdigit() and len(value) <= 2 else 0  # noqa: PLR2004  two digits are plenty

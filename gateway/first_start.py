@@ -32,9 +32,16 @@ async def first_key(store: Store, state_dir: Path) -> str | None:
         return None
     if await store.list_keys():
         return None
-    # Saved before it is valid: a key in the store that nobody ever saw would lock everybody out.
-    _save_dev_key(state_dir / DEV_KEY_FILE, key)
-    return key if await store.create_key_if_empty(record) else None
+    # Saved before it is valid: a key in the store that nobody ever saw would lock everybody out. Beside its place,
+    # as another gateway that starts at the same time may have the valid one there.
+    path = state_dir / DEV_KEY_FILE
+    draft = path.with_name(f"{DEV_KEY_FILE}.{record.id}")
+    _save_dev_key(draft, key)
+    if not await store.create_key_if_empty(record):
+        draft.unlink(missing_ok=True)
+        return None
+    draft.replace(path)
+    return key
 
 
 def make_state_dir(path: Path) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gateway.quotas import QuotaStore
     from gateway.settings import Settings
     from gateway.settings.sections import ObservabilitySettings, ServerSettings
+    from gateway.tracing import SpanSink
     from gateway.upstream import Upstream
     from rollout.core.keys import KeyRecord
     from rollout.follower import Follower
@@ -153,12 +154,17 @@ def _sinks(observed: ObservabilitySettings, metrics: Metrics) -> list[ClosableSi
         metrics.follow(metrics.access_log_dropped, lambda: log.dropped)
         sinks.append(log)
     if observed.otlp_endpoint is not None:
-        try:
-            from gateway.tracing import SpanSink  # noqa: PLC0415  an extra
-        except ImportError:
-            cause = "[observability] otlp_endpoint is set, but OpenTelemetry isn't installed"
-            raise StartError(cause, "pip install 'glidepath[otel]', or remove otlp_endpoint") from None
-        spans = SpanSink(observed.otlp_endpoint, version=version("glidepath"))
+        spans = load_tracing()(observed.otlp_endpoint, version=version("glidepath"))
         metrics.follow(metrics.spans_dropped, lambda: spans.dropped)
         sinks.append(spans)
     return sinks
+
+
+def load_tracing() -> type[SpanSink]:
+    """The sink for spans. Raises `StartError` if what it needs isn't installed."""
+    try:
+        from gateway.tracing import SpanSink  # noqa: PLC0415  an extra
+    except ImportError:
+        cause = "[observability] otlp_endpoint is set, but OpenTelemetry isn't installed"
+        raise StartError(cause, "pip install 'glidepath[otel]', or remove otlp_endpoint") from None
+    return SpanSink

@@ -65,6 +65,11 @@ class Relay:
         for upstream in self.upstreams.values():
             upstream.sweep(now_s)
 
+    def end_now(self) -> None:
+        """End all that is under way; first who waits, as each place given back would start one of them."""
+        for exchange in sorted(self.active, key=lambda each: each.placed):
+            exchange.end_now()
+
     def close(self) -> None:
         """Close all upstream connections."""
         for upstream in self.upstreams.values():

@@ -233,8 +233,7 @@ class Worker:
             if not order.replaced:
                 port.close_idle(_QUIET_S)
             await asyncio.sleep(0.02)
-        for exchange in list(self._parts.relay.active):
-            exchange.end_now()
+        self._parts.relay.end_now()
         await asyncio.sleep(0)  # what they were told leaves
         port.abort()
         self._parts.relay.close()

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 UNIT_MAX_CHARS = 512
 REQUEST_ID_MAX_CHARS = 128
+_RETRIES_MAX_DIGITS = 2
+FIELDS_MAX = 10_000
+"""Of the top level, about. Beyond, making an object of each would hold up everybody else for seconds."""
+_CROWD_FROM_BYTES = 131_072
 
 _DECODE_FIELDS = msgspec.json.Decoder(dict[str, Raw]).decode
 _DECODE_STR = msgspec.json.Decoder(str).decode
@@ -47,6 +51,20 @@ _DECODE_METADATA = msgspec.json.Decoder(_Metadata).decode
 _DECODE_CONVERSATION = msgspec.json.Decoder(_Conversation | str).decode
 
 
+class _Voluminous(msgspec.Struct):
+    """Fields that are long in honest requests."""
+
+    messages: Raw = Raw()
+    prompt: Raw = Raw()
+    input: Raw = Raw()
+    tools: Raw = Raw()
+    functions: Raw = Raw()
+    response_format: Raw = Raw()
+
+
+_DECODE_VOLUMINOUS = msgspec.json.Decoder(_Voluminous).decode
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """One parsed request."""
 
@@ -71,6 +89,8 @@ def parse(
     Raises `ApiError` 400 for what can't be relayed.
     """
     try:
+        if len(body) > _CROWD_FROM_BYTES:
+            _refuse_crowd(body)
         fields = _DECODE_FIELDS(body)
     except _UNREADABLE:
         raise bad_body("We could not parse the JSON body of your request: send one JSON object.") from None
@@ -110,6 +130,22 @@ def request_id(sent: bytes | None) -> str | None:
     if sent is not None and _REQUEST_ID.fullmatch(sent):
         return sent.decode("ascii")
     return None
+
+
+def client_retries(headers: Mapping[bytes, bytes]) -> int:
+    """Retries the official SDKs say they have made."""
+    value = headers.get(b"x-stainless-retry-count")
+    return int(value) if value and value.isdigit() and len(value) <= _RETRIES_MAX_DIGITS else 0
+
+
+def _refuse_crowd(body: bytes) -> None:
+    """Raise for far too many top-level fields: each has a colon that is in none of the long ones."""
+    colons = body.count(b":")
+    if colons > FIELDS_MAX:
+        known = _DECODE_VOLUMINOUS(body)
+        colons -= sum(bytes(getattr(known, name)).count(b":") for name in known.__struct_fields__)
+        if colons > FIELDS_MAX:
+            raise bad_body("The body has too many fields.", code="object_above_max_properties")
 
 
 def _text(raw: Raw) -> str | None:

@@ -42,6 +42,10 @@ class ApiError(Exception):
         self.retry_after_s = None if retry_after_s is None else max(0, min(retry_after_s, RETRY_AFTER_MAX_S))
 
 
+FAULT = ApiError(500, "The gateway failed.", "server_error", code="internal_error")
+"""A defect of the gateway itself."""
+
+
 def render_body(error: ApiError) -> bytes:
     """`{"error":{"message","type","param","code"}}` as JSON."""
     return _ENCODE({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})

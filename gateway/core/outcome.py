@@ -103,6 +103,8 @@ _STATUS_TABLE = {
     429: Outcome.RATE_LIMITED,
     504: Outcome.TIMEOUT,
 }
+_STATUSES_NAMED = frozenset({400, 401, 402, 403, 404, 405, 407, 408, 409, 413, 415, 422, 424, 429, 431, 451})
+_STATUSES_NAMED |= {500, 501, 502, 503, 504, 507, 520, 529}
 REDIRECTS_FROM = 300
 CALLER_ERRORS_FROM = 400
 SERVER_ERRORS_FROM = 500
@@ -123,6 +125,11 @@ def classify_status(status: int) -> Outcome:
     if status >= SERVER_ERRORS_FROM or status in OPERATORS_FAULTS:
         return Outcome.UPSTREAM_ERROR
     return Outcome.CALLER_ERROR
+
+
+def cause_of_status(status: int) -> str:
+    """A word for metrics: a server may make up hundreds of statuses, and each would be a series."""
+    return f"status_{status}" if status in _STATUSES_NAMED else f"status_{status // 100}xx"
 
 
 def outcome_of(failure: Failure) -> Outcome:

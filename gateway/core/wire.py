@@ -19,7 +19,7 @@ _UNSAFE = re.compile(rb"[\x00-\x1f\x7f]")
 _SECRET = re.compile(
     r"(?i)(?:bearer\s+)+\S+|[\w+.-]{0,30}://\S*"
     r"|\b(?:sk|pk|gp|gpk|key|api)[-_][A-Za-z0-9_*\-]{6,}|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
-    r"|\b(?:[\w-]{1,63}\.)+[\w-]{1,63}:\d{2,5}\b|[^\s:@]{1,64}:[^\s:@]{1,64}@\S+"
+    r"|(?<![\w-])(?<![\w-]\.)(?:[\w-]++\.)+[\w-]++:\d{2,5}\b|[^\s:@]{1,64}:[^\s:@]{1,64}@\S+"
 )
 _REFUSED = (502, "The model's server refused the gateway.", "upstream_auth_failed")
 _FAILED = (502, "The model's server failed.", "upstream_error")
@@ -34,6 +34,7 @@ _NOT_THE_CALLERS = {
 _PLAIN_WORD = re.compile(r"[a-z][a-z_]{0,63}(?:[.\[][a-z0-9_.\[\]]{0,64})?")
 _OVERLOADED = frozenset({503, 529})
 _DIGITS_MAX = 10
+_NOT_FOUND = 404
 _TOO_MANY = 429
 _WORDS = {_TOO_MANY: "Too many requests."}
 _EMPTY = frozenset({204, 205})
@@ -108,6 +109,18 @@ def upstream_error(status: int, headers: Mapping[bytes, bytes], body: bytes, sec
     kind = redact_word(error.type or "invalid_request_error", secrets)
     param = error.param and redact_word(error.param, secrets)
     return ApiError(status, text, kind, param=param, code=_code(error, status, secrets))
+
+
+def lost_response(status: int, body: bytes) -> ApiError | None:
+    """What a caller is told whose conversation can't go on; None if the answer to it says something else.
+
+    vLLM answers 404 for a response it doesn't have, as for a model.
+    """
+    if status != _NOT_FOUND or _read_error(body).param == "model":
+        return None
+    text = "The response that this request continues is not there any more: start anew."
+    param, code = "previous_response_id", "previous_response_not_found"
+    return ApiError(400, text, "invalid_request_error", param=param, code=code)
 
 
 def is_answer(status: int, headers: Mapping[bytes, bytes]) -> bool:

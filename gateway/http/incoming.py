@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from gateway.core.errors import ApiError, render_body
@@ -32,6 +34,7 @@ _STATUS_LINE = {
 }
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = b"connection: close\r\n"
+_RESET = struct.pack("ii", 1, 0)
 _JSON = b"content-type: application/json\r\n"
 _JOINED_MAX_BYTES = 65_536
 """Larger pieces are given to the transport as they are, in one call; smaller ones are cheaper to copy."""
@@ -183,7 +186,12 @@ class Incoming:
         """End a begun answer without its proper end: the caller must be able to tell that something is missing."""
         if not self.disconnected and not self.response_complete:
             self.response_complete = True
-            self.protocol.transport.close()
+            if self.http_1_0:
+                # To this caller a clean end of the connection is the end of the answer: reset it.
+                self.protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                self.protocol.transport.abort()
+            else:
+                self.protocol.transport.close()
 
     def _write(self, before: bytes, chunk: bytes, after: bytes = b"") -> None:
         """Write `chunk`, framed as this answer is, between two pieces that aren't, in one write."""

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.core.errors import ApiError
+from gateway.core.errors import FAULT, ApiError
 from gateway.http import head
 from gateway.http.incoming import Incoming
 from gateway.http.limits import CallerLimits
 from gateway.http.pace import Pace, Phase
-from gateway.http.turns import FAULT, Turns
+from gateway.http.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.core.errors import ApiError
+from gateway.core.errors import FAULT, ApiError
 from gateway.http.incoming import Incoming, last_answer
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.http.limits import CallerLimits
-
-FAULT = ApiError(500, "The gateway failed.", "server_error", code="internal_error")
 
 
 class Turns(HttpToolsProtocol):

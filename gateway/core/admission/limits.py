@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import ceil
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -21,11 +22,11 @@ _CHOICES_MAX = 1_024
 _COMPLETION_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _CHOICE_FIELDS = ("best_of", "n")
 _MICROUSD_PER_USD = 1_000_000
-_BRACKET = ord("[")
+_PROMPTS_DECODED_MAX = 4_096
+_START_OF_LIST = re.compile(rb"\[\s*(.)")
 _DECODE_INT = msgspec.json.Decoder(int).decode
 _DECODE_LIST = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_STARTS_OF_NUMBERS = frozenset(b"-0123456789")
 
 
 class Limits(NamedTuple):
@@ -103,13 +104,22 @@ def _number(raw: msgspec.Raw) -> int | None:
 
 
 def _prompts(raw: msgspec.Raw) -> int:
-    """How many prompts a text completion brings: it may be a list of texts, or of lists of tokens."""
-    if memoryview(raw)[0] != _BRACKET:  # a long text is not copied for this
+    """How many prompts a text completion brings: it may be a list of texts, or of lists of tokens.
+
+    Counted without making an object of each: a body of tokens alone has millions. Too many rather than too few.
+    """
+    first = _START_OF_LIST.match(raw)
+    if first is None:
         return 1
+    if first[1] == b"[":
+        return bytes(raw).count(b"[") - 1
+    if first[1] != b'"':
+        return 1
+    whole = bytes(raw)
+    texts = whole.count(b'"') // 2
+    if b'\\"' not in whole or texts > _PROMPTS_DECODED_MAX:
+        return texts
     try:
-        parts = _DECODE_LIST(raw)
+        return len(_DECODE_LIST(raw))
     except _UNREADABLE:
         return 1
-    if not parts or memoryview(parts[0])[0] in _STARTS_OF_NUMBERS:
-        return 1
-    return len(parts)

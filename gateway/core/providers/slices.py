@@ -5,6 +5,7 @@ A place is written as callers know it: `messages[2].content[0].type`.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,13 +16,24 @@ from gateway.core.errors import ApiError, bad_body
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
+class _Object(msgspec.Struct, gc=False):
+    """Any object, and nothing of it."""
+
+
 _DECODE_FIELDS = msgspec.json.Decoder(dict[str, Raw]).decode
 _DECODE_ITEMS = msgspec.json.Decoder(list[Raw]).decode
+_DECODE_OBJECTS = msgspec.json.Decoder(list[_Object]).decode
 _DECODE_TEXT = msgspec.json.Decoder(str).decode
 _DECODE_NUMBER = msgspec.json.Decoder(int | float).decode
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NULL = b"null"
 _PLACE_MAX_CHARS = 120
+_LARGE_FROM_BYTES = 131_072
+OBJECTS_MAX = 10_000
+"""Of one field that is translated: each costs time that all other requests wait for."""
+# Quotes inside texts are escaped, so this finds objects; and texts that end with a brace, which are as few as texts.
+_OBJECT = re.compile(rb"\{\s*\"")
 UNSUPPORTED = "unsupported_by_upstream"
 
 
@@ -60,11 +72,26 @@ def members(raw: Raw, place: str) -> dict[str, Raw]:
 
 
 def items(raw: Raw, place: str) -> list[Raw]:
-    """An array's items. Raises `ApiError`."""
+    """An array's items; of a large one they must be objects. Raises `ApiError`."""
+    large = len(memoryview(raw)) > _LARGE_FROM_BYTES
     try:
+        if large:
+            # Fails at the first that is none, before millions of numbers have become millions of slices.
+            _DECODE_OBJECTS(raw)
         return _DECODE_ITEMS(raw)
     except UNREADABLE:
-        raise wrong_type(place, "an array") from None
+        raise wrong_type(place, "an array of objects" if large else "an array") from None
+
+
+def refuse_crowd(fields: Mapping[str, Raw]) -> None:
+    """Raise `ApiError` for a field with too many objects to be translated."""
+    for name, raw in fields.items():
+        if len(memoryview(raw)) <= _LARGE_FROM_BYTES:
+            continue
+        whole = bytes(raw)
+        if whole.count(b"{") > OBJECTS_MAX and sum(1 for _ in _OBJECT.finditer(whole)) > OBJECTS_MAX:
+            why = f"'{name}' has more than {OBJECTS_MAX} parts, too many to be translated for this model."
+            raise bad_body(why, param=name[:_PLACE_MAX_CHARS], code="array_above_max_length")
 
 
 def text(raw: Raw | None, place: str) -> str:

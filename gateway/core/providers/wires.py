@@ -22,7 +22,7 @@ from gateway.core.providers.answer_as_chat import answer_as_chat
 from gateway.core.providers.answer_as_message import answer_as_message
 from gateway.core.providers.chat_request import MAX_TOKENS_DEFAULT, translate_chat_request
 from gateway.core.providers.messages_request import translate_messages_request
-from gateway.core.providers.slices import UNSUPPORTED
+from gateway.core.providers.slices import UNSUPPORTED, refuse_crowd
 from gateway.core.providers.stream_as_chat import StreamAsChat
 from gateway.core.providers.stream_as_messages import StreamAsMessages
 from gateway.core.sse import StreamView
@@ -97,11 +97,13 @@ def _with_model(call: Call, raw_model: Raw) -> bytes:
 
 
 def _chat_body(call: Call, raw_model: Raw) -> bytes:
+    refuse_crowd(call.fields)
     return translate_chat_request(call.fields, raw_model, MAX_TOKENS_DEFAULT)
 
 
 def _messages_body(kind: str) -> Callable[[Call, Raw], bytes]:
     def body(call: Call, raw_model: Raw) -> bytes:
+        refuse_crowd(call.fields)
         return translate_messages_request(call.fields, raw_model, kind)
 
     return body

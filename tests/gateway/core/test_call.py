@@ -6,7 +6,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core.call import REQUEST_ID_MAX_CHARS, UNIT_MAX_CHARS, Call, parse, raw_text, request_id, rewrite
+from gateway.core.call import (
+    FIELDS_MAX,
+    REQUEST_ID_MAX_CHARS,
+    UNIT_MAX_CHARS,
+    Call,
+    client_retries,
+    parse,
+    raw_text,
+    request_id,
+    rewrite,
+)
 from gateway.core.errors import ApiError
 from gateway.core.response_ids import ELSEWHERE, Place
 from rollout.core.model import Subject
@@ -300,3 +310,28 @@ def test_other_operations_have_no_place_to_go_back_to() -> None:
 )
 def test_a_messages_user_is_in_its_metadata(fields: dict, user: str | None) -> None:
     assert parse(json.dumps({"model": "m", **fields}).encode(), {}, None).subject.user == user
+
+
+@pytest.mark.parametrize(("sent", "number"), [(b"2", 2), (b"", 0), (b"-1", 0), (b"100", 0), ("²".encode(), 0)])
+def test_retries_are_what_sdks_say(sent: bytes, number: int) -> None:
+    assert client_retries({b"x-stainless-retry-count": sent}) == number
+    assert client_retries({}) == 0
+
+
+def test_a_crowd_of_fields_is_refused_before_each_becomes_an_object() -> None:
+    long = {"messages": [{"role": "user", "content": "a: b" * 50_000}] * 3, "model": "m"}
+    assert parse(json.dumps(long).encode(), {}, None).model == "m"
+    known = {**long, **{f"field-{number}": 1 for number in range(FIELDS_MAX - 10)}}
+    assert len(parse(json.dumps(known).encode(), {}, None).fields) == FIELDS_MAX - 8
+    for more in ({f"field-{number:020}": 1 for number in range(FIELDS_MAX + 1)}, {"x": [{"a": 1}] * FIELDS_MAX * 2}):
+        with pytest.raises(ApiError) as caught:
+            parse(json.dumps({**long, **more}).encode(), {}, None)
+        assert (caught.value.status, caught.value.code) == (400, "object_above_max_properties")
+    again = b'{"model":"m",' + b",".join([b'"messages":"x"'] * (FIELDS_MAX + 1)) + b"}"
+    with pytest.raises(ApiError):
+        parse(again, {}, None)
+
+
+def test_a_large_body_that_is_no_json_is_told_so() -> None:
+    with pytest.raises(ApiError, match="could not parse"):
+        parse(b'{"a":' * FIELDS_MAX * 4, {}, None)

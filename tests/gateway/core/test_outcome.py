@@ -2,7 +2,16 @@ import itertools
 
 import pytest
 
-from gateway.core.outcome import Failure, Outcome, Phase, StreamEnd, classify_status, classify_stream, outcome_of
+from gateway.core.outcome import (
+    Failure,
+    Outcome,
+    Phase,
+    StreamEnd,
+    cause_of_status,
+    classify_status,
+    classify_stream,
+    outcome_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +72,11 @@ def test_an_error_event_outweighs_a_proper_end() -> None:
 )
 def test_how_a_broken_attempt_counts(phase: Phase, kind: str, outcome: Outcome) -> None:
     assert outcome_of(Failure(phase, kind, "text")) is outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"), [(429, "status_429"), (418, "status_4xx"), (599, "status_5xx"), (999, "status_9xx")]
+)
+def test_causes_by_status_are_few(status: int, cause: str) -> None:
+    assert cause_of_status(status) == cause
+    assert len({cause_of_status(each) for each in range(1_000)}) < 40

@@ -11,6 +11,7 @@ from gateway.core.wire import (
     broken,
     error_lines,
     is_answer,
+    lost_response,
     redact,
     request_lines,
     returned_lines,
@@ -191,6 +192,8 @@ def test_header_lines_of_an_error(*, retry_after_s: int | None, useless: bool, e
         "redis://:abc.def@host/0",
         "at 10.20.30.40:8000",
         "key_abcdef123",
+        "at .abc.def:8000",
+        "at " + "x." * 900 + "abc.def:8000",
     ],
 )
 def test_secrets_urls_and_addresses_are_cut_out(text: str) -> None:
@@ -273,3 +276,11 @@ def test_the_gateways_own_span_replaces_the_callers() -> None:
     assert b"traceparent: ours\r\ntracestate: a=1\r\n" in lines
     assert b"traceparent: ours\r\n" in request_lines({}, b"r", 0, b"ours")
     assert b"theirs" not in lines
+
+
+def test_a_lost_response_is_told_from_a_lost_model() -> None:
+    lost = lost_response(404, b'{"error":{"message":"Response with id resp_1 not found","code":404}}')
+    assert lost is not None
+    assert (lost.status, lost.param, lost.code) == (400, "previous_response_id", "previous_response_not_found")
+    assert lost_response(404, b'{"error":{"message":"no","param":"model"}}') is None
+    assert lost_response(400, b"{}") is None

@@ -162,7 +162,9 @@ async def test_a_drain_answers_all_that_had_come_before_it(serve, until, accepte
     assert await caller.rest() == b""
 
 
-async def test_a_stream_begun_before_the_drain_ends_whole(serve, until, accepted) -> None:
+async def test_a_stream_begun_before_the_drain_ends_whole_and_the_next_answer_is_the_last(
+    serve, until, accepted
+) -> None:
     gateway = await serve(accepted)
     caller = await gateway.caller()
     caller.post(b"x")

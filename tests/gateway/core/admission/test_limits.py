@@ -54,14 +54,22 @@ def test_the_answer_takes_what_the_caller_asks_for(fields: bytes, tokens: int) -
 
 @pytest.mark.parametrize(
     ("prompt", "count"),
-    [(b'"a"', 1), (b'["a","b","c"]', 3), (b"[1,2,3]", 1), (b"[[1,2],[3]]", 2), (b"[]", 1)],
+    [
+        (b'"a"', 1),
+        (b'["a","b","c"]', 3),
+        (b'[ "a" , "say \\"b\\"","" ]', 3),
+        (b"[1,2,3]", 1),
+        (b"[[1,2],[3]]", 2),
+        (b"[]", 1),
+        (b"[" + b",".join([b'"\\""'] * 5_000) + b"]", 7_500),
+    ],
 )
 def test_each_prompt_of_a_list_gets_its_answer(prompt: bytes, count: int) -> None:
     assert completion(b'"max_tokens":10,"prompt":' + prompt) == 10 * count
 
 
 def test_prompts_that_cannot_be_read_count_once() -> None:
-    assert estimate({"max_tokens": Raw(b"10"), "prompt": Raw(b'["a",')}, 0).completion_tokens == 10
+    assert estimate({"max_tokens": Raw(b"10"), "prompt": Raw(b'["\\"a",')}, 0).completion_tokens == 10
 
 
 @pytest.mark.parametrize(("input_usd", "output_usd", "microusd"), [(0, 0, 0), (2.5, 10, 7_500), (0.05, 0, 50)])

@@ -51,3 +51,31 @@ def test_a_member_without_translation_is_refused() -> None:
 @pytest.mark.parametrize(("raw", "null", "text"), [(b"null", True, False), (b'""', False, True), (b"1", False, False)])
 def test_what_a_slice_is(*, raw: bytes, null: bool, text: bool) -> None:
     assert (slices.is_null(Raw(raw)), slices.is_text(Raw(raw))) == (null, text)
+
+
+LONG = b'"' + b"x" * 200_000 + b'"'
+
+
+def test_a_large_array_holds_objects_only() -> None:
+    large = b'[{"text":' + LONG + b"}%b]"
+    assert len(slices.items(Raw(large % b',{"text":"b"}'), "messages")) == 2
+    for rest in (b",1", b',"x"', b",[]", b",null"):
+        with pytest.raises(ApiError) as caught:
+            slices.items(Raw(large % rest), "messages")
+        assert (caught.value.param, caught.value.code) == ("messages", "invalid_type")
+
+
+def test_a_crowd_of_objects_is_refused_but_braces_in_texts_are_not() -> None:
+    part = b'{"type":"text","text":"%b"}'
+    for count, text, refused in (
+        (slices.OBJECTS_MAX, b"xxxx", False),
+        (slices.OBJECTS_MAX + 1, b"xxxx", True),
+        (10, b'{\\"a\\": {}}' * slices.OBJECTS_MAX, False),
+    ):
+        fields = {"stop": Raw(b'"."'), "messages": Raw(b"[" + b",".join([part % text] * count) + b"]")}
+        if refused:
+            with pytest.raises(ApiError) as caught:
+                slices.refuse_crowd(fields)
+            assert (caught.value.param, caught.value.code) == ("messages", "array_above_max_length")
+        else:
+            slices.refuse_crowd(fields)
