@@ -248,11 +248,14 @@ class ErrorDelivery:
         self._owner.refuse(error, classify_status(status), f"status_{status}")
 
 
-def deliver(owner: Owner, answer: Attempt, wire: Wire, *, usage_wanted: bool) -> Delivery:
-    """How an answer that is no error is passed on, as the wire between caller and upstream wants it."""
+def deliver(owner: Owner, answer: Attempt, wire: Wire, *, usage_wanted: bool, previous: bytes = b"") -> Delivery:
+    """How an answer that is no error is passed on, as the wire between caller and upstream wants it.
+
+    `previous`: see `IdRewriter`.
+    """
     change = None
     if owner.incoming.operation == "responses":
-        change = IdRewriter(Place(answer.upstream.name, answer.endpoint.mark)).rewrite
+        change = IdRewriter(Place(answer.upstream.name, answer.endpoint.mark), previous).rewrite
     if answer.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream":
         view = wire.view(StreamFacts(usage_wanted, int(time.time()), owner.secrets))
         return StreamDelivery(owner, answer, view, change)
