@@ -1,6 +1,7 @@
 """Each call of the callers beside what the simulators' ledgers have on it (pure).
 
-A call may arrive at the simulators as often as the gateway says it tried (`x-glidepath-attempts`), not oftener; one
+A call may arrive at the simulators as often as the gateway says it tried (`x-glidepath-attempts`), not oftener, but
+for those that broke there: on a kept connection that ends without a byte of the answer, the gateway sends once more. One
 whose answer came whole was answered by one of them; one of which only half was sent never arrives.
 """
 
@@ -28,6 +29,7 @@ class Mark(NamedTuple):
 
     arrived: int
     completed: int
+    broken: int = 0
 
 
 class Audit:
@@ -43,6 +45,7 @@ class Audit:
         self.attempts_kept = 0
         """Sum of attempts over kept calls, as their callers read them."""
         self.arrived_kept = 0
+        self.broken_kept = 0
         self.extra_kept = 0
         """Sum of the attempts beyond the first."""
 
@@ -59,9 +62,10 @@ class Audit:
                 self.attempts_kept += attempts
                 self.extra_kept += max(0, attempts - 1)
                 self.arrived_kept += mark.arrived
+                self.broken_kept += mark.broken
 
     def _judge(self, identifier: str, fate: Fate, attempts: int, mark: Mark) -> None:
-        if mark.arrived > (ATTEMPTS_MAX if attempts == UNSEEN else attempts):
+        if mark.arrived - mark.broken > (ATTEMPTS_MAX if attempts == UNSEEN else attempts):
             self._note(self.doubled, identifier)
         if fate is Fate.WHOLE and not (mark.arrived and mark.completed):
             self._note(self.lost, identifier)

@@ -43,6 +43,7 @@ class Connection(asyncio.Protocol):
 
     _call: PlannedCall | None = None
     _timer: asyncio.TimerHandle | None = None
+    _before = "first call of its connection"
     transport: asyncio.Transport
 
     def __init__(self, driver: Driver) -> None:
@@ -95,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._driver.forget(self)
         if self._call is not None:
             begun = "body" if self._body else "head" if self._attempts != UNSEEN else "nothing"
-            self._end(Fate.BROKEN, f"cut after {begun} ({type(exc).__name__})")
+            self._end(Fate.BROKEN, f"cut after {begun}, {self._before}")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Httptools."""
@@ -135,6 +136,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self, fate: Fate, problem: str) -> None:
         call, self._call = self._call, None
+        self._before = f"after one that was {fate.name.lower()}"
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

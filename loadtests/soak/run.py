@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SAMPLE_EVERY_S = 1.0
 _REST_LIMIT_S = 30.0
 _BUSY = tuple(name for name in GAUGES if name not in {"idle", "tasks"})
-_FLAP_GOOD, _FLAP_BAD = 3_000, 12
+_FLAP_GOOD, _FLAP_BAD = 3_000, 6
 
 
 class Plan(NamedTuple):
@@ -90,7 +90,7 @@ def run(plan: Plan) -> Result:
 
 async def _run(plan: Plan, folder: Path) -> Result:
     ids_kept = 10_000_000
-    concurrent_max = 2 * plan.connections * plan.drivers
+    concurrent_max = 8 * plan.connections * plan.drivers
     context = multiprocessing.get_context("spawn")
     async with System(folder, plan.workers, ids_kept, concurrent_max) as system:
         with ProcessPoolExecutor(plan.drivers, mp_context=context) as pool:

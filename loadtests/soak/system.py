@@ -136,11 +136,14 @@ class System:
 
     async def marks(self, ids: list[str]) -> list[Mark]:
         """What both simulators together have on each of these ids."""
-        found = [Mark(0, 0)] * len(ids)
+        found = [Mark(0, 0, 0)] * len(ids)
         for origin in self._simulators:
             answer = await self._ask("POST", f"{origin}/simulator/tallies", json={"ids": ids})
             pairs = zip(found, answer.json()["tallies"], strict=True)
-            found = [Mark(mark.arrived + more[0], mark.completed + more[1]) for mark, more in pairs]
+            found = [
+                Mark(*(own + its for own, its in zip(mark, (more[0], more[1], more[3]), strict=True)))
+                for mark, more in pairs
+            ]
         return found
 
     async def _start(self) -> None:
