@@ -1,7 +1,7 @@
 """Each call of the callers beside what the simulators' ledgers have on it (pure).
 
-A call may arrive at the simulators as often as the gateway says it tried (`x-glidepath-attempts`), not oftener, but
-for those that broke there: on a kept connection that ends without a byte of the answer, the gateway sends once more. One
+A call may arrive at the simulators as often as the gateway says it tried (`x-glidepath-attempts`), not oftener, but for
+those that broke there: on a kept connection that ends without a byte of the answer, the gateway sends once more. One
 whose answer came whole was answered by one of them; one of which only half was sent never arrives.
 """
 

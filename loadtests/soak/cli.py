@@ -39,7 +39,7 @@ def _soak(args: argparse.Namespace) -> int:
 
     plan = Plan(
         args.duration, args.peak, args.share_of_peak, args.workers, args.drivers, seed=args.seed, rate=args.rate,
-        bounds=Bounds(args.rss_bound),
+        bounds=Bounds(args.rss_bound, args.workers),
     )  # fmt: skip
     result = run(plan)
     text = markdown(result)

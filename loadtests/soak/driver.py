@@ -91,10 +91,16 @@ class Connection(asyncio.Protocol):
         if call is not None and call.leave is Leave.READING:
             self._leave_while_reading(call)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  what was read says more
         """A call that is under way has lost its answer."""
         self._driver.forget(self)
-        if self._call is not None:
+        call = self._call
+        if call is None:
+            return
+        # A stream that tells of an error is not ended properly, so that it can't be taken for a whole one.
+        if self._body and fate_of(call, self._parser.get_status_code(), bytes(self._body))[0] is Fate.TOLD:
+            self._end(Fate.TOLD, "error event")
+        else:
             begun = "body" if self._body else "head" if self._attempts != UNSEEN else "nothing"
             self._end(Fate.BROKEN, f"cut after {begun}, {self._before}")
 

@@ -14,24 +14,7 @@ if TYPE_CHECKING:
 KEPT, LEFT = "kept", "left"
 """Features: of calls that are waited for, and of those that are planned to be left. So metrics tell them apart."""
 PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
-_WORDS = [
-    "time",
-    "flows",
-    "like",
-    "water",
-    "past",
-    "old",
-    "stones",
-    "and",
-    "nobody",
-    "counts",
-    "its",
-    "turns",
-    "until",
-    "the",
-    "river",
-    "ends",
-]
+_WORDS = ("time", "flows", "like", "water", "past", "old", "stones", "and", "nobody", "counts", "its", "turns")
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 

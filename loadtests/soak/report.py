@@ -50,14 +50,10 @@ def document(result: Result) -> dict[str, Any]:
 def markdown(result: Result) -> str:
     """The same for readers: verdict, checks, what became of the calls, figures over time."""
     found = document(result)
-    plan = result.plan
     lines = [
         "# Soak",
         "",
-        f"{plan.duration_s:.0f} s at {found['made_per_s']:,.0f} calls/s, {plan.share_of_peak:.0%} of the peak of "
-        f"{found['peak_per_s']:,.0f} that {plan.drivers} process(es) of callers, {plan.workers} worker(s) and two "
-        f"simulators reached together on this machine. {plan.mix.leave_share:.0%} of the calls are left at a random "
-        "phase; both simulators reset, cut, stall, slow down, flap and answer 429, 500 and 503.",
+        _introduction(result, found),
         "",
         f"**{'Held' if result.held else 'FAILED'}.**",
         "",
@@ -82,6 +78,16 @@ def markdown(result: Result) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _introduction(result: Result, found: dict[str, Any]) -> str:
+    plan = result.plan
+    return (
+        f"{plan.duration_s:.0f} s at {found['made_per_s']:,.0f} calls/s, {plan.share_of_peak:.0%} of the peak of "
+        f"{found['peak_per_s']:,.0f} that {plan.drivers} process(es) of callers, {plan.workers} worker(s) and two "
+        f"simulators reached together on this machine. {plan.mix.leave_share:.0%} of the calls are left at a random "
+        "phase; both simulators reset, cut, stall, slow down, flap and answer 429, 500 and 503."
+    )
 
 
 def _fate_names(found: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from loadtests.soak.answer import Fate
@@ -20,6 +21,9 @@ MB = 1 << 20
 _NOT_SENT = ("ejected", "queue_full", "queue_timeout", "connect_timeout", "refused", "unknown_upstream")
 _ZERO = ("in_flight", "busy", "waiting", "queue", "places")
 _LATE_SHARE = 0.01
+ANSWERS_MAX, ANSWER_BYTES = 100_000, 2_048
+"""What each worker keeps for feedback to be joined through, and how large one may be: grows by design until full."""
+_JUDGED_SHARE_MIN = 0.2
 _SPARE_SOCKETS = _SPARE_TASKS = 2
 
 
@@ -35,6 +39,7 @@ class Bounds(NamedTuple):
     """The operator's. Megabytes per minute over the second half."""
 
     rss_mb_per_min: float = 1.0
+    workers: int = 1
 
 
 class Evidence(NamedTuple):
@@ -107,12 +112,29 @@ def _metrics(evidence: Evidence) -> Iterator[Check]:
 
 
 def _flat(evidence: Evidence, bounds: Bounds) -> Iterator[Check]:
-    later = second_half(evidence.samples)
-    for name in ("supervisor", "workers"):
+    judged, filling_mb = _settled(evidence, bounds)
+    for name, later, spare_mb in (("supervisor", judged, 0.0), ("workers", judged, filling_mb)):
+        allowed = bounds.rss_mb_per_min + spare_mb
         grows = slope([(each.at_s, _usage(each, name).rss_bytes) for each in later]) * 60 / MB
         first, last = (_usage(each, name).rss_bytes / MB for each in (evidence.before, evidence.after))
-        text = f"{grows:+.2f} MB/min (bound {bounds.rss_mb_per_min:g}); {first:.0f} MB before, {last:.0f} MB after"
-        yield Check(f"memory of the {name} is flat in the second half", grows <= bounds.rss_mb_per_min, text)
+        since = f"from {later[0].at_s if later else 0:.0f} s"
+        text = f"{grows:+.2f} MB/min {since} (bound {allowed:.3g}); {first:.0f} MB before, {last:.0f} MB after"
+        yield Check(f"memory of the {name} is flat in the second half", bool(later) and grows <= allowed, text)
+
+
+def _settled(evidence: Evidence, bounds: Bounds) -> tuple[Sequence[Sample], float]:
+    """The second half, or less, from when the index of answers is full; else what that may grow by (MB/min)."""
+    later = second_half(evidence.samples)
+    if not later:
+        return later, 0.0
+    began_s, ended_s = evidence.samples[0].at_s, later[-1].at_s
+    answered = sum((summed(evidence.tallies, left=left) for left in (False, True)), Counter[Fate]()).total()
+    full_s = began_s + (ended_s - began_s) * ANSWERS_MAX * bounds.workers / max(1, answered)
+    if full_s <= later[0].at_s:
+        return later, 0.0
+    if full_s < ended_s - (ended_s - began_s) * _JUDGED_SHARE_MIN:
+        return [each for each in later if each.at_s >= full_s], 0.0
+    return later, answered / max(1.0, ended_s - began_s) * 60 * ANSWER_BYTES / MB
 
 
 def _zero(evidence: Evidence) -> Iterator[Check]:
