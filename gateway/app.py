@@ -52,7 +52,11 @@ def _add_models(app: FastAPI, relay: Relay, caller: Callable[[Request], Principa
     @app.get("/v1/models")
     async def list_models(request: Request) -> dict[str, Any]:
         """List what the caller's key may call."""
-        return {"object": "list", "data": [_model(name) for name in _visible(relay, caller(request))]}
+        names = _visible(relay, caller(request))
+        if not _speaks_anthropic(request):
+            return {"object": "list", "data": [_model(name) for name in names]}
+        ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
+        return {"data": [_anthropic_model(name) for name in names], "has_more": False, **ends}
 
     @app.get("/v1/models/{name:path}")
     async def get_model(name: str, request: Request) -> dict[str, Any]:
@@ -60,7 +64,7 @@ def _add_models(app: FastAPI, relay: Relay, caller: Callable[[Request], Principa
         visible = _visible(relay, caller(request))
         if name not in visible:
             raise unknown_model(name, visible)
-        return _model(name)
+        return _anthropic_model(name) if _speaks_anthropic(request) else _model(name)
 
 
 def _add_relay_stubs(app: FastAPI) -> None:
@@ -132,6 +136,15 @@ def _visible(relay: Relay, principal: Principal) -> list[str]:
 
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "glidepath"}
+
+
+def _speaks_anthropic(request: Request) -> bool:
+    """Both SDK families list models on the same path."""
+    return "anthropic-version" in request.headers
+
+
+def _anthropic_model(name: str) -> dict[str, Any]:
+    return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     from loadtests.bench.cli import add_commands as add_bench
     from loadtests.cli import add_commands as add_loadtests
     from loadtests.demo.cli import add_commands as add_demo
+    from loadtests.soak.cli import add_commands as add_soak
     from rollout.cli import add_commands as add_rollout
     from rollout.keys.cli import add_commands as add_keys
     from rollout.requests.cli import add_commands as add_explain
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add_loadtests(commands)
     add_demo(commands)
     add_bench(commands)
+    add_soak(commands)
     return parser
 
 

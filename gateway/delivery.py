@@ -202,18 +202,24 @@ class StreamDelivery:
             self._owner.fail(Failure(Phase.FIRST_BYTE, "empty_stream", "the stream ended before its first event"))
 
     def _close(self, outcome: Outcome, cause: str, forward: bytes = b"") -> None:
-        """Finish the answer in one write. SDKs take a clean end for success: an incomplete stream says what it is."""
+        """Finish the answer. SDKs take a clean end for success: an incomplete stream says what it is.
+
+        Its message stays without an end as well. With one, callers would use the connection again, whose head has said
+        nothing of closing, and send the next request into a closed socket.
+        """
         owner = self._owner
         incoming = owner.incoming
         if outcome is Outcome.UPSTREAM_ERROR:
             cause = "in_band_error"
         elif outcome is not Outcome.OK:
             forward += self._view.error_event(_BROKEN)
-        if outcome is not Outcome.OK:
-            incoming.keep_alive = False
-        if incoming.begun:
+        if incoming.begun and outcome is not Outcome.OK:
+            incoming.send(forward)
+            incoming.abort()
+        elif incoming.begun:
             incoming.finish(forward)
         else:
+            incoming.keep_alive &= outcome is Outcome.OK
             incoming.respond(self._answer.status, owner.head(self._answer), forward)
         owner.settle(outcome, cause, self._view.usage, self._ttft_s)
 
@@ -265,11 +271,14 @@ class ErrorDelivery:
         self._owner.refuse(error, classify_status(status), cause_of_status(status))
 
 
-def deliver(owner: Owner, answer: Attempt, wire: Wire, *, usage_wanted: bool) -> Delivery:
-    """How an answer that is no error is passed on, as the wire between caller and upstream wants it."""
+def deliver(owner: Owner, answer: Attempt, wire: Wire, *, usage_wanted: bool, previous: bytes = b"") -> Delivery:
+    """How an answer that is no error is passed on, as the wire between caller and upstream wants it.
+
+    `previous`: see `IdRewriter`.
+    """
     change = None
     if owner.incoming.operation == "responses":
-        change = IdRewriter(Place(answer.upstream.name, answer.endpoint.mark)).rewrite
+        change = IdRewriter(Place(answer.upstream.name, answer.endpoint.mark), previous).rewrite
     if answer.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream":
         view = wire.view(StreamFacts(usage_wanted, int(time.time()), owner.secrets))
         return StreamDelivery(owner, answer, view, change)

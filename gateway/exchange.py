@@ -294,8 +294,8 @@ class Exchange:
             self._delivery = ErrorDelivery(self, answer, continues=call is not None and call.place is not None)
         else:
             self._answered = True
-            usage_wanted = call is not None and call.usage_wanted
-            self._delivery = deliver(self, attempt, self._wire, usage_wanted=usage_wanted)
+            wanted, previous = (call.usage_wanted, call.previous) if call is not None else (False, b"")
+            self._delivery = deliver(self, attempt, self._wire, usage_wanted=wanted, previous=previous)
         return self._delivery
 
     def _give_up(self, attempt: Attempt, status: int) -> None:
@@ -355,6 +355,8 @@ class Exchange:
         """The gateway's own header lines; of the rollout only what has been tried."""
         chosen, upstream = self._plan, self._upstream
         first = b"x-request-id: %b\r\n" % self._request_id.encode("ascii")
+        if self.incoming.operation == "messages":
+            first += first[2:]  # the name that Anthropic's SDKs look for
         if self._principal is not None:
             first += self._relay.door.lines(self._principal.key_id, time.time())
         if chosen is None or not self._attempts:

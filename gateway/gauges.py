@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,8 @@ def rollout_gauges(follower: Follower) -> Iterator[Reading]:
 
 
 def _traffic(relay: Relay) -> Iterator[Reading]:
+    tasks = float(len(asyncio.all_tasks()))
+    yield gauge("glidepath_tasks", "Tasks of the workers' loops; requests have none.", (), [((), tasks)])
     yield gauge("glidepath_requests_in_flight", "Relay requests under way.", (), [((), len(relay.active))])
     series = [
         ((name, state), float(number))
@@ -77,6 +80,7 @@ def _door(relay: Relay, quotas: Quotas) -> Iterator[Reading]:
     shedding = relay.door.shedding
     waiting = [((priority.value,), float(number)) for priority, number in shedding.waiting.items()]
     yield gauge("glidepath_queue_waiting", "Requests that wait for a place.", ("priority",), waiting)
+    yield gauge("glidepath_places_taken", "Requests that have a place.", (), [((), float(shedding.under_way))])
     text = "1 while a worker cannot lease quotas from the store."
     yield gauge("glidepath_quota_store_down", text, (), [((), float(quotas.is_down))], "max")
     text = "Since the store last leased quotas to the worker that waits longest."

@@ -76,6 +76,12 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     place: Place | None = None
     """Where the response is that this call continues, None if it continues none."""
 
+    @property
+    def previous(self) -> bytes:
+        """The upstream's own id of the response that is continued, as JSON, if the caller's id said its place."""
+        place = self.place
+        return bytes(self.fields["previous_response_id"]) if place is not None and place.upstream else b""
+
 
 def parse(
     body: bytes,

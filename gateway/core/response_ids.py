@@ -47,17 +47,30 @@ def split(response_id: str) -> tuple[str, Place]:
 
 
 class IdRewriter:
-    """Puts the place into the id of one response, wherever it stands in the answer."""
+    """Puts the place into the id of one response, wherever it stands in the answer, and of the one it continues.
 
-    __slots__ = ("_own", "_place", "_replacement")
+    `previous`: the id without its place that the upstream was asked to continue, as JSON; empty if the caller's had
+    none, so that callers read back what they sent.
+    """
 
-    def __init__(self, place: Place) -> None:
+    __slots__ = ("_own", "_place", "_previous", "_previous_placed", "_replacement")
+
+    def __init__(self, place: Place, previous: bytes = b"") -> None:
         self._place = place
         self._own: re.Pattern[bytes] | None = None
         self._replacement = b""
+        self._previous: re.Pattern[bytes] | None = None
+        self._previous_placed = b""
+        if previous:
+            self._previous = re.compile(rb'"previous_response_id"\s*:\s*%b' % re.escape(previous))
+            self._previous_placed = b'"previous_response_id":"%b"' % placed(previous[1:-1].decode(), place).encode()
 
     def rewrite(self, data: bytes) -> bytes:
         """`data`: a whole answer, or whole events. The first response id met is that of this response."""
+        data = self._rewrite_own(data)
+        return data if self._previous is None else self._previous.sub(lambda _: self._previous_placed, data)
+
+    def _rewrite_own(self, data: bytes) -> bytes:
         own = self._own
         if own is None:
             match = _RESPONSE_ID.search(data)

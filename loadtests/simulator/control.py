@@ -1,7 +1,7 @@
 """The paths besides the completions: models, health, and what operates and reads the simulator itself."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 FAULTS_PATH: Final = "/simulator/faults"
 STATS_PATH: Final = "/simulator/stats"
 REQUESTS_PATH: Final = "/simulator/requests"
+TALLIES_PATH: Final = "/simulator/tallies"
 RESET_PATH: Final = "/simulator/reset"
 LISTENER_PATH: Final = "/simulator/listener"
 _MODELS: Final = "/v1/models"
 _LAST: Final = 20
+_IDS_ASKED_MAX: Final = 10_000
 _APIS: Final = {api.value: api for api in Api}
 
 T = TypeVar("T")
@@ -36,6 +38,12 @@ class Closing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     refuse_s: Seconds
     drop: bool = False
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ids whose counts are asked for."""
+
+    ids: Annotated[tuple[str, ...], msgspec.Meta(max_length=_IDS_ASKED_MAX)]
 
 
 class Listener(Protocol):
@@ -67,6 +75,7 @@ class Desk:
             ("POST", FAULTS_PATH): self._set_faults,
             ("GET", STATS_PATH): self._stats,
             ("GET", REQUESTS_PATH): self._requests,
+            ("POST", TALLIES_PATH): self._tallies,
             ("POST", RESET_PATH): self._reset,
             ("POST", LISTENER_PATH): self._close_listener,
         }
@@ -138,6 +147,12 @@ class Desk:
         ledger = self._partner.stats.ledger
         tallies = None if identifier is None else ledger.tallies(identifier)
         return json_reply({"requests": ledger.last(int(count), identifier), "tallies": tallies})
+
+    def _tallies(self, request: Request) -> Reply:
+        """Each id's counts in the order of the question: arrived, completed, aborted, broken."""
+        tallies = self._partner.stats.ledger.tallies
+        asked = _read(request, Asked, "tallies").ids
+        return json_reply({"tallies": [list(tallies(each).values()) for each in asked]})
 
     def _reset(self, request: Request) -> Reply:
         self._partner.reset()

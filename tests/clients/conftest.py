@@ -146,12 +146,15 @@ CONFIG = """
 port = 0
 [admin]
 port = 0
+[store]
+url = "sqlite:///{kind}/glidepath.db"
+state_dir = "{kind}"
 [upstreams.inhouse]
 kind = "vllm"
 base_urls = ["{candidate}"]
 model = "candidate-sim"
 [upstreams.partner]
-kind = "openai"
+kind = "{kind}"
 base_urls = ["{baseline}"]
 model = "baseline-sim"
 [features.summarize]
@@ -161,26 +164,39 @@ baseline = "partner"
 
 
 @pytest.fixture(scope="module")
-def gateway(module_command, module_folder: Path) -> tuple[str, str]:
-    """The gateway between two simulators; its two URLs."""
-    candidate, baseline = (
-        module_command("simulator", "--port", "0", "--model", f"{arm}-sim", *INSTANT).shown(r"READY (http://\S+)")[1]
-        for arm in ("candidate", "baseline")
-    )
-    (module_folder / "glidepath.toml").write_text(CONFIG.format(candidate=candidate, baseline=baseline))
-    process = module_command("gateway", "--config", "glidepath.toml", GLIDEPATH_BOOTSTRAP_KEY=KEY)
-    url, admin_url = process.shown(r"gateway (http://\S+)/v1  operator (http://\S+)").groups()
-    return url, admin_url
+def gateway_with(module_command, module_folder: Path) -> Callable[[str], tuple[str, str]]:
+    """The gateway between two simulators, by the kind of its baseline; its two URLs."""
+    running: dict[str, tuple[str, str]] = {}
+
+    def start(kind: str) -> tuple[str, str]:
+        if kind not in running:
+            candidate, baseline = (
+                module_command("simulator", "--port", "0", "--model", f"{arm}-sim", *INSTANT).shown(
+                    r"READY (http://\S+)"
+                )[1]
+                for arm in ("candidate", "baseline")
+            )
+            file = module_folder / f"{kind}.toml"
+            file.write_text(CONFIG.format(candidate=candidate, baseline=baseline, kind=kind))
+            process = module_command("gateway", "--config", file.name, GLIDEPATH_BOOTSTRAP_KEY=KEY)
+            url, admin_url = process.shown(r"gateway (http://\S+)/v1  operator (http://\S+)").groups()
+            running[kind] = url, admin_url
+        return running[kind]
+
+    return start
 
 
 @pytest.fixture(scope="module")
 def target_of(request: pytest.FixtureRequest) -> Callable[[str], Target]:
-    """A target by name: `simulator`, or the gateway with everybody on `candidate` or `baseline`."""
+    """A target by name: `simulator`, or the gateway with everybody on one arm.
+
+    That is `candidate` (vLLM), `baseline` (OpenAI), or `anthropic`: a baseline of that kind.
+    """
 
     def find(name: str) -> Target:
         if name == "simulator":
             return request.getfixturevalue("simulator")
-        url, admin_url = request.getfixturevalue("gateway")
+        url, admin_url = request.getfixturevalue("gateway_with")("anthropic" if name == "anthropic" else "openai")
         share = 100_000 if name == "candidate" else 0
         headers = {"authorization": f"Bearer {KEY}"}
         place = f"{admin_url}/api/v1/features/summarize"

@@ -77,6 +77,19 @@ async def test_one_model_by_its_name_with_the_slash(public) -> None:
     assert "`copilot/draft`" in error_of(unknown)["message"]
 
 
+async def test_models_in_anthropics_shape(public, wire) -> None:
+    headers = {"anthropic-version": "2023-06-01"}
+    listed = (await public.client.get("/v1/models", headers=headers)).json()
+    assert [model["display_name"] for model in listed["data"]] == ["copilot/draft", "moe-1", "gpt-1"]
+    assert (listed["has_more"], listed["first_id"], listed["last_id"]) == (False, "copilot/draft", "gpt-1")
+    one = await public.client.get("/v1/models/copilot/draft", headers=headers)
+    assert one.json() == listed["data"][0]
+    own = replace(first_key_record("gp-own", 0.0, name="own"), features=("other",), model_bypass=False)
+    public.gateway.relay.keyring.replace([own])
+    none = await public.client.get("/v1/models", headers={**headers, "authorization": "Bearer gp-own"})
+    assert none.json() == {"data": [], "has_more": False, "first_id": None, "last_id": None}
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/copilot/draft", "/v1/feedback"])
 @pytest.mark.parametrize("authorization", ["", "Bearer gp-wrong", "Basic x"])
 async def test_without_a_key_nothing(public, path: str, authorization: str) -> None:

@@ -104,6 +104,7 @@ async def test_a_message_is_answered_by_vllm(upstream, relay_gateway, settled, w
     assert answer.status == 200
     assert (answer.json["type"], answer.json["content"]) == ("message", [{"type": "text", "text": "hello"}])
     assert answer.headers["x-glidepath-arm"] == "candidate"
+    assert answer.headers["request-id"] == answer.headers["x-request-id"]
     (request,) = server.requests
     assert request.line == "POST /v1/chat/completions HTTP/1.1"
     assert wire.key not in str(request.headers)
@@ -162,20 +163,22 @@ async def test_what_an_upstream_has_nothing_like_is_refused(relay_gateway, settl
 
 
 async def test_a_response_says_where_it_is_and_is_continued_there(upstream, relay_gateway, settled, wire) -> None:
-    answers = wire.plain(json.dumps(RESPONSE_BODY))
+    body = {**RESPONSE_BODY, "previous_response_id": "resp_1"}
+    answers = wire.plain(json.dumps(body))
     servers = [await upstream(answers) for _ in range(3)]
     urls = [f"http://127.0.0.1:{server.port}/v1" for server in servers]
     gateway = await relay_gateway(candidate=1, baseline=1, base_urls=urls)
     caller = await gateway.caller()
     caller.post(RESPONSE, path="/v1/responses")
     first = await caller.answer()
-    assert first.json == {**RESPONSE_BODY, "id": first.json["id"]}
+    assert first.json == {**body, "id": first.json["id"]}
     assert first.json["id"].startswith("resp_1.gp.inhouse.")
     (home,) = [server for server in servers if server.requests]
     for _ in range(5):
         caller.post({**RESPONSE, "user": "another", "previous_response_id": first.json["id"]}, path="/v1/responses")
         answer = await caller.answer()
         assert (answer.status, answer.headers["x-glidepath-reason"]) == (200, "pinned")
+        assert answer.json["previous_response_id"] == first.json["id"]
     assert len(home.requests) == 6
     assert home.requests[-1].json["previous_response_id"] == "resp_1"
     await settled(gateway, 6)

@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.core.errors import ApiError, render_body
 from gateway.core.events import payload_of
+from gateway.core.providers.slices import UNSUPPORTED
 from gateway.core.wire import redact, redact_word
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ ANTHROPIC_TYPES: Mapping[int, str] = {
     529: "overloaded_error",
 }
 """Anthropic's `error.type` by status; any other status from 500 on is `api_error`, below `invalid_request_error`."""
+
+_ANTHROPICS_OWN = frozenset(ANTHROPIC_TYPES.values())
+_UNTHREADED = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+"""What has Anthropic's SDKs send the whole conversation again, without a thread."""
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -118,8 +123,10 @@ def _flat(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
 
 def _anthropic(error: ApiError) -> dict[str, object]:
     fallback = "api_error" if error.status >= _SERVER_ERRORS_FROM else "invalid_request_error"
-    kind = ANTHROPIC_TYPES.get(error.status, fallback)
-    inner = {"type": kind, "message": error.message, "param": error.param, "code": error.code}
+    kind = error.type if error.type in _ANTHROPICS_OWN else ANTHROPIC_TYPES.get(error.status, fallback)
+    inner: dict[str, object] = {"type": kind, "message": error.message, "param": error.param, "code": error.code}
+    if error.code == UNSUPPORTED and error.param == "thread":
+        inner["details"] = _UNTHREADED
     return {"type": "error", "error": inner}
 
 

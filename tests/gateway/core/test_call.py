@@ -293,6 +293,7 @@ def test_a_response_is_continued_where_it_is(fields: dict, place: Place | None, 
     call = parse(json.dumps({"model": "m", **fields}).encode(), {}, None, operation="responses")
     assert call.place == place
     assert json.loads(rewrite(call, raw_text("x"))).get("previous_response_id") == sent
+    assert call.previous == (b'"resp_1"' if place and place.upstream else b"")
 
 
 def test_other_operations_have_no_place_to_go_back_to() -> None:

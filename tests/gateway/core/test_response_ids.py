@@ -52,6 +52,17 @@ def test_every_event_of_a_stream_names_the_same_id() -> None:
     assert placed("resp_1", PLACE).encode() in completed
 
 
+def test_the_response_that_is_continued_is_named_as_the_caller_did() -> None:
+    body = {"id": "resp_1", "previous_response_id": "resp_0", "text": '"previous_response_id":"resp_0"'}
+    answer = json.loads(IdRewriter(PLACE, b'"resp_0"').rewrite(json.dumps(body).encode()))
+    assert answer == {**body, "id": placed("resp_1", PLACE), "previous_response_id": placed("resp_0", PLACE)}
+
+
+def test_another_response_than_the_one_continued_stays_as_it_is() -> None:
+    data = b'{"metadata":{"previous_response_id":"resp_00"}}'
+    assert IdRewriter(PLACE, b'"resp_0"').rewrite(data) == data
+
+
 def test_an_answer_without_a_response_id_passes() -> None:
     data = b'{"id":"chatcmpl-1"}'
     assert IdRewriter(PLACE).rewrite(data) is data

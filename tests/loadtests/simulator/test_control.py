@@ -122,3 +122,15 @@ def test_the_port_is_closed_on_command() -> None:
     assert ask(found, "POST", "/simulator/listener", {"refuse_s": 0.5, "drop": True})[0] == 200
     assert ask(found, "POST", "/simulator/listener", {"refuse": 2})[0] == 400
     assert listener.commands == [(2.0, False), (0.5, True)]
+
+
+def test_counts_of_many_ids_at_once() -> None:
+    found = desk()
+    for _ in range(2):
+        _, exchange = found.respond(
+            Request("POST", CHAT, json.dumps(QUESTION).encode(), headers=((b"x-request-id", b"a"),)), 5.0
+        )
+    exchange.settle(Ending.COMPLETED)
+    status, shown = ask(found, "POST", "/simulator/tallies", {"ids": ["b", "a"]})
+    assert (status, shown) == (200, {"tallies": [[0, 0, 0, 0], [2, 1, 0, 0]]})
+    assert ask(found, "POST", "/simulator/tallies", {"ids": ["a"] * 10_001})[0] == 400

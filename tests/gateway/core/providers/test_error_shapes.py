@@ -15,6 +15,7 @@ from gateway.core.providers.error_shapes import (
     said_in,
     stream_error,
 )
+from gateway.core.providers.slices import unsupported
 
 ERROR = ApiError(400, "no", "invalid_request_error", param="tools", code="unsupported_by_upstream")
 FOUR = {"message": "no", "type": "invalid_request_error", "param": "tools", "code": "unsupported_by_upstream"}
@@ -117,3 +118,15 @@ def test_any_event_gives_an_event(data: bytes, redacted: object) -> None:
     event = redacted(b"data: " + data + b"\n\n", ())
     assert event.endswith(b"}\n\n")
     assert json.loads(event.split(b"data: ", 1)[1])
+
+
+def test_an_error_that_has_anthropics_type_already_keeps_it() -> None:
+    told = payload(stream_error("messages", ApiError(502, "m", "overloaded_error", code="upstream_error")))
+    assert told["error"]["type"] == "overloaded_error"
+
+
+def test_a_thread_that_can_not_be_held_is_refused_in_the_words_that_sdks_recover_from() -> None:
+    refused = json.loads(render_error("messages", unsupported("thread", "no threads")))
+    details = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+    assert refused["error"]["details"] == details
+    assert "details" not in json.loads(render_error("messages", unsupported("speed", "no")))["error"]

@@ -1,0 +1,23 @@
+"""The soak of `glidepath soak`, short: nothing lost, doubled or left over with faults and leaving callers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_short_soak_holds(command, tmp_path: Path, workers: int) -> None:
+    # Memory is judged by the long one: in half a minute nothing has settled.
+    options = ("--duration", "30", "--rate", "250", "--rss-bound", "200", "--workers", str(workers))
+    soak = command("soak", *options, "--output", str(tmp_path))
+    code = soak.process.wait(240)
+    report = json.loads((tmp_path / "soak.json").read_text("utf-8"))
+    failed = [check for check in report["checks"] if not check["held"]]
+    assert not failed, soak.stdout
+    assert code == 0
+    assert report["fates"]["kept"]["whole"] > 1_000
+    assert report["fates"]["left"]["left"] > 100
+    assert all(faults for faults in report["faults"])
