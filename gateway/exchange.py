@@ -203,7 +203,8 @@ class Exchange:
         if self._timer is not None:
             self._timer.cancel()
         self._cancel_attempt()
-        self.incoming.listener = None
+        # Each of them knows this object: without cycles it is gone with its last use, not with the next collection.
+        self.incoming.listener = self._delivery = None
         self._relay.record(self._make_record(outcome, cause, usage, ttft_s))
         self._leave(usage)
 
