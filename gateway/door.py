@@ -43,6 +43,15 @@ class Guest(Protocol):
         ...
 
 
+class Named(Protocol):
+    """An upstream, as prices are found by it."""
+
+    @property
+    def name(self) -> str:
+        """As the configuration has it."""
+        ...
+
+
 class Door:
     """Admission of one worker. Nothing here waits for a store."""
 
@@ -102,14 +111,22 @@ class Door:
         return False
 
     def part(
-        self, guest: Guest, permit: Permit | None, upstream: str, usage: Usage | None, now_s: float, *, answered: bool
+        self,
+        guest: Guest,
+        permit: Permit | None,
+        upstream: Named | None,
+        usage: Usage | None,
+        now_s: float,
+        *,
+        answered: bool,
     ) -> None:
         """Take all back that a guest got here, whether it ever came in or not: its permit, and its place."""
         try:
             if permit is None:
                 return
             if guest.placed:
-                self.settle(permit, upstream, usage, now_s, answered=answered)
+                name = "" if upstream is None else upstream.name
+                self.settle(permit, name, usage, now_s, answered=answered)
             else:
                 self.admission.withdraw(permit, now_s)
         finally:

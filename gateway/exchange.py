@@ -52,8 +52,7 @@ if TYPE_CHECKING:
     from gateway.upstream import Endpoint, Upstream
 
 _log = logging.getLogger(__name__)
-ATTEMPTS_MAX = 2
-EJECTED = "ejected"
+ATTEMPTS_MAX, EJECTED = 2, "ejected"
 
 
 class Exchange:
@@ -210,12 +209,12 @@ class Exchange:
         if self._timer is not None:
             self._timer.cancel()
         self._cancel_attempt()
-        self.incoming.listener = None
+        # Each of them knows this object: without cycles it is gone with its last use, not with the next collection.
+        self.incoming.listener = self._delivery = None
         try:
             self._relay.record(self._make_record(outcome, cause, usage, ttft_s))
         finally:
-            name = self._upstream.name if self._upstream is not None else ""
-            self._relay.door.part(self, self._permit, name, usage, time.time(), answered=self._answered)
+            self._relay.door.part(self, self._permit, self._upstream, usage, time.time(), answered=self._answered)
 
     def _on_defect(self) -> None:
         """A defect of ours costs this one request, not whoever shares its connection, its timer or its sweep."""
@@ -231,8 +230,7 @@ class Exchange:
 
     def _try(self) -> None:
         """Send the call to the upstream whose turn it is."""
-        call, chosen = self._call, self._plan
-        if call is None or chosen is None:  # pragma: no cover - begin() sets both
+        if (call := self._call) is None or (chosen := self._plan) is None:  # pragma: no cover - begin() sets both
             return
         self._timer = self._delivery = None
         self._answered = False

@@ -23,6 +23,19 @@ class Receiver(Protocol):
         ...
 
 
+class _Nobody:
+    """The receiver of a cancelled lease."""
+
+    def on_answer(self, answer: Answer, data: bytes, *, complete: bool) -> None:
+        """Receiver: nobody wants it."""
+
+    def on_failure(self, failure: Failure) -> None:
+        """Receiver: nobody wants to know."""
+
+
+_NOBODY = _Nobody()
+
+
 class Queue(Protocol):
     """Where a lease without a connection waits."""
 
@@ -52,7 +65,7 @@ class Lease(Answer):
     def __init__(self, receiver: Receiver, head: bytes, body: bytes) -> None:
         self.status = 0
         self.headers = {}
-        self.receiver = receiver
+        self.receiver: Receiver = receiver
         self.head = head
         self.body = body
         self.connection: Connection | None = None
@@ -71,6 +84,8 @@ class Lease(Answer):
     def cancel(self) -> None:
         """Forget the receiver and close the connection that serves it: the upstream sees the abort at once."""
         self.cancelled = True
+        # One that was its own receiver is gone with its last use, not with the next garbage collection.
+        self.receiver = _NOBODY
         connection, self.connection = self.connection, None
         queue, self.queue = self.queue, None
         if connection is not None:

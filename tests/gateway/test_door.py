@@ -1,5 +1,7 @@
 """Places among the requests under way, and what the door took back when one leaves."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from gateway.core.admission.gate import Admission, Holder
@@ -45,7 +47,7 @@ class Guest:
         return self
 
     def leave(self) -> None:
-        self.door.part(self, None, "", None, NOW_S, answered=False)
+        self.door.part(self, None, None, None, NOW_S, answered=False)
 
 
 def door_of(places: int = 1, queue: int = 2, limits: Limits | None = None) -> Door:
@@ -118,7 +120,7 @@ def test_what_was_used_is_charged_once(usage: Usage | None, tokens: int, *, answ
     guest = Guest(door, []).enter()
     for _ in range(2):
         door.settle(permit, "partner", usage, NOW_S, answered=answered)
-    door.part(guest, permit, "partner", usage, NOW_S, answered=answered)
+    door.part(guest, permit, SimpleNamespace(name="partner"), usage, NOW_S, answered=answered)
     taken = {meter.quantity: meter.taken for meter in permit.subject.meters}
     assert taken == {"requests": 1, "tokens": tokens, "concurrent": 0}
     assert door.shedding.under_way == 0
@@ -128,7 +130,7 @@ def test_who_never_came_in_pays_nothing() -> None:
     door = door_of(limits=Limits(requests_per_minute=100, concurrent_max=5))
     permit = door.reserve(PRINCIPAL, CALL, 100, PLAN, NOW_S)
     assert permit is not None
-    door.part(Guest(door, []), permit, "", None, NOW_S, answered=False)
+    door.part(Guest(door, []), permit, None, None, NOW_S, answered=False)
     assert [meter.taken for meter in permit.subject.meters] == [0, 0]
     assert not permit.open
 
