@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import signal
+import ssl
 import threading
 import time
 from collections import Counter
@@ -21,7 +22,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 pytestmark = pytest.mark.system
 
 KEY = "gp-observed-test"
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
+TLS = ssl.create_default_context()  # one for all: each client would make its own, which takes longer than a request
 MESSAGES = [{"role": "user", "content": "say something"}]
 CONFIG = """
 [server]
@@ -107,7 +109,9 @@ class System(NamedTuple):
         """Send a request on a connection of its own, so that either worker may get it."""
         headers = {"authorization": f"Bearer {key}", "x-request-id": request_id, **headers}
         body = {"model": model, "messages": MESSAGES, "user": request_id}
-        return httpx2.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=30).status_code
+        return httpx2.post(
+            f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=30, verify=TLS
+        ).status_code
 
     def lines(self) -> list[dict[str, object]]:
         """The access log up to its last end of a line; every line must be whole."""
@@ -116,7 +120,7 @@ class System(NamedTuple):
 
     def api(self, method: str, path: str, **more: object) -> httpx2.Response:
         headers = {"authorization": f"Bearer {KEY}", **more.pop("headers", {})}
-        return httpx2.request(method, f"{self.admin_url}/api/v1{path}", headers=headers, timeout=30, **more)
+        return httpx2.request(method, f"{self.admin_url}/api/v1{path}", headers=headers, timeout=30, verify=TLS, **more)
 
     def explained(self, request_id: str) -> dict[str, object]:
         answer = self.api("GET", "/requests", params={"request_id": request_id})
@@ -209,7 +213,7 @@ def test_each_request_leaves_one_whole_line_whichever_worker_had_it(system: Syst
     headers = {"authorization": f"Bearer {KEY}"}
 
     def many(number: int) -> list[str]:
-        with httpx2.Client(headers=headers, timeout=30) as caller:
+        with httpx2.Client(headers=headers, timeout=30, verify=TLS) as caller:
             body = {"model": "copilot/summarize", "messages": MESSAGES, "user": f"u{number}"}
             answers = [caller.post(f"{system.url}/v1/chat/completions", json=body) for _ in range(25)]
         assert {answer.status_code for answer in answers} == {200}
@@ -235,7 +239,7 @@ def test_a_traced_request_leaves_a_span_and_an_exemplar(system: System, collecto
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (trace_id, "00f067aa0ba902b7")
     assert {pair.key: pair.value.string_value for pair in span.attributes}["glidepath.request_id"] == "traced"
     accept = {"accept": "application/openmetrics-text; version=1.0.0"}
-    page = httpx2.get(f"{system.admin_url}/metrics", headers=accept, timeout=30).text
+    page = httpx2.get(f"{system.admin_url}/metrics", headers=accept, timeout=30, verify=TLS).text
     marked = {
         sample.name: sample.exemplar.labels
         for family in text_string_to_metric_families(page)
@@ -259,6 +263,6 @@ def test_successors_know_what_their_predecessors_knew(system: System) -> None:
 
 
 def metric(system: System, name: str) -> float:
-    page = httpx2.get(f"{system.admin_url}/metrics", timeout=30).text
+    page = httpx2.get(f"{system.admin_url}/metrics", timeout=30, verify=TLS).text
     (value,) = [line.split()[1] for line in page.splitlines() if line.startswith(f"{name} ")]
     return float(value)
