@@ -137,3 +137,25 @@ async def test_who_waits_is_not_started_by_the_end_of_all(stalling, relay_gatewa
     records = await settled(gateway, 10)
     assert sorted(record.attempts for record in records) == [0] * 9 + [1]
     assert gateway.relay.door.shedding.under_way == 0
+
+
+@pytest.mark.xfail(strict=True, reason="a caller's own deadline is not looked at while its request waits for a place")
+async def test_whoever_waited_past_its_own_deadline_costs_the_upstream_nothing(
+    stalling, relay_gateway, settled, until
+) -> None:
+    server = await stalling("first byte")
+    gateway = await relay_gateway(
+        candidate=1, baseline=server.port, share=0, shedding={"requests_max": 1, "queue_max": 2, "queue_wait_s": 60}
+    )
+    first, hurried = await gateway.caller(), await gateway.caller()
+    first.post(CALL)
+    await until(lambda: server.requests)
+    hurried.post(CALL, "x-glidepath-timeout-s: 0.000001")
+    await until(lambda: len(gateway.relay.active) == 2)
+    gateway.later(0)
+    await first.close()
+    await until(lambda: len(server.requests) == 2 or len(gateway.records) == 2)
+    gateway.later(0)
+    assert (await hurried.answer()).status == 504
+    records = await settled(gateway, 2)
+    assert [record.attempts for record in records if record.cause != "caller_gone"] == [0]
