@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _TICK_S = 0.005
-_ANSWER_LIMIT_S = 30.0
+_ANSWER_LIMIT_S = 60.0
 _RESET = struct.pack("ii", 1, 0)
 _RESETS_EVERY = 2
 
