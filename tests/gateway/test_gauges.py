@@ -66,7 +66,8 @@ async def test_connections_by_upstream_and_state(
         caller.post({"model": "copilot/draft", "user": "u"})
     await until(lambda: gateway.held == (3, 3, 1, 2))
     gauges = read(gateway.relay, follower)
-    assert gauges["glidepath_requests_in_flight",] == 3
+    assert gauges["glidepath_requests_in_flight",] == gauges["glidepath_places_taken",] == 3
+    assert gauges["glidepath_tasks",] > 0
     states = {
         state: gauges["glidepath_upstream_connections", "inhouse", state] for state in ("idle", "busy", "waiting")
     }
