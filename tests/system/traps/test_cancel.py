@@ -120,7 +120,7 @@ async def test_02_a_thousand_random_cancels_leave_nothing_held(world: World) -> 
 
     # The key's places are free again; how they are spread over the workers may need another round.
     async with asyncio.timeout(30):
-        while set(await over_lines(world.url, range(36), once_more, lines=36, key=key)) != {200}:
+        while set(await over_lines(world.url, range(36), once_more, lines=36, key=key)) != {200}:  # noqa: ASYNC110
             await asyncio.sleep(0.5)
 
 
