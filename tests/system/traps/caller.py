@@ -147,6 +147,10 @@ class Line:
         else:
             body += await self.reader.read(-1)
 
+    async def pause(self) -> None:
+        """Let what was sent so far be read on its own."""
+        await asyncio.sleep(0.002)
+
     async def some(self) -> bytes:
         """Whatever bytes come next."""
         assert self.reader is not None

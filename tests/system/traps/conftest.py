@@ -99,11 +99,13 @@ class World:
             base_url=f"{self.admin_url}/api/v1", headers={"authorization": f"Bearer {KEY}"}, timeout=30
         )
         self._admin = httpx2.Client(base_url=self.admin_url, timeout=30)
+        self._public = httpx2.Client(base_url=self.url, timeout=30)
         self._names = 0
 
     def close(self) -> None:
         self._operator.close()
         self._admin.close()
+        self._public.close()
 
     def line(self, key: str = KEY) -> Line:
         return Line(self.url, key)
@@ -144,6 +146,13 @@ class World:
         body = {"name": f"trap-{self._names}", "tenant": f"tenant-{self._names}", "reason": "a trap", **order}
         answer = self._operator.post("/keys", json=body)
         assert answer.status_code == 201, answer.text
+        headers = {"authorization": f"Bearer {answer.json()['key']}", "connection": "close"}
+
+        def known() -> bool:
+            asked = (self._public.get("/v1/models", headers=headers) for _ in range(12))
+            return all(each.status_code == 200 for each in asked)
+
+        at_once(known)
         return answer.json()["key"]
 
     def workers(self) -> list[int]:
