@@ -147,7 +147,7 @@ def _compile(staging: Path, objects: Path, modules: list[Path]) -> None:
     refused = [line for line in (done.stdout + done.stderr).splitlines() if "error:" in line or _FATAL_WARNING in line]
     if done.returncode or refused:
         sys.stderr.write(done.stdout + done.stderr)
-        raise CompileError((refused or ["mypyc failed, see above"])[0], "docs/decisions/0005 says how to write it")
+        raise CompileError((refused or ["mypyc failed, see above"])[0], "docs/decisions/0009 says how to write it")
 
 
 def _compile_here(objects: Path, modules: list[str]) -> None:
