@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from gateway.build import is_compiled
 from gateway.core.lives import State
 from gateway.core.series import merge_readings
 from gateway.gauges import rollout_gauges
@@ -58,5 +59,6 @@ def _processes(fleet: Fleet) -> Iterator[Reading]:
         memory[str(worker.slot)] += worker.memory_bytes
     text = "Resident memory of the workers of a slot: one, or two while one replaces the other."
     yield gauge("glidepath_worker_memory_bytes", text, ("slot",), [((slot,), used) for slot, used in memory.items()])
-    build = (version("glidepath"), platform.python_version())
-    yield gauge("glidepath_build_info", "Always 1.", ("version", "python"), [(build, 1)])
+    build = (version("glidepath"), platform.python_version(), str(is_compiled()).lower())
+    text = "Always 1; `compiled`: whether the request path is."
+    yield gauge("glidepath_build_info", text, ("version", "python", "compiled"), [(build, 1)])

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from gateway.access_log import AccessLog
 from gateway.app import build_app
 from gateway.auth import Keyring
-from gateway.build import build_info
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
 from gateway.core.shedding import Shedding
@@ -112,7 +111,6 @@ def build_parts(
         trace_ratio=observed.trace_ratio if observed.otlp_endpoint else None,
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
-    metrics.add_source(build_info)
     app = build_app(relay, recorder, answers, unready, others)
     protocol = relay_protocol(
         relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
