@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import multiprocessing
+import os
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from loadtests.soak.samples import Sample
     from loadtests.soak.tally import Tally
 
+_PR_SET_PDEATHSIG = 1
 _SAMPLE_EVERY_S = 1.0
 _REST_LIMIT_S = 30.0
 _BUSY = tuple(name for name in GAUGES if name not in {"idle", "tasks"})
@@ -93,11 +97,19 @@ async def _run(plan: Plan, folder: Path) -> Result:
     concurrent_max = 8 * plan.connections * plan.drivers
     context = multiprocessing.get_context("spawn")
     async with System(folder, plan.workers, ids_kept, concurrent_max) as system:
-        with ProcessPoolExecutor(plan.drivers, mp_context=context) as pool:
+        with ProcessPoolExecutor(plan.drivers, context, _end_with, (os.getpid(),)) as pool:
             await system.set_share("50%")
             peak = plan.rate / plan.share_of_peak if plan.rate else await _peak(plan, system, pool)
             _say(f"peak {peak:,.0f} calls/s; soak of {plan.duration_s:.0f} s at {peak * plan.share_of_peak:,.0f}/s")
             return await _soak(plan, peak, system, pool)
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel end this process of callers when the one that asked for it ends, in whatever way."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 async def _peak(plan: Plan, system: System, pool: ProcessPoolExecutor) -> float:
