@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 GLIDE  := $(BIN)/glidepath
 PYTEST := $(BIN)/pytest
-UNIT   := -n auto --dist loadfile -m "not system and not vllm and not slow"
+UNIT   := -n auto --dist loadfile -m "not system and not vllm and not slow and not long"
 
-.PHONY: demo up setup setup-dev compile test check style bench load lock clean
+.PHONY: demo up setup setup-dev compile test test-long check style bench load lock clean
 
 ## the main job
 demo: setup            ## live traffic over three features while a share moves from 1 % to 100 %
@@ -39,7 +39,11 @@ $(COMPILED)/gateway: pyproject.toml deploy/compile.py $(shell find gateway rollo
 test: style            ## the whole suite, real vLLM included
 	$(PYTEST) $(UNIT)
 	$(GLIDE) serving install
-	$(PYTEST) -m "system or vllm or slow"
+	$(PYTEST) -n 2 --dist loadfile -m "(system or slow) and not vllm and not long"
+	$(PYTEST) -m vllm
+
+test-long: setup-dev   ## what takes minutes each: fuzzing for longer, a short soak, the tests on the compiled form
+	$(PYTEST) -m long
 
 check: style           ## style, types, import direction, unit tests on fewer examples: under a minute
 	$(PYTEST) $(UNIT) --hypothesis-profile=quick

@@ -77,7 +77,7 @@ def test_without_a_c_compiler_it_says_so_and_leaves_the_folder_alone(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_gateways_tests_pass_on_the_compiled_form(tool: ModuleType, tmp_path: Path) -> None:
     try:
         tool.require_tools()

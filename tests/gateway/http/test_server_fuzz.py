@@ -337,7 +337,7 @@ def test_damaged_streams_mean_the_same_at_any_split(
     _check_damaged(requests, damage, cuts, pause)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @given(streams, damage, cuts, st.integers(0, 1))
 @settings(max_examples=20_000)
 def test_damaged_streams_for_longer(
