@@ -89,7 +89,9 @@ def test_the_gateways_tests_pass_on_the_compiled_form(tool: ModuleType, tmp_path
     subprocess.run([sys.executable, str(ROOT / "deploy" / "compile.py"), str(folder)], check=True)
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     form = "import gateway.build; print(gateway.build.form(), gateway.build.__file__)"
-    said = subprocess.run([sys.executable, "-c", form], env=environment, capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", form], env=environment, capture_output=True, text=True, check=True
+    )
     assert said.stdout.split() == ["compiled", str(folder / "gateway" / "build.py")]
     tests = [sys.executable, "-P", "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile"]
     chosen = [
