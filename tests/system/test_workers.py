@@ -28,7 +28,7 @@ CONFIG = """
 [server]
 port = 0
 workers = {workers}
-drain_grace_s = 1
+drain_grace_s = 4
 [admin]
 port = 0
 [upstreams.inhouse]
