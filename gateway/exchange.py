@@ -105,7 +105,7 @@ class Exchange:
             incoming.listener = self
             relay.active.add(self)
         except ApiError as error:
-            self.refuse(error, Outcome.REFUSED, error.code or "refused")
+            self.turn_away(error)
             return
         if relay.door.enter(self, principal, call, headers):
             self.start()
@@ -119,7 +119,7 @@ class Exchange:
             self._on_defect()
 
     def turn_away(self, error: ApiError) -> None:
-        """Guest: there is none."""
+        """Guest: there is no place; or it is refused for what it asks."""
         self.refuse(error, Outcome.REFUSED, error.code or "refused")
 
     def on_answer(self, attempt: Attempt, data: bytes, *, complete: bool) -> None:
@@ -244,7 +244,7 @@ class Exchange:
             self._send(call, chosen, upstream)
         except ApiError as error:
             if not self._move(Reach.UPSTREAM, Outcome.REFUSED, error.code or "refused", None):
-                self.refuse(error, Outcome.REFUSED, error.code or "refused")
+                self.turn_away(error)
 
     def _send(self, call: Call, chosen: Plan, upstream: Upstream) -> None:
         """Raises `ApiError` for what this upstream can't be asked; nothing is held then."""
