@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.core.recent import Recent
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.core.outcome import Record
+    from gateway.core.recent import Key
     from gateway.metrics import Metrics
 
 ANSWERS_MAX = 100_000
@@ -82,8 +85,6 @@ class Others(Protocol):
         ...
 
 
-_Key = tuple[str, str]
-"""Tenant and request id."""
 Scores = tuple[tuple[str, str, str, float], ...]
 """Tenant, request id, kind, score."""
 
@@ -101,48 +102,34 @@ class SilenceError(Exception):
 
 
 class AnswerIndex:
-    """Recent answers by request id: bounded in number and age.
-
-    Two generations: when the young one is full, the old one is dropped whole. (Deleting the oldest entry of one large
-    dict each time costs a scan over its gaps.)
-    """
+    """Recent answers by request id, bounded in number and age, and how they were rated."""
 
     def __init__(self, metrics: Metrics, *, answers_max: int = ANSWERS_MAX, age_max_s: float = AGE_MAX_S) -> None:
         self._metrics = metrics
-        self._generation_max = max(1, answers_max // 2)
         self._age_max_s = age_max_s
-        self._young: dict[_Key, Record] = {}
-        self._old: dict[_Key, Record] = {}
-        self._scores: dict[_Key, dict[str, float]] = {}
-        self._tenants: set[str] = set()
-        self.complete_since_s = 0.0
+        self._recent = Recent(answers_max)
+        self._scores: dict[Key, dict[str, float]] = {}
+
+    @property
+    def complete_since_s(self) -> float:
         """No answer that was settled later (Unix time) has been forgotten; 0 while none has."""
-        self._received_until_s = 0.0
+        return self._recent.complete_since_s
 
     def add(self, record: Record) -> None:
         """Remember an answered request, forgetting the oldest if there are too many."""
-        if len(self._young) >= self._generation_max:
-            if self._old:
-                self.complete_since_s = max(next(iter(self._young.values())).at_s, self._received_until_s)
-            for key in self._old:
-                self._scores.pop(key, None)
-            self._old, self._young = self._young, {}
-        key = (record.tenant, record.request_id)
-        self._young[key] = record
-        self._tenants.add(record.tenant)
+        for key in self._recent.add(record):
+            self._scores.pop(key, None)
         if self._scores:
             # The caller used its request id again: this is another answer, not yet rated.
-            self._scores.pop(key, None)
+            self._scores.pop((record.tenant, record.request_id), None)
 
     def find(self, request_id: str, tenant: str) -> Record | None:
         """Give the answer of this caller with this request id, if it is known."""
-        key = (tenant, request_id)
-        return self._young.get(key) or self._old.get(key)
+        return self._recent.get((tenant, request_id))
 
     def find_all(self, request_id: str) -> list[Record]:
         """Give the answers with this request id, at most one of each tenant."""
-        found = (self.find(request_id, tenant) for tenant in self._tenants)
-        return [record for record in found if record is not None]
+        return self._recent.find(request_id)
 
     def take(self, feedback: Rated, tenant: str, now_s: float) -> Record:
         """Count one feedback; the last one per (request, kind) wins. `now_s`: Unix time.
@@ -168,29 +155,16 @@ class AnswerIndex:
 
     def give_away(self, count: int) -> Iterator[tuple[tuple[Record, ...], Scores]]:
         """Hand over all answers with their scores, the young first, `count` at a time; nothing is left here."""
-        while len(self):
-            source = self._young or self._old
-            keys = [key for key, _ in zip(source, range(count), strict=False)]
-            records = tuple(source.pop(key) for key in keys)
+        for records in self._recent.give_away(count):
+            keys = [(record.tenant, record.request_id) for record in records]
             yield records, tuple((*key, *each) for key in keys for each in self._scores.pop(key, {}).items())
 
     def receive(self, records: tuple[Record, ...], scores: Scores) -> None:
         """Take over what another index gave away, as older than everything here; what comes last doesn't fit."""
-        known: set[_Key] = set()
-        for record in records:
-            key = (record.tenant, record.request_id)
-            if key in self._young or key in self._old:
-                continue
-            if len(self._old) >= self._generation_max:
-                self.complete_since_s = max(self.complete_since_s, record.at_s)
-                continue
-            self._old[key] = record
-            self._received_until_s = max(self._received_until_s, record.at_s)
-            self._tenants.add(record.tenant)
-            known.add(key)
+        known = {(record.tenant, record.request_id) for record in records if self._recent.receive(record)}
         for tenant, request_id, kind, score in scores:
             if (tenant, request_id) in known:
                 self._scores.setdefault((tenant, request_id), {})[kind] = score
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._recent)

@@ -44,7 +44,8 @@ def test_without_a_valid_one_the_draw_decides(header: bytes | None) -> None:
 
 @given(st.binary(max_size=80))
 def test_no_header_breaks_it(header: bytes) -> None:
-    trace_of(header, IDS, sampled=True)
+    trace = trace_of(header, IDS, sampled=True)
+    assert trace is None or (len(trace.trace_id), len(trace.span_id)) == (32, 16)
 
 
 @given(st.binary(min_size=IDS_BYTES, max_size=IDS_BYTES).filter(lambda ids: any(ids[:16]) and any(ids[16:])))
