@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 ATTEMPTS_MAX, EJECTED = 2, "ejected"
+LATE = Failure(Phase.CONNECT, "total_timeout", "the caller's deadline passed while its request waited")
 
 
 class Exchange:
@@ -70,8 +71,6 @@ class Exchange:
     _sent_s: float | None = None
     _attempts = 0
     _status = 0
-    _failed_outcome = ""
-    _failed_cause = ""
     _fallen_back = False
     _elsewhere = False
     _blocked = False
@@ -86,11 +85,11 @@ class Exchange:
         self._relay = relay
         self.incoming = incoming
         self._headers = headers = incoming.headers
+        self._failed = ("", "")
         self._delivery: Delivery | None = None
-        sent = headers.get(b"x-request-id")
         self._trace = trace = relay.trace(headers)
         self._traceparent = None if trace is None else traceparent_of(trace)
-        self._request_id = (request_id(sent) if sent else None) or relay.next_request_id()
+        self._request_id = request_id(headers.get(b"x-request-id")) or relay.next_request_id()
 
     def begin(self) -> None:
         """Decide, then make the first attempt; a refusal is answered at once."""
@@ -160,13 +159,17 @@ class Exchange:
             self._attempt.resume_reading()
 
     def check(self, now_s: float) -> None:
-        """Break the attempt whose deadline has passed (`now_s`: perf_counter)."""
-        attempt = self._attempt
-        kind = attempt.overdue(now_s, self.incoming.arrived_at_s) if attempt is not None else None
-        if attempt is None or kind is None:
+        """Break the attempt whose deadline has passed, or the wait at the door (`now_s`: perf_counter)."""
+        attempt, incoming = self._attempt, self.incoming
+        if attempt is None:
+            if not self.placed and self._wish is not None and now_s - incoming.arrived_at_s > self._wish.total_s:
+                self.refuse(broken(LATE), Outcome.TIMEOUT, LATE.kind)
+            return
+        kind = attempt.overdue(now_s, incoming.arrived_at_s)
+        if kind is None:
             return
         if self._blocked:
-            self.incoming.drop()
+            incoming.drop()
             self.settle(Outcome.TIMEOUT, "caller_stalled")
             return
         failure = Failure(attempt.phase, kind, "deadline passed")
@@ -314,7 +317,7 @@ class Exchange:
         if move is None:
             return False
         self._cancel_attempt()
-        self._failed_outcome, self._failed_cause = outcome, cause
+        self._failed = (outcome, cause)
         if move.where is Where.FALLBACK:
             self._fallen_back, self._endpoint = True, None
         elif upstream is not None:
@@ -327,20 +330,17 @@ class Exchange:
         return True
 
     def _next_move(self, reach: Reach, chosen: Plan, upstream: Upstream | None, wait_s: float | None) -> Move | None:
-        relay = self._relay
         if upstream is None:
             return next_move(reach, Situation(chosen.fallback != "", False, 1.0), NO_RETRIES)
         now_s = perf_counter()
-        left_s = tighten(upstream.deadlines, self._wish).total_s - (now_s - self.incoming.arrived_at_s)
         situation = Situation(
             fallback=chosen.fallback != "" and not self._fallen_back,
-            another=not chosen.mark
-            and any(each is not self._endpoint and each.admits(now_s) for each in upstream.endpoints),
-            left_s=left_s,
+            another=not chosen.mark and upstream.has_another(self._endpoint, now_s),
+            left_s=tighten(upstream.deadlines, self._wish).total_s - (now_s - self.incoming.arrived_at_s),
             retry_after_s=wait_s,
             client_retries=client_retries(self._headers),
             affordable=upstream.retry_budget.affordable,
-            draw=relay.draw(),
+            draw=self._relay.draw(),
         )
         return next_move(reach, situation, upstream.retry_rules)
 
@@ -394,7 +394,7 @@ class Exchange:
             usage.completion_tokens if usage else None,
             principal.key_id if principal else "",
             self._endpoint.url if self._endpoint else "",
-            self._failed_outcome,
-            self._failed_cause,
+            self._failed[0],
+            self._failed[1],
             self._trace,
         )

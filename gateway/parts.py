@@ -20,7 +20,7 @@ from gateway.feedback import AnswerIndex
 from gateway.gauges import worker_gauges
 from gateway.http.limits import CallerLimits
 from gateway.http.port import PublicPort
-from gateway.http.server import relay_protocol
+from gateway.http.server import Reception
 from gateway.metrics import Metrics
 from gateway.quotas import Quotas
 from gateway.recorder import Recorder, Sink
@@ -112,10 +112,10 @@ def build_parts(
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
     app = build_app(relay, recorder, answers, unready, others)
-    protocol = relay_protocol(
+    reception = Reception(
         relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
     )
-    port = PublicPort(app, protocol, keep_alive_s=settings.server.keep_alive_s)
+    port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
     return Parts(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, sinks)
 
 

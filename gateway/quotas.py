@@ -44,7 +44,7 @@ class Quotas:
     """
 
     def __init__(self, store: QuotaStore, *, workers: int = 1, clock: Callable[[], float] = time.time) -> None:
-        """`workers`: how many share each limit, for when the store is down. `clock`: Unix time."""
+        """`workers`: how many share each limit until the store has been heard. `clock`: Unix time."""
         self._store, self._clock = store, clock
         self._called = asyncio.Event()
         self.admission = Admission(workers=workers, wake=self._called.set)

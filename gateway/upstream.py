@@ -154,6 +154,10 @@ class Upstream:
         chosen = choose(outstanding, candidates, turn=self._turn, seeds=self._seeds, key=key)
         return endpoints[chosen] if chosen >= 0 else None
 
+    def has_another(self, endpoint: Endpoint | None, now_s: float) -> bool:
+        """Whether an endpoint beside this one takes a request now."""
+        return any(each is not endpoint and each.admits(now_s) for each in self.endpoints)
+
     def endpoint_of(self, mark: str) -> Endpoint | None:
         """The endpoint of that mark, if it is (still) there."""
         return next((endpoint for endpoint in self.endpoints if endpoint.mark == mark), None)

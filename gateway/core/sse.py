@@ -11,7 +11,6 @@ are escaped.)
 from __future__ import annotations
 
 import re
-from collections import deque
 from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol
 
 import msgspec
@@ -38,6 +37,8 @@ _ERROR = re.compile(rb'"error"\s*:\s*[{"]')
 _DONE = b"[DONE]"
 _TAIL_BYTES = 16_384
 _LAST_EVENTS = 6
+_LATEST_MAX = 32
+_LF = 10
 _NEAR_END_BYTES = 2_048
 _NO_ERROR = (b"", b"null")
 
@@ -117,25 +118,29 @@ class WatchedStream:
         self.usage: Usage | None = None
         self._secrets = secrets
         self._rest = b""
-        self._latest: deque[bytes] = deque(maxlen=_LAST_EVENTS)
+        self._latest: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the stream, return those to forward now. Raises `StreamTooLargeError`."""
         if self._rest:
             data = self._rest + data
-        if data.endswith(b"\n\n"):
+        if len(data) > 1 and data[-1] == _LF and data[-2] == _LF:
             whole, self._rest = data, b""
         else:
             whole, self._rest = split_whole(data)
             if not whole:
                 return b""
-        self._latest.append(whole)
+        latest = self._latest
+        latest.append(whole)
+        if len(latest) > _LATEST_MAX:
+            del latest[:-_LAST_EVENTS]
         if not self.content_begun:
             self._find_content(whole)
         # Both come last, if at all, so a long read is searched near its end only, from the start of an event.
         near = 0
         if len(whole) > _NEAR_END_BYTES:
             near = max(0, whole.rfind(b"\n\n", 0, -_NEAR_END_BYTES))
+        # Not `in`: of bytes it first tries, and fails, to read its operand as a number.
         if whole.find(b'"error"', near) >= 0 and self._error_pattern.search(whole) is not None:
             whole = self._take_error(whole)
         if whole.find(b'"usage"', near) >= 0 and _USAGE.search(whole) is not None:
@@ -162,7 +167,7 @@ class WatchedStream:
     def _look_back(self) -> None:
         """Read the last events again, in their order, as what comes later counts."""
         if not self.done:
-            tail = b"".join(self._latest)[-EVENT_MAX_BYTES:]
+            tail = b"".join(self._latest[-_LAST_EVENTS:])[-EVENT_MAX_BYTES:]
             self._look_at(reversed(list(from_the_last(tail, _LAST_EVENTS))))
 
     def _find_content(self, whole: bytes) -> None:
@@ -209,7 +214,10 @@ class StreamView(WatchedStream):
         return stream_error("chat", error)
 
     def _look_back(self) -> None:
-        for event in from_the_last(b"".join(self._latest)[-_TAIL_BYTES:], _LAST_EVENTS):
+        tail = b"".join(self._latest[-_LAST_EVENTS:])
+        if len(tail) > _TAIL_BYTES:
+            tail = tail[-_TAIL_BYTES:]
+        for event in from_the_last(tail, _LAST_EVENTS):
             self._look(payload_of(event))
             if self.done and self.finish_reason is not None:
                 return

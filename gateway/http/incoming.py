@@ -36,6 +36,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = b"connection: close\r\n"
 _RESET = struct.pack("ii", 1, 0)
 _JSON = b"content-type: application/json\r\n"
+_SIZES_MAX = 2_048
+_SIZE_LINES = [b"%x\r\n" % size for size in range(_SIZES_MAX)]
+"""Of the chunks that most events are; made for each of them it would cost more than all else here."""
 _JOINED_MAX_BYTES = 65_536
 """Larger pieces are given to the transport as they are, in one call; smaller ones are cheaper to copy."""
 
@@ -168,7 +171,11 @@ class Incoming:
     def send(self, chunk: bytes) -> None:
         """Write more of the answer, as one chunk."""
         if chunk and not self.disconnected and not self.response_complete:
-            self._write(b"", chunk)
+            size = len(chunk)
+            if self._chunked and size < _SIZES_MAX:
+                self.protocol.transport.write(b"%b%b\r\n" % (_SIZE_LINES[size], chunk))
+            else:
+                self._write(b"", chunk)
 
     def finish(self, chunk: bytes = b"") -> None:
         """Write the last bytes and end the message."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class CallerLimits(NamedTuple):
-    """Limits of the public port; `relay_protocol` takes one for all connections of a worker."""
+    """Limits of the public port; `Reception` takes one for all connections of a worker."""
 
     connections_max: int = 16_384
     """Open connections; the next one gets 503 and is closed."""

@@ -19,18 +19,20 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from gateway.http.server import Reception
+
 BACKLOG = 4096
 
 
 class PublicPort:
     """Connections of one worker. Keeps the sockets it is given open by itself: each is accepted from by a duplicate."""
 
-    def __init__(self, app: FastAPI, protocol: type[RelayProtocol], *, keep_alive_s: float) -> None:
+    def __init__(self, app: FastAPI, reception: Reception, *, keep_alive_s: float) -> None:
         self._keep_alive_s = keep_alive_s
-        self._protocol = protocol
+        self._reception = reception
         self._config = uvicorn.Config(
             app,
-            http=cast("type[asyncio.Protocol]", protocol),
+            http=cast("type[asyncio.Protocol]", reception),
             lifespan="off",
             ws="none",
             log_config=None,
@@ -61,7 +63,7 @@ class PublicPort:
 
     def begin_drain(self) -> None:
         """From now on every answer says that its connection ends with it."""
-        self._protocol.draining = True
+        self._reception.draining = True
         for connection in self.connections:
             connection.begin_drain()
 
@@ -86,4 +88,4 @@ class PublicPort:
             connection.close_if_idle(now_s, self._keep_alive_s)
 
     def _connect(self) -> asyncio.Protocol:
-        return cast("asyncio.Protocol", self._protocol(config=self._config, server_state=self._state, app_state={}))
+        return cast("asyncio.Protocol", self._reception(config=self._config, server_state=self._state, app_state={}))

@@ -35,22 +35,9 @@ class _RefusedError(Exception):
     """Raised through the parser, whose state is of no use afterwards."""
 
 
-class _Trailers(dict[bytes, bytes]):
-    """Stands for the headers once they are complete: every further line is an odd one."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
 class RelayProtocol(Turns):
-    """See the module. Make a class with `relay_protocol`; uvicorn instantiates it per connection."""
+    """See the module. A `Reception` makes them, one per connection."""
 
-    relay_paths: Mapping[bytes, str]
-    body_max_bytes: int
-    _request_lines: Mapping[bytes, str]
-    _harmless_length: int
-
-    _fields: dict[bytes, bytes]
     _operation: str | None = None
     """Of a request whose line was recognised at the beginning of a read."""
     _upgrading = False
@@ -61,9 +48,10 @@ class RelayProtocol(Turns):
     _api_body_bytes = 0
     _pace: Pace | None = None
 
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  the parent's
-        super().__init__(*args, **options)
-        self._fields = {}
+    def __init__(self, reception: Reception, **options: Any) -> None:  # noqa: ANN401  the parent's
+        super().__init__(**options)
+        self.reception = reception
+        self._fields: dict[bytes, bytes] = {}
         self._repeated: list[tuple[bytes, bytes]] = []
 
     def data_received(self, data: bytes) -> None:
@@ -71,8 +59,8 @@ class RelayProtocol(Turns):
         if self._deaf:
             return
         if self._whole:
-            known = len(data) <= self.limits.head_max_bytes
-            self._operation = self._request_lines.get(data[: data.find(b"\r\n")]) if known else None
+            known = len(data) <= self.reception.limits.head_max_bytes
+            self._operation = self.reception.request_lines.get(data[: data.find(b"\r\n")]) if known else None
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -93,7 +81,7 @@ class RelayProtocol(Turns):
         """Take one header line (parser callback)."""
         name = name.lower()
         fields = self._fields
-        if name in fields:
+        if name in fields or self._receiving is not None:  # the head is complete: a trailer
             self._on_odd_header(name, value)
         else:
             fields[name] = value
@@ -109,21 +97,21 @@ class RelayProtocol(Turns):
             or b"transfer-encoding" in fields
             or b"content-encoding" in fields
             or b"expect" in fields
-            or len(fields) > self.limits.headers_max
-            or len(fields.get(b"content-length", b"")) > self._harmless_length
+            or len(fields) > self.reception.limits.headers_max
+            or len(fields.get(b"content-length", b"")) > self.reception.harmless_length
         ):
             self._on_unusual_head()
         else:
             self._operation = None
-            self._take(operation, keep_alive=self.parser.should_keep_alive() and not self.draining)
+            self._take(operation, keep_alive=self.parser.should_keep_alive() and not self.reception.draining)
 
     def on_body(self, body: bytes) -> None:
         """Collect a body."""
         cycle = self._receiving
         if type(cycle) is Incoming:
             size = cycle.size = cycle.size + len(body)
-            if size > self.body_max_bytes:
-                self._reject(head.body_too_large(self.body_max_bytes))
+            if size > self.reception.body_max_bytes:
+                self._reject(head.body_too_large(self.reception.body_max_bytes))
             cycle.chunks.append(body)
         else:
             self._api_body_bytes += len(body)
@@ -132,7 +120,7 @@ class RelayProtocol(Turns):
             if not cycle.response_complete:
                 cycle.body += body
                 cycle.message_event.set()
-        if cycle is not self._active and self._bytes_in_line() > self.limits.pipeline_max_bytes:
+        if cycle is not self._active and self._bytes_in_line() > self.reception.limits.pipeline_max_bytes:
             self._reject_in_line()
 
     def on_message_complete(self) -> None:
@@ -155,11 +143,12 @@ class RelayProtocol(Turns):
         """
         pace = self._pace = self._pace or Pace()
         unsent = self.transport.get_write_buffer_size()
-        if pace.stalled(unsent, now_s, self.limits.send_idle_s):
+        if pace.stalled(unsent, now_s, self.reception.limits.send_idle_s):
             self.transport.abort()
         elif not self._deaf and not unsent:
             phase = self._phase()
-            if pace.late(phase, self._fields, self._body_bytes(), now_s, limits=self.limits, idle_s=idle_s):
+            limits = self.reception.limits
+            if pace.late(phase, self._fields, self._body_bytes(), now_s, limits=limits, idle_s=idle_s):
                 if phase is Phase.IDLE:
                     self.transport.close()
                 else:
@@ -169,8 +158,8 @@ class RelayProtocol(Turns):
     def _on_odd_header(self, name: bytes, value: bytes) -> None:
         """Keep a repeated header; drop trailers: nothing here uses them."""
         self._odd_bytes += len(name) + len(value)
-        if self._odd_bytes > self.limits.head_max_bytes:
-            self._reject(head.head_too_large(self.limits))
+        if self._odd_bytes > self.reception.limits.head_max_bytes:
+            self._reject(head.head_too_large(self.reception.limits))
         if self._receiving is None:
             self._repeated.append((name, value))
 
@@ -183,27 +172,28 @@ class RelayProtocol(Turns):
             return
         self._repeated, self._odd_bytes = [], 0
         version = parser.get_http_version()
-        error = head.refusal(self.url, version, fields, repeated, self.limits)
+        error = head.refusal(self.url, version, fields, repeated, self.reception.limits)
         target = head.origin_form(self.url, fields.get(b"host"))
         if error is not None or target is None:
             self._reject(error or head.bad_http("The request's target is not a path of this server."))
         self.url = target
-        operation = self.relay_paths.get(target) or self.relay_paths.get(target.partition(b"?")[0])
+        paths = self.reception.relay_paths
+        operation = paths.get(target) or paths.get(target.partition(b"?")[0])
         if operation is None or parser.get_method() != b"POST":
             self._hand_to_parent([*fields.items(), *repeated])
         else:
             self._take_checked(operation, version, repeated)
         if b"transfer-encoding" in fields:
-            self._fields = _Trailers()
+            self._fields = {}  # what is measured from now on is another thing than the head
 
     def _take_checked(self, operation: str, version: str, repeated: list[tuple[bytes, bytes]]) -> None:
         fields = self._fields
         if fields.get(b"content-encoding", b"identity").lower() != b"identity":
             self._reject(head.encoded_body())
-        self._check_length(self.body_max_bytes)
+        self._check_length(self.reception.body_max_bytes)
         if repeated:
             head.joined(fields, repeated)
-        keep_alive = version != "1.0" and self.parser.should_keep_alive() and not self.draining
+        keep_alive = version != "1.0" and self.parser.should_keep_alive() and not self.reception.draining
         incoming = self._take(operation, keep_alive=keep_alive)
         incoming.http_1_0 = version == "1.0"
         if incoming is self._active:
@@ -216,7 +206,7 @@ class RelayProtocol(Turns):
         if (active is None or active.response_complete) and not self.pipeline and not self.flow.write_paused:
             self._active = incoming
         else:
-            if len(self.pipeline) >= self.limits.pipeline_max:
+            if len(self.pipeline) >= self.reception.limits.pipeline_max:
                 self._reject_in_line()
             self._queue(incoming)
         self.cycle = self._receiving = cast("Any", incoming)
@@ -229,7 +219,7 @@ class RelayProtocol(Turns):
     def _hand_to_parent(self, headers: list[tuple[bytes, bytes]]) -> None:
         url = self.url
         self._check_length(_API_BODY_BYTES_MAX)
-        if len(self.pipeline) >= self.limits.pipeline_max:
+        if len(self.pipeline) >= self.reception.limits.pipeline_max:
             self._reject_in_line()
         HttpToolsProtocol.on_message_begin(self)
         self.url, self.headers = url, headers
@@ -240,7 +230,7 @@ class RelayProtocol(Turns):
         self._receiving = self.cycle
         # The parent stops reading while a request waits in line.
         self.flow.resume_reading()
-        if self.draining:
+        if self.reception.draining:
             self.cycle.keep_alive = False
 
     def _reject(self, error: ApiError) -> NoReturn:
@@ -307,9 +297,9 @@ class RelayProtocol(Turns):
             self._part_bytes += size
         if self._receiving is None:
             self._operation = None
-            if self._part_bytes > self.limits.head_max_bytes:
-                self._refuse(head.head_too_large(self.limits))
-        elif self._part_bytes > self.limits.head_max_bytes + _CHUNK_OVERHEAD * self._body_bytes():
+            if self._part_bytes > self.reception.limits.head_max_bytes:
+                self._refuse(head.head_too_large(self.reception.limits))
+        elif self._part_bytes > self.reception.limits.head_max_bytes + _CHUNK_OVERHEAD * self._body_bytes():
             self._refuse(head.bad_http("The body's chunks are wrapped in too much."))
 
     def _body_bytes(self) -> int:
@@ -326,21 +316,31 @@ class RelayProtocol(Turns):
         return Phase.BODY if own is active or not busy else Phase.BUSY
 
 
-def relay_protocol(
-    accept: Callable[[Incoming], None],
-    relay_paths: Mapping[bytes, str],
-    *,
-    body_max_bytes: int,
-    limits: CallerLimits | None = None,
-) -> type[RelayProtocol]:
-    """Make the class to give to uvicorn as `http`: `accept` gets each complete relay request, once."""
-    attributes = {
-        "accept": staticmethod(accept),
-        "relay_paths": dict(relay_paths),
-        "body_max_bytes": body_max_bytes,
-        "limits": limits or CallerLimits(),
-        "_request_lines": {b"POST %b HTTP/1.1" % path: operation for path, operation in relay_paths.items()},
-        # A Content-Length of so few digits is below the limit, whatever it says.
-        "_harmless_length": len(str(body_max_bytes)) - 1,
-    }
-    return type("BoundRelayProtocol", (RelayProtocol,), attributes)
+class Reception:
+    """What all connections of one worker's public port share. Called by uvicorn, as its `http` class, for each."""
+
+    draining = False
+    """Whether each answer whose request comes from now on is its connection's last."""
+
+    def __init__(
+        self,
+        accept: Callable[[Incoming], None],
+        relay_paths: Mapping[bytes, str],
+        *,
+        body_max_bytes: int,
+        limits: CallerLimits | None = None,
+    ) -> None:
+        """`accept` gets each complete relay request, once."""
+        self.accept = accept
+        self.relay_paths = dict(relay_paths)
+        self.body_max_bytes = body_max_bytes
+        self.limits = limits or CallerLimits()
+        self.request_lines = {b"POST %b HTTP/1.1" % path: operation for path, operation in relay_paths.items()}
+        self.harmless_length = len(str(body_max_bytes)) - 1
+        """A Content-Length of so few digits is below the limit, whatever it says."""
+        self.date_of: object = None
+        self.date_line = b""
+
+    def __call__(self, **options: Any) -> RelayProtocol:  # noqa: ANN401  the parent's
+        """Make the protocol of one connection."""
+        return RelayProtocol(self, **options)

@@ -6,7 +6,7 @@ A request that can't be accepted gets its refusal in its turn, and that is the c
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -15,19 +15,15 @@ from gateway.http.incoming import Incoming, last_answer
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from gateway.http.limits import CallerLimits
+    from gateway.http.server import Reception
 
 
 class Turns(HttpToolsProtocol):
     """The answering half of `RelayProtocol`, which sets `_receiving` and `_whole`."""
 
-    accept: Callable[[Incoming], None]
-    limits: CallerLimits
-    draining: ClassVar[bool] = False
-    """Of all connections of a worker: each answer whose request comes from now on is its connection's last."""
-
+    reception: Reception
     _active: Any = None
     """Whoever is answered now, or was last: an Incoming or the parent's cycle."""
     _receiving: Any = None
@@ -38,14 +34,12 @@ class Turns(HttpToolsProtocol):
     """Whether whatever still comes in is dropped."""
     _ended = False
     """Whether the last answer has been written."""
-    _date_of: list[tuple[bytes, bytes]] | None = None
-    _date_line = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or refuse one too many."""
         super().connection_made(cast("asyncio.Transport", transport))
-        self.transport.set_write_buffer_limits(high=self.limits.write_buffer_max_bytes)
-        if len(self.connections) > self.limits.connections_max:
+        self.transport.set_write_buffer_limits(high=self.reception.limits.write_buffer_max_bytes)
+        if len(self.connections) > self.reception.limits.connections_max:
             self._deaf = self._ended = True
             error = ApiError(503, "Too many connections.", "server_error", code="too_many_connections", retry_after_s=1)
             self.transport.write(last_answer(error, self.date_line()))
@@ -108,10 +102,10 @@ class Turns(HttpToolsProtocol):
     def begin_drain(self) -> None:
         """Let the last answer owed here, and every one from now on, say `connection: close` and mean it.
 
-        Sets `draining` for the whole class; connections without a request stay open until `close_if_idle`. An answer
+        Sets `draining` for all connections; those without a request stay open until `close_if_idle`. An answer
         that has begun can't say so any more: the next one will.
         """
-        type(self).draining = True
+        self.reception.draining = True
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete:
             return
@@ -132,16 +126,15 @@ class Turns(HttpToolsProtocol):
             self.transport.close()
         else:
             self.transport.write_eof()
-            self.loop.call_later(self.limits.linger_s, self._end_linger)
+            self.loop.call_later(self.reception.limits.linger_s, self._end_linger)
 
     def date_line(self) -> bytes:
         """Uvicorn's default headers (date), rendered once per change."""
-        default = self.server_state.default_headers
-        cls = type(self)
-        if cls._date_of is not default:
-            cls._date_of = default
-            cls._date_line = b"".join(b"%b: %b\r\n" % pair for pair in default)
-        return cls._date_line
+        default, reception = self.server_state.default_headers, self.reception
+        if reception.date_of is not default:
+            reception.date_of = default
+            reception.date_line = b"".join(b"%b: %b\r\n" % pair for pair in default)
+        return reception.date_line
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401  the parent's types
         self._active = cycle
@@ -171,7 +164,7 @@ class Turns(HttpToolsProtocol):
     def _accept(self, incoming: Incoming) -> None:
         incoming.arrived_at_s = perf_counter()
         try:
-            self.accept(incoming)
+            self.reception.accept(incoming)
         except Exception:
             # Not through the parser, which would call it the caller's fault.
             self.logger.exception("a relay request failed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from loadtests.bench.workloads import Workload, plain, stream
+from loadtests.bench.workloads import Workload, paced, plain, stream
 
 
 class Cells(NamedTuple):
@@ -22,6 +22,8 @@ class Plan(NamedTuple):
     measure_s: int
     plain: tuple[Cells, ...]
     streams: tuple[Cells, ...]
+    paced: Cells
+    beat_s: float
     workers: tuple[int, ...]
     scaling_turns: int
     rates_per_s: tuple[int, ...]
@@ -38,6 +40,8 @@ QUICK = Plan(
     measure_s=1,
     plain=(Cells(plain(1), 16, 1), Cells(plain(100), 16, 1)),
     streams=(Cells(stream(), 16, 1),),
+    paced=Cells(paced(), 16, 1),
+    beat_s=0.002,
     workers=(2,),
     scaling_turns=1,
     rates_per_s=(200,),
@@ -53,6 +57,8 @@ DEFAULT = Plan(
     measure_s=2,
     plain=(Cells(plain(1), 64, 9), Cells(plain(10), 64, 6), Cells(plain(100), 64, 6)),
     streams=(Cells(stream(), 64, 9),),
+    paced=Cells(paced(), 64, 6),
+    beat_s=0.015,
     workers=(2, 4),
     scaling_turns=6,
     rates_per_s=(1_000,),
@@ -68,6 +74,8 @@ FULL = Plan(
     measure_s=3,
     plain=tuple(Cells(plain(kb), count, 15) for kb in (1, 10, 100) for count in (64, 16)),
     streams=(Cells(stream(), 64, 15), Cells(stream(), 16, 15)),
+    paced=Cells(paced(), 64, 12),
+    beat_s=0.015,
     workers=(2, 4),
     scaling_turns=12,
     rates_per_s=(1_000, 5_000),

@@ -17,6 +17,7 @@ _NOTES = (
     "Closed loop: wrk, as many requests as the subject takes. Ratios are medians of the ratios within a turn; brackets "
     "hold the interval of order statistics that covers the median (95 % where there are turns enough). A dagger: the "
     "subject's cores weren't full, so load generator or upstream were the limit and the subject could do more. "
+    "Of paced streams, whose events come one by one, the pace sets the rate: their CPU tells. "
     "nginx only passes bytes on; the routers balance; glidepath does that with keys, flags, metrics and evidence on."
 )
 _OPEN_LOOP = (

@@ -111,8 +111,20 @@ def _measure(stage: Stage) -> None:
         latency.measure(stage, [direct, *standing], plain)
     with stage.upstream(streams) as direct, stage.all_standing(direct.subject.port, streams, one) as standing:
         throughput.measure(stage, [direct, *standing], plan.streams, "streams")
+    _measure_paced(stage)
     _measure_idle(stage)
     _measure_scaling(stage)
+
+
+def _measure_paced(stage: Stage) -> None:
+    cells = stage.plan.paced
+    (port,) = servers.free_ports(1)
+    server = servers.paced_upstream(port, stage.cores.upstream, stage.plan.beat_s)
+    with (
+        servers.running(server, stage.folder, cells.workload),
+        stage.all_standing(port, cells.workload, [stage.cores.subject]) as standing,
+    ):
+        throughput.measure(stage, standing, [cells], "paced")
 
 
 def _measure_idle(stage: Stage) -> None:
@@ -159,6 +171,7 @@ def _measure_scaling(stage: Stage) -> None:
 def _document(stage: Stage, decision: DecisionRow, busy: float, versions: dict[str, str], took_s: float) -> Document:
     plain, streams, workers = (stage.figures.get(block, []) for block in ("plain", "streams", "workers"))
     wide = [figure for figure in workers if figure.cell.workers > 1]
+    paced = stage.figures.get("paced", [])
     rows = summarize.throughput(plain) + summarize.throughput(streams) + summarize.throughput(wide)
     scaling = summarize.scaling(workers)
     answered = summarize.latency(stage.answered)
@@ -173,13 +186,16 @@ def _document(stage: Stage, decision: DecisionRow, busy: float, versions: dict[s
         noise=summarize.noise(stage.turns, stage.figures, busy),
         targets=(
             *targets.speed(rows, stage.plan.streams[0].workload.name, rust),
+            *targets.per_cpu("requests", plain, rust),
+            *targets.per_cpu("streams", streams, rust),
+            *targets.per_cpu("paced streams", paced, rust),
             *targets.added_latency(answered),
             *targets.scaling(scaling, stage.plan.workers),
             *targets.idle(held),
             *targets.decision(decision),
             *targets.size(plain),
         ),
-        throughput=rows,
+        throughput=rows + summarize.throughput(paced),
         scaling=scaling,
         latency=answered,
         idle=held,

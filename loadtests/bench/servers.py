@@ -38,6 +38,12 @@ def upstream(folder: Path, workload: Workload, port: int, core: int) -> Subject:
     return Subject("upstream", ("taskset", "-c", str(core), *nginx.upstream(folder, workload, port)), port, (core,), {})
 
 
+def paced_upstream(port: int, core: int, beat_s: float) -> Subject:
+    """The upstream whose events come one by one, as a server to start."""
+    argv = ("taskset", "-c", str(core), sys.executable, "-m", "loadtests.bench.paced_upstream", str(port), str(beat_s))
+    return Subject("paced upstream", argv, port, (core,), {})
+
+
 @contextmanager
 def running(subject: Subject, folder: Path, workload: Workload) -> Iterator[int]:
     """Start a server in a session of its own, wait for its first good answer; gives the session. Raises `BenchError`.

@@ -67,6 +67,34 @@ def _first_cell(rows: Sequence[ThroughputRow]) -> tuple[str, int] | None:
     return next(((row.workload, row.connections) for row in rows), None)
 
 
+def per_cpu(title: str, figures: Sequence[Figure], rust_routers: Sequence[str]) -> list[TargetRow]:
+    """The same goals by the CPU a request takes, which a machine that is short of CPU changes less.
+
+    `figures`: of one block; of its workloads the first counts.
+    """
+    cells = _first_cells(figures)
+    mine = summarize.cpu(figures, cells[OURS]) if OURS in cells else {}
+    times = {name: within_turns(summarize.cpu(figures, cell), mine) for name, cell in cells.items()}
+    routers = {name: each for name, each in times.items() if name in rust_routers and each is not None}
+    best = min(routers, key=lambda name: routers[name].value, default=None)
+    beside = "no Rust router was measured" if best is None else f"beside {best}"
+    over, nginx_goal = f"{title} per CPU second: over", 0.5 if title == "requests" else 0.6
+    return [
+        at_least(f"{over} the best Rust router", 1.5, "x", None if best is None else routers[best], beside),
+        at_least(f"{over} nginx", nginx_goal, "x", times.get(NGINX)),
+    ]
+
+
+def _first_cells(figures: Sequence[Figure]) -> dict[str, Cell]:
+    """By subject, of the first workload."""
+    first = figures[0].cell if figures else None
+    return {
+        each.cell.subject: each.cell
+        for each in figures
+        if first is not None and each.cell.workload == first.workload and each.cell.connections == first.connections
+    }
+
+
 def added_latency(rows: Sequence[LatencyRow]) -> list[TargetRow]:
     """What the gateway adds at 1 000 requests/s."""
     row = next((row for row in rows if (row.subject, row.rate_per_s) == (OURS, _RATE_PER_S)), None)

@@ -57,6 +57,11 @@ def stream() -> Workload:
     return Workload(f"stream of {STREAM_EVENTS} events", _request(1, stream=True), text, "text/event-stream")
 
 
+def paced() -> Workload:
+    """The same request; the answer's events come one by one, from `paced_upstream`."""
+    return stream()._replace(name=f"paced stream of {STREAM_EVENTS} events")
+
+
 def request_bytes(workload: Workload, user: str, port: int, key: str) -> bytes:
     """A whole HTTP/1.1 request, for clients that write sockets themselves."""
     body = workload.body(user).encode()

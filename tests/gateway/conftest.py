@@ -20,7 +20,7 @@ from gateway.auth import Keyring, first_key_record
 from gateway.core.shedding import Shedding
 from gateway.door import Door
 from gateway.http.limits import CallerLimits
-from gateway.http.server import RelayProtocol, relay_protocol
+from gateway.http.server import Reception, RelayProtocol
 from gateway.quotas import Quotas
 from gateway.relay import RELAY_PATHS, Relay
 from gateway.settings import Settings, UpstreamSettings
@@ -381,7 +381,7 @@ def serve(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
     """Start the protocol with an `accept` of the test's own; more options are `CallerLimits`."""
 
     async def start(accept: object, app: object = None, body_max_bytes: int = 1 << 20, **limits: object) -> Gateway:
-        protocol = relay_protocol(accept, PATHS, body_max_bytes=body_max_bytes, limits=CallerLimits(**limits))
+        protocol = Reception(accept, PATHS, body_max_bytes=body_max_bytes, limits=CallerLimits(**limits))
         gateway = Gateway(stack, protocol, app or no_app)
         await gateway.start()
         return gateway
@@ -436,7 +436,7 @@ def relay_gateway(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
             next_request_id=lambda: f"req_{next(numbers)}",
             trace_ratio=trace_ratio,
         )
-        protocol = relay_protocol(relay.accept, PATHS, body_max_bytes=1 << 20)
+        protocol = Reception(relay.accept, PATHS, body_max_bytes=1 << 20)
         gateway = Gateway(stack, protocol, app(relay) if app else no_app)
         gateway.relay, gateway.records = relay, records
         await gateway.start()

@@ -139,7 +139,6 @@ async def test_who_waits_is_not_started_by_the_end_of_all(stalling, relay_gatewa
     assert gateway.relay.door.shedding.under_way == 0
 
 
-@pytest.mark.xfail(strict=True, reason="a caller's own deadline is not looked at while its request waits for a place")
 async def test_whoever_waited_past_its_own_deadline_costs_the_upstream_nothing(
     stalling, relay_gateway, settled, until
 ) -> None:

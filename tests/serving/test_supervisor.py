@@ -147,6 +147,7 @@ async def test_another_model_on_the_port_is_not_ours(staged: Staged) -> None:
 
 async def test_a_crash_after_ready_is_restarted(staged: Staged, family: Family, until: Until) -> None:
     stage = staged("--family")
+    stage.supervisor._timing = QUICK._replace(health_every_s=60.0)  # the process's end is to be seen first
     running = asyncio.create_task(stage.supervisor.run())
     await until(stage.ready_file.exists)
     async with httpx2.AsyncClient(base_url=stage.spec.url, trust_env=False) as http:

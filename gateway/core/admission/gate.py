@@ -91,7 +91,7 @@ class Refusal(NamedTuple):
 
 
 class Admission:
-    """The meters of one worker. `workers`: how many share each limit, for when the store is down.
+    """The meters of one worker. `workers`: how many share each limit until the store has been heard.
 
     `subjects`: by key id, those that are limited at all. `refused`: refusals by (scope, quantity).
     """
@@ -175,7 +175,7 @@ class Admission:
         meter.moved_at_s = now_s
         meter.peak = max(meter.peak, amount)
         leasing = self.leasing
-        if meter.may_owe(amount, self._workers if leasing.down else 0):
+        if meter.may_owe(amount, self._workers, down=leasing.down):
             leasing.need(meter)
             return None
         meter.wanted += amount

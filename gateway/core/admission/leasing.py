@@ -217,6 +217,8 @@ def _send(meter: Meter, window: int, amount: int, sent: list[Sent]) -> None:
     if amount < 0 and window == meter.window:
         meter.free += amount
         meter.granted += amount
+        # The store has it back before it says so: else the last place, given back, would look like one in use.
+        meter.used = max(0, meter.used + amount)
     expires_at_s = meter.until_s + (window - meter.window) * meter.length_s + KEPT_S
     sent.append(Sent(meter, QuotaAsk(meter.name, window, amount, meter.limit, expires_at_s)))
 

@@ -1,7 +1,7 @@
 """One limited quantity of one subject in one worker: how much of the shared limit this worker holds, and uses.
 
 A worker spends only what it was granted, in blocks, out of a window that all workers share; the sum of grants never
-exceeds the limit. Where a request comes before its block, rates and concurrency may owe a little, money nothing.
+exceeds the limit. Where a request comes before its block, rates and concurrency may owe a share, money nothing.
 
 Windows are fixed (a minute, a UTC day) because a block must belong to one count that every worker names alike, and the
 store then needs neither a clock nor a formula. Windows of a minute begin at a phase of their own per subject, so that
@@ -30,8 +30,6 @@ RENEWAL_S: Final = 10.0
 _LENGTH_S: Final = (MINUTE_S, MINUTE_S, DAY_S, RENEWAL_S)
 _PHASES: Final = 1_024
 """A power of two: the ends of windows are exact, so none is met twice."""
-_DEBT_SHARE: Final = 32
-"""A worker may owe the 32nd part of a limit (or one request) until the store has answered."""
 
 
 def meter_name(scope: Scope, subject: str, slot: int) -> str:
@@ -137,15 +135,16 @@ class Meter:
         self.window = window
         self.until_s = (window + 1) * self.length_s - self.phase_s
 
-    def may_owe(self, amount: int, workers: int) -> bool:
+    def may_owe(self, amount: int, workers: int, *, down: bool) -> bool:
         """Whether `amount` may be taken before the store has granted it: one request, or what is within the debt.
 
-        `workers`: 0 while the store answers; else how many workers share the limit as long as it doesn't.
+        The debt is a worker's share of what was left as last heard, while the store is `down` of the whole limit:
+        `workers` that have all heard nothing yet owe the limit together, no more.
         """
-        if self.slot == MONEY or (self.exhausted and not (workers and self.slot == CONCURRENT)):
+        if self.slot == MONEY or (self.exhausted and not (down and self.slot == CONCURRENT)):
             return False
-        allowed = self.limit // (workers or _DEBT_SHARE)
-        return self.free >= 0 or self.free >= amount - allowed
+        left = self.limit if down else self.limit - self.used
+        return self.free >= 0 or self.free >= amount - left // workers
 
     def begun_after(self, at_s: float) -> bool:
         """Whether the window began after `at_s`."""

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.errors import ApiError, render_body
 from gateway.http.port import PublicPort
-from gateway.http.server import relay_protocol
+from gateway.http.server import Reception
 
 
 async def app(scope: object, receive: object, send) -> None:
@@ -19,7 +19,7 @@ class Served:
 
     def __init__(self) -> None:
         self.incoming = []
-        protocol = relay_protocol(self.incoming.append, {b"/v1/chat/completions": "chat"}, body_max_bytes=1 << 20)
+        protocol = Reception(self.incoming.append, {b"/v1/chat/completions": "chat"}, body_max_bytes=1 << 20)
         self.port = PublicPort(app, protocol, keep_alive_s=75)
         self.sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 

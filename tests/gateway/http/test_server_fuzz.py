@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from gateway.http.incoming import Incoming
 from gateway.http.limits import CallerLimits
-from gateway.http.server import RelayProtocol, relay_protocol
+from gateway.http.server import Reception, RelayProtocol
 
 TEXT = b"content-type: text/plain\r\n"
 BODY_MAX = 200
@@ -150,7 +150,7 @@ class Seen(NamedTuple):
 
 def _connect(accept: Callable[[Incoming], None], reads: int = 0) -> tuple[RelayProtocol, Wire]:
     limits = CallerLimits(linger_s=0.0, headers_max=20)
-    protocol = relay_protocol(accept, {b"/r": "chat"}, body_max_bytes=BODY_MAX, limits=limits)
+    protocol = Reception(accept, {b"/r": "chat"}, body_max_bytes=BODY_MAX, limits=limits)
     config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     wire = Wire(reads)

@@ -195,7 +195,7 @@ async def test_a_caller_that_sends_and_never_reads_holds_bounded_memory(serve, u
     await until(lambda: gateway.connections[0]._deaf)
     connection = gateway.connections[0]
     assert connection.transport.get_write_buffer_size() < 65_536 + 2 * len(body)
-    assert connection._bytes_in_line() <= connection.limits.pipeline_max_bytes + len(body)
+    assert connection._bytes_in_line() <= connection.reception.limits.pipeline_max_bytes + len(body)
     caller.writer.transport.resume_reading()
     answers = [await caller.answer()]
     while answers[-1].status == 200:

@@ -46,6 +46,21 @@ def test_every_goal_of_the_design_is_judged(document: Document) -> None:
     }
 
 
+def test_by_cpu_the_router_that_needs_least_is_the_one_to_beat(plain: list[Figure]) -> None:
+    router, nginx = targets.per_cpu("requests", plain, ["vllm-router", "sglang-router"])
+    assert (router.measured, router.note) == (Estimate(2.0, 2.0, 2.0, 0.9375, 5), "beside vllm-router")
+    assert (router.goal, nginx.goal) == (1.5, 0.5)
+    assert nginx.measured is not None
+    assert nginx.measured.value == pytest.approx(0.6)
+    assert targets.per_cpu("streams", plain, [])[1].goal == 0.6
+
+
+def test_without_figures_nothing_is_said_of_cpu() -> None:
+    router, nginx = targets.per_cpu("paced streams", [], ["vllm-router"])
+    assert {router.verdict, nginx.verdict} == {Verdict.NOT_MEASURED}
+    assert router.note == "no Rust router was measured"
+
+
 def test_the_fastest_router_is_the_one_to_beat(document: Document) -> None:
     first = document.targets[0]
     assert (first.measured, first.note) == (Estimate(2.0, 2.0, 2.0, 0.9375, 5), "beside vllm-router")

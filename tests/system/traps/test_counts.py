@@ -198,11 +198,6 @@ async def all_places(world: World, key: str) -> None:
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a worker's fair share of fewer than four places is none: it gives the place back between two requests, "
-    "and then refuses as if it were in use",
-)
 async def test_09_a_key_with_one_place_is_not_refused_while_nothing_is_in_use(own_world) -> None:
     world = own_world(workers=1)
     key = world.make_key(concurrent_max=1)

@@ -169,6 +169,8 @@ def test_before_the_first_lease_a_rate_may_owe_and_a_budget_may_not() -> None:
     admission.leasing.plan(NOW_S)
     admitted(admission, admission.subjects["rate"])
     assert calls == ["wake", "wake"]
+    for _ in range(9):
+        admitted(admission, admission.subjects["rate"])
     assert denied(admission, admission.subjects["rate"]).cause == UNCONFIRMED
     refusal = denied(admission, admission.subjects["money"], 0, 1)
     assert (refusal.cause, refusal.retry_after_s) == (UNCONFIRMED, 1)

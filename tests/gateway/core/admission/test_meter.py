@@ -108,38 +108,41 @@ def test_what_other_workers_hold_does_not_remain(used: int, granted: int, taken:
     assert meter(granted=granted, taken=taken, used=used).remaining == remaining
 
 
-def test_money_owes_nothing() -> None:
-    assert not meter(MONEY, 10**9).may_owe(1, 0)
-    assert not meter(MONEY, 10**9).may_owe(1, 4)
+@pytest.mark.parametrize("down", [False, True])
+def test_money_owes_nothing(*, down: bool) -> None:
+    assert not meter(MONEY, 10**9).may_owe(1, 4, down=down)
 
 
 @pytest.mark.parametrize("slot", [REQUESTS, TOKENS, CONCURRENT])
 def test_the_first_request_need_not_wait_for_the_store(slot: int) -> None:
-    assert meter(slot, 1).may_owe(1, 0)
-    assert meter(slot, 10_000).may_owe(9_000, 0)
+    assert meter(slot, 1).may_owe(1, 8, down=False)
+    assert meter(slot, 10_000).may_owe(9_000, 8, down=False)
 
 
-def test_only_one_request_or_a_small_share_may_be_owed() -> None:
-    assert not meter(REQUESTS, 31, taken=1).may_owe(1, 0)
-    assert meter(REQUESTS, 64, taken=1).may_owe(1, 0)
-    assert not meter(REQUESTS, 64, taken=2).may_owe(1, 0)
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("slot", [REQUESTS, TOKENS, CONCURRENT])
+def test_before_the_store_is_heard_each_worker_may_owe_its_share(slot: int, *, down: bool) -> None:
+    assert meter(slot, 100, taken=24).may_owe(1, 4, down=down)
+    assert not meter(slot, 100, taken=25).may_owe(1, 4, down=down)
+    assert meter(slot, 100, taken=99).may_owe(1, 1, down=down)
+
+
+def test_the_share_is_of_what_was_left_as_last_heard() -> None:
+    assert meter(REQUESTS, 100, used=80, taken=4).may_owe(1, 4, down=False)
+    assert not meter(REQUESTS, 100, used=80, taken=5).may_owe(1, 4, down=False)
+    assert meter(REQUESTS, 100, used=80, taken=5).may_owe(1, 4, down=True)
 
 
 def test_of_a_used_up_limit_nothing_may_be_owed() -> None:
     used_up = meter(used=100)
     assert used_up.exhausted
-    assert not used_up.may_owe(1, 0)
-    assert not used_up.may_owe(1, 1)
+    assert not used_up.may_owe(1, 1, down=False)
+    assert not used_up.may_owe(1, 1, down=True)
 
 
 def test_without_the_store_a_lack_of_slots_heard_long_ago_is_no_reason() -> None:
-    assert meter(CONCURRENT, used=100, taken=24).may_owe(1, 4)
-    assert not meter(CONCURRENT, used=100, taken=25).may_owe(1, 4)
-
-
-def test_without_the_store_each_worker_may_owe_its_share() -> None:
-    assert meter(limit=100, taken=24).may_owe(1, 4)
-    assert not meter(limit=100, taken=25).may_owe(1, 4)
+    assert meter(CONCURRENT, used=100, taken=24).may_owe(1, 4, down=True)
+    assert not meter(CONCURRENT, used=100, taken=25).may_owe(1, 4, down=True)
 
 
 def test_a_reservation_is_of_the_window_it_was_made_in() -> None:
