@@ -29,7 +29,7 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 
 ## the request path as C extensions, in a folder of its own (optional; needs a C compiler)
 COMPILED := build/compiled
-compile: $(COMPILED)/gateway    ## then: PYTHONPATH=build/compiled glidepath gateway ...
+compile: $(COMPILED)/gateway    ## then: PYTHONPATH=$$PWD/build/compiled glidepath gateway ...
 
 $(COMPILED)/gateway: pyproject.toml deploy/compile.py $(shell find gateway rollout serving loadtests -name '*.py') | setup-dev
 	$(BIN)/python deploy/compile.py $(COMPILED)
@@ -55,7 +55,7 @@ style: setup-dev
 
 ## speed and load
 bench: setup compile   ## the data plane's goals beside nginx, vllm-router, sglang-router, LiteLLM: 15 min, quiet machine
-	PYTHONPATH=$(COMPILED) $(GLIDE) bench --output docs/benchmarks
+	PYTHONPATH=$(CURDIR)/$(COMPILED) $(GLIDE) bench --output docs/benchmarks
 
 load: setup-dev        ## the smoke scenario against a running `make up`
 	$(GLIDE) load loadtests/scenarios/smoke.toml

@@ -194,7 +194,8 @@ def main(arguments: list[str]) -> int:
     except CompileError as error:
         sys.stderr.write(f"compile: {error.cause}\n  hint: {error.hint}\n")
         return 1
-    print(f"{len(modules)} modules in {time.monotonic() - started_s:.0f} s; to run them: PYTHONPATH={arguments[0]}")
+    took_s = time.monotonic() - started_s
+    print(f"{len(modules)} modules in {took_s:.0f} s; to run them: PYTHONPATH={Path(arguments[0]).resolve()}")
     return 0
 
 

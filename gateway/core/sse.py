@@ -37,7 +37,6 @@ _ERROR = re.compile(rb'"error"\s*:\s*[{"]')
 _DONE = b"[DONE]"
 _TAIL_BYTES = 16_384
 _LAST_EVENTS = 6
-_LATEST_MAX = 32
 _LF = 10
 _NEAR_END_BYTES = 2_048
 _NO_ERROR = (b"", b"null")
@@ -132,8 +131,8 @@ class WatchedStream:
                 return b""
         latest = self._latest
         latest.append(whole)
-        if len(latest) > _LATEST_MAX:
-            del latest[:-_LAST_EVENTS]
+        if len(latest) > _LAST_EVENTS:
+            del latest[0]
         if not self.content_begun:
             self._find_content(whole)
         # Both come last, if at all, so a long read is searched near its end only, from the start of an event.
@@ -167,7 +166,7 @@ class WatchedStream:
     def _look_back(self) -> None:
         """Read the last events again, in their order, as what comes later counts."""
         if not self.done:
-            tail = b"".join(self._latest[-_LAST_EVENTS:])[-EVENT_MAX_BYTES:]
+            tail = b"".join(self._latest)[-EVENT_MAX_BYTES:]
             self._look_at(reversed(list(from_the_last(tail, _LAST_EVENTS))))
 
     def _find_content(self, whole: bytes) -> None:
@@ -214,7 +213,7 @@ class StreamView(WatchedStream):
         return stream_error("chat", error)
 
     def _look_back(self) -> None:
-        tail = b"".join(self._latest[-_LAST_EVENTS:])
+        tail = b"".join(self._latest)
         if len(tail) > _TAIL_BYTES:
             tail = tail[-_TAIL_BYTES:]
         for event in from_the_last(tail, _LAST_EVENTS):

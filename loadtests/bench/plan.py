@@ -66,7 +66,7 @@ DEFAULT = Plan(
     rate_turns=6,
     idle_streams=10_000,
     hold_s=20.0,
-    trickle_s=5.0,
+    trickle_s=3.0,
     decision_repeats=15,
 )
 FULL = Plan(
@@ -83,7 +83,7 @@ FULL = Plan(
     rate_turns=12,
     idle_streams=10_000,
     hold_s=120.0,
-    trickle_s=5.0,
+    trickle_s=3.0,
     decision_repeats=31,
 )
 PLANS = {plan.name: plan for plan in (QUICK, DEFAULT, FULL)}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from loadtests.bench import nginx
 from loadtests.bench.workloads import MODEL
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEY = "sk-bench-key"  # LiteLLM takes no others
 OURS = "glidepath"
@@ -123,4 +121,6 @@ def glidepath(place: Place) -> Subject:
         encoding="utf-8",
     )
     argv = (*place.pinned, sys.executable, "-m", "gateway.cli", "gateway", "--config", str(config))
-    return Subject(OURS, argv, place.port, place.cores, {"GLIDEPATH_BOOTSTRAP_KEY": KEY}, admin_port=place.second_port)
+    # The tree this runs from, compiled or not: the server is started in a folder of its own.
+    environment = {"GLIDEPATH_BOOTSTRAP_KEY": KEY, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    return Subject(OURS, argv, place.port, place.cores, environment, admin_port=place.second_port)

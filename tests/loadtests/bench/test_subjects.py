@@ -21,7 +21,8 @@ def test_the_gateway_is_configured_with_two_arms_a_key_and_a_worker_per_core(pla
     assert {each["base_urls"][0] for each in config["upstreams"].values()} == {"http://127.0.0.1:1/v1"}
     assert config["server"] == {"port": 2, "workers": 2}
     assert (config["admin"]["port"], subject.port, subject.admin_port) == (3, 2, 3)
-    assert subject.environment == {"GLIDEPATH_BOOTSTRAP_KEY": KEY}
+    assert subject.environment["GLIDEPATH_BOOTSTRAP_KEY"] == KEY
+    assert (Path(subject.environment["PYTHONPATH"]) / "gateway" / "cli.py").is_file()
 
 
 def test_litellm_serves_the_same_model_with_the_same_key(place: Place) -> None:
