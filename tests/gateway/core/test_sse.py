@@ -50,6 +50,15 @@ def test_a_whole_stream() -> None:
     assert seen == Seen(STREAM.replace(event(USAGE), b""), True, True, False, "stop", Usage(11, 3))
 
 
+def test_of_a_long_stream_little_is_kept() -> None:
+    view = StreamView(usage_wanted=False)
+    for each in (ROLE, *(delta(content=f"word {number}") for number in range(200)), FINISH, event(USAGE), DONE):
+        view.feed(each)
+    assert sum(map(len, view._latest)) < 1_000
+    assert view.end() == b""
+    assert (view.done, view.finish_reason, view.usage) == (True, "stop", Usage(11, 3))
+
+
 def test_the_usage_event_stays_if_asked_for() -> None:
     assert watch(STREAM, usage_wanted=True).forwarded == STREAM
 
