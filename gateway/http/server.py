@@ -76,6 +76,7 @@ class RelayProtocol(Turns):
         self._fields = {}
         self._whole = False
         self._receiving = None
+        self._odd_bytes = 0  # the trailers of the message before are no part of this head
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header line (parser callback)."""

@@ -232,3 +232,13 @@ async def test_an_idle_connection_does_not_keep_its_last_body(serve, echo) -> No
     caller.post(b"x" * 500_000)
     await caller.answer()
     assert gateway.connections[0].cycle.body == b""
+
+
+async def test_the_trailers_of_one_request_are_no_part_of_the_next_ones_head(serve, echo, describe) -> None:
+    caller = await (await serve(echo, describe)).caller()
+    caller.send(
+        HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + b"t: %b\r\n" % (b"x" * 1_000) * 60 + b"\r\n"
+    )
+    assert (await caller.answer()).status == 200
+    caller.send(HEAD + b"content-length: 2\r\n" + b"cookie: %b\r\n" % (b"y" * 3_000) * 3 + b"\r\n{}")
+    assert (await caller.answer()).status == 200
