@@ -182,6 +182,8 @@ class Supervisor:
             for task in (*chores, serving, stopping):
                 task.cancel()
             await asyncio.gather(*chores, serving, stopping, return_exceptions=True)
+            with contextlib.suppress(RolloutError):
+                await self._uses.flush()
 
     async def collect(self) -> Collector:
         """As `Workers.collect`."""

@@ -26,7 +26,7 @@ def add_verb(
     verb.add_argument(
         "--api-key",
         metavar="KEY",
-        help="default: see below",
+        help="default: $GLIDEPATH_API_KEY, the file $GLIDEPATH_KEY_FILE, else that of the gateway in this folder",
     )
     verb.set_defaults(run=run)
     return verb

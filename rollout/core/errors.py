@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from rollout.core.model import FeatureFlag
 
 _SHOWN_CHARS = 100
+_TYPO_RATIO = 0.8
 
 
 def nearest_names(word: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -85,7 +86,8 @@ class UnknownKey(RolloutError):
     exit_code = 4
 
     def __init__(self, key_id: str, known: Iterable[str]) -> None:
-        self.nearest = nearest_names(key_id[:_SHOWN_CHARS], known)
+        # Ids are random: what merely resembles a mistyped one is somebody else's key.
+        self.nearest = tuple(get_close_matches(key_id[:_SHOWN_CHARS], tuple(known), 2, _TYPO_RATIO))
         meant = f"did you mean {' or '.join(self.nearest)}?" if self.nearest else "see `glidepath keys list --all`"
         super().__init__(f"there is no key {key_id[:_SHOWN_CHARS]!r}", meant)
 
