@@ -11,9 +11,11 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from rollout.core.errors import (
+    ApprovalRequired,
     InvalidArgument,
     InvalidDocument,
     KeyRefused,
+    RampRefused,
     RevisionConflict,
     RolloutError,
     ShareIncreaseRefused,
@@ -35,6 +37,8 @@ _KINDS: dict[type[RolloutError], tuple[int, str, str]] = {
     UnknownKey: (404, "unknown-key", "There is no such key"),
     KeyRefused: (409, "key-refused", "The rules of keys forbid it"),
     ShareIncreaseRefused: (409, "share-increase-refused", "The share can't be raised now"),
+    RampRefused: (409, "ramp-refused", "The ramp's phase doesn't allow it"),
+    ApprovalRequired: (409, "approval-required", "A second person must approve it first"),
     RevisionConflict: (412, "revision-conflict", "Somebody else changed it first"),
     StoreUnavailable: (503, "store-unavailable", "The store is unavailable"),
     PreconditionMissing: (428, "precondition-missing", "If-Match is required"),

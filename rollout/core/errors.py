@@ -2,10 +2,15 @@
 
 # ruff: noqa: N818  a fault is named for what happened; the base class says that it is an error
 
-from collections.abc import Iterable
-from difflib import get_close_matches
+from __future__ import annotations
 
-from rollout.core.model import FeatureFlag
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # no import at run time: the flag holds a ramp, and reading its durations raises these faults
+    from collections.abc import Iterable
+
+    from rollout.core.model import FeatureFlag
 
 _SHOWN_CHARS = 100
 _TYPO_RATIO = 0.8
@@ -78,6 +83,16 @@ class ShareIncreaseRefused(RolloutError):
     """Raising the share is not allowed in the flag's present condition."""
 
     exit_code = 1
+
+
+class RampRefused(RolloutError):
+    """A ramp's command that its present phase doesn't allow. The ramp is as it was."""
+
+    exit_code = 1
+
+
+class ApprovalRequired(RampRefused):
+    """Raising the share needs a second person first."""
 
 
 class UnknownKey(RolloutError):

@@ -14,6 +14,8 @@ from rollout.core.model import FeatureFlag
         (errors.UnknownFeature("f", ()), 4),
         (errors.StoreUnavailable("c", "h"), 5),
         (errors.ShareIncreaseRefused("c", "h"), 1),
+        (errors.RampRefused("c", "h"), 1),
+        (errors.ApprovalRequired("c", "h"), 1),
         (errors.UnknownKey("k", ()), 4),
         (errors.KeyRefused("c", "h"), 1),
     ],

@@ -1,0 +1,188 @@
+"""What is wrong with a ramp before it runs, what is doubtful, and how long it will take at the traffic there is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from rollout.core.errors import nearest_names
+from rollout.core.ramp_model import Gate, GateKind, RampPlan, Role, Step, enforced
+from rollout.core.share import format_share
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from rollout.core.ramp_model import Rollback, Window
+
+_ALL = 100_000
+_LOOKS_LIKE_PERCENT = 100
+_EFFECTIVE_UNITS = 12.5
+"""Units of the sum of p(1 - p) for 80 % power, times variance by squared gap (docs: statistics)."""
+_VARIANCE_MAX = 0.25
+"""Of a score between 0 and 1."""
+_MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3_600.0, 86_400.0
+
+
+class Findings(NamedTuple):
+    """`faults` keep a ramp from being created, `warnings` are shown."""
+
+    faults: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class PlannedStep(NamedTuple):
+    """One step of a dry run; `needs_s` is the longest of baking, samples and evidence, inf where it can't end."""
+
+    step: int
+    share: int
+    needs_s: float
+    bake_s: float
+    samples_s: float
+    evidence_s: float
+    approval: bool
+
+    def __str__(self) -> str:
+        """One line for an operator."""
+        line = f"step {self.step} ({format_share(self.share)}): at your traffic this step needs {written(self.needs_s)}"
+        return f"{line}, and the approval of a second person before" if self.approval else line
+
+
+def validate(
+    plan: RampPlan,
+    gates: Sequence[Gate],
+    rollback: Rollback,
+    *,
+    known_metrics: Collection[str],
+    units_per_s: float | None = None,
+) -> Findings:
+    """Check what one value alone can't know.
+
+    `units_per_s`: the feature's units of both arms, as recorded; None: unknown.
+    """
+    faults = (*_gate_faults(gates, known_metrics), *_plan_faults(plan, gates, rollback))
+    return Findings(faults, (*_warnings(plan, gates), *_rate_warnings(plan, units_per_s)))
+
+
+def dry_run(plan: RampPlan, gates: Sequence[Gate], units_per_s: float | None) -> tuple[PlannedStep, ...]:
+    """Say what each step will need, at the best: windows, approvals and capacity come on top.
+
+    Evidence is reckoned for two arms that are equal and scores that vary as much as they can.
+    """
+    rate = units_per_s or 0.0
+    return tuple(_planned(index, step, gates, rate) for index, step in enumerate(plan.steps))
+
+
+def total_s(steps: Sequence[PlannedStep], plan: RampPlan) -> float:
+    """Return the seconds of the whole ramp, monitoring included."""
+    return sum(step.needs_s for step in steps) + plan.post_monitor_s
+
+
+def written(seconds: float) -> str:
+    """Write a length of time as people say it: "2.5 h"."""
+    if seconds == inf:
+        return "longer than can be said"
+    for unit_s, unit in ((_DAY_S, "days"), (_HOUR_S, "h"), (_MINUTE_S, "min")):
+        if seconds >= unit_s:
+            return f"{seconds / unit_s:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def _planned(index: int, step: Step, gates: Sequence[Gate], rate: float) -> PlannedStep:
+    samples_s = _per_rate(step.min_samples, rate * step.share / _ALL)
+    share = step.share / _ALL
+    units = [_evidence_units(gate) for gate in enforced(gates)]
+    evidence_s = _per_rate(max(units, default=0.0), rate * share * (1 - share))
+    window_s = max((gate.window_s for gate in enforced(gates)), default=0.0)
+    needs_s = max(step.bake_s, window_s, samples_s, evidence_s)
+    return PlannedStep(index, step.share, needs_s, step.bake_s, samples_s, evidence_s, step.approval)
+
+
+def _evidence_units(gate: Gate) -> float:
+    if gate.kind is not GateKind.NONINFERIORITY or gate.margin is None:
+        return 0.0
+    return _EFFECTIVE_UNITS * _VARIANCE_MAX / gate.margin**2
+
+
+def _per_rate(units: float, per_s: float) -> float:
+    if not units:
+        return 0.0
+    return units / per_s if per_s > 0 else inf
+
+
+def _gate_faults(gates: Sequence[Gate], known_metrics: Collection[str]) -> Iterator[str]:
+    for name, times in Counter(gate.name for gate in gates).items():
+        if times > 1:
+            yield f"{times} gates are called {name!r}"
+    for gate in gates:
+        yield from (f"gate {gate.name!r} {fault}" for fault in _faults_of(gate, known_metrics))
+
+
+def _faults_of(gate: Gate, known_metrics: Collection[str]) -> Iterator[str]:
+    if gate.source == "promql" and not gate.query:
+        yield "needs a query"
+    if gate.source == "promql" and gate.kind is not GateKind.THRESHOLD:
+        yield f"can't show {gate.kind} from PromQL: use kind threshold, or source evidence"
+    if gate.source == "evidence" and gate.metric not in known_metrics:
+        nearest = nearest_names(gate.metric, known_metrics)
+        meant = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(sorted(known_metrics))}"
+        yield f"asks for the unknown metric {gate.metric!r}; {meant}"
+    if gate.kind is GateKind.THRESHOLD:
+        if gate.limit is None:
+            yield "needs a limit"
+        if gate.failure is None and gate.role is not Role.OBSERVE:
+            yield "needs a failure rule: how many FAILs, in a row or within what time, count"
+    else:
+        yield from (f"needs {name}" for name in ("margin", "alpha") if getattr(gate, name) is None)
+
+
+def _plan_faults(plan: RampPlan, gates: Sequence[Gate], rollback: Rollback) -> Iterator[str]:
+    held = enforced(gates)
+    window_s = max((gate.window_s for gate in held), default=0.0)
+    for index, step in enumerate(plan.steps):
+        if held and step.bake_s == 0:
+            yield f"step {index} doesn't bake, so its gates would judge nothing"
+        limit_s = step.max_duration_s
+        if limit_s is not None and limit_s <= max(step.bake_s, window_s):
+            yield f"step {index} must end before it has baked and its gates have a window of their own"
+    for window in plan.windows:
+        if window.opens == window.closes or not window.days:
+            yield f"the window {window.opens}-{window.closes} never opens"
+    for freeze in plan.freezes:
+        if freeze.last < freeze.first:
+            yield f"the freeze from {freeze.first} ends before it begins"
+    if rollback.to_share >= plan.steps[-1].share:
+        yield f"a rollback to {format_share(rollback.to_share)} would give nothing back"
+
+
+def _warnings(plan: RampPlan, gates: Sequence[Gate]) -> Iterator[str]:
+    if plan.steps[-1].share <= _LOOKS_LIKE_PERCENT:
+        yield f"the last share is {format_share(plan.steps[-1].share)}: shares are in thousandths of a percent"
+    if not enforced(gates):
+        yield "no gate holds this ramp: time alone raises the share"
+    if not any(gate.role is Role.HARD for gate in gates):
+        yield "no gate is hard: nothing rolls back by itself"
+    contrasts = [gate.name for gate in enforced(gates) if gate.kind is not GateKind.THRESHOLD]
+    if contrasts and plan.steps[-1].share == _ALL:
+        yield f"at 100% there is no baseline to compare with: {', '.join(contrasts)} will have no data in the last step"
+    if plan.windows and any(step.max_duration for step in plan.steps):
+        closed_s = max(_closed_s(window) for window in plan.windows)
+        short = [str(index) for index, step in enumerate(plan.steps) if (step.max_duration_s or inf) < closed_s]
+        if short:
+            yield f"steps {', '.join(short)} may run out of time while the window is closed"
+
+
+def _closed_s(window: Window) -> float:
+    opens, closes = (int(each[:2]) * _HOUR_S + int(each[3:]) * _MINUTE_S for each in (window.opens, window.closes))
+    return _DAY_S - (closes - opens) % _DAY_S
+
+
+def _rate_warnings(plan: RampPlan, units_per_s: float | None) -> Iterator[str]:
+    if units_per_s is None:
+        return
+    for index, step in enumerate(plan.steps):
+        needs_s = _per_rate(step.min_samples, units_per_s * step.share / _ALL)
+        limit_s = step.max_duration_s
+        if limit_s is not None and needs_s > limit_s:
+            samples = f"{step.min_samples} samples need {written(needs_s)} at your traffic"
+            yield f"step {index}: {samples}, but it may last {written(limit_s)}"
