@@ -111,8 +111,8 @@ def _fall_further(ramp: Ramp, capacity: Capacity, now_s: float) -> Transition:
     if back is None:
         return unchanged(ramp)
     if ramp.share_millipct <= back.to_share:
-        over = now_s >= back.cooldown_ends_s
-        return unchanged(ramp, () if over else (Hold(HoldReason.COOLDOWN, now_s, back.cooldown_ends_s),))
+        waits = Hold(HoldReason.COOLDOWN, max(0.0, now_s - back.at_s), back.cooldown_ends_s - back.at_s)
+        return unchanged(ramp, (waits,) if now_s < back.cooldown_ends_s else ())
     hold = Hold(HoldReason.ROLLING_BACK, ramp.share_millipct, back.to_share, detail="millipct")
     staged = ramp.rollback.mode == "staged"
     if staged and 0 <= now_s - back.staged_s < ramp.rollback.stage_every_s:

@@ -139,7 +139,8 @@ def set_share(ramp: Ramp, order: Order, share_millipct: int) -> Transition:
     if phase is Phase.PAUSED:
         step = ramp.plan.step_at(share_millipct) if ramp.plan else BEFORE_FIRST
         return _set_down(ramp, Event.SET_SHARE, order, share_millipct, step)
-    return moves.moved(ramp, Event.SET_SHARE, order.reason)._replace(share_millipct=share_millipct)
+    made = moves.moved(ramp, Event.SET_SHARE, order.reason, proposer=order.actor)
+    return made._replace(share_millipct=share_millipct)
 
 
 def approve(ramp: Ramp, order: Order, step: int | None = None) -> Transition:

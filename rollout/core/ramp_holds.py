@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rollout.core.gates import Result, Verdict, counted, fails_limit
 from rollout.core.ramp_model import Gate, Phase, RampPlan, Role
 from rollout.core.ramp_table import Hold, HoldReason, Observations, Ramp
-from rollout.core.windows import closed_because
+from rollout.core.windows import closed_because, moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ def _capacity(ramp: Ramp, plan: RampPlan, seen: Observations) -> tuple[Hold, ...
 
 def _window(plan: RampPlan, now_s: float) -> tuple[Hold, ...]:
     closed = closed_because(plan.windows, plan.freezes, now_s)
-    return () if closed is None else (Hold(HoldReason.OUTSIDE_WINDOW, now_s, closed),)
+    return () if closed is None else (Hold(HoldReason.OUTSIDE_WINDOW, moment(now_s), closed),)
 
 
 def _approval(ramp: Ramp, plan: RampPlan) -> tuple[Hold, ...]:

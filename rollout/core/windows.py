@@ -23,10 +23,9 @@ _FIRST_DAY, _LAST_DAY = date.min.toordinal() - _EPOCH_ORDINAL, date.max.toordina
 
 def closed_because(windows: Sequence[Window], freezes: Sequence[Freeze], now_s: float) -> str | None:
     """Say which freeze or hours keep the share from rising at Unix time `now_s`; None if it may."""
-    day = int(now_s // _DAY_S)
-    if not _FIRST_DAY < day < _LAST_DAY:
+    today = _date(now_s)
+    if today is None:
         return "the clock is wrong"
-    today = date.fromordinal(day + _EPOCH_ORDINAL).isoformat()
     for freeze in freezes:
         if freeze.first <= today <= freeze.last:
             return f"frozen from {freeze.first} to {freeze.last}" + (f": {freeze.reason}" if freeze.reason else "")
@@ -39,6 +38,20 @@ def written(window: Window) -> str:
     """Write a window in one line: "mon,tue 09:00-17:00 +01:00"."""
     days = "daily" if set(window.days) == set(EVERY_DAY) else ",".join(window.days)
     return f"{days} {window.opens}-{window.closes} {window.utc_offset}"
+
+
+def moment(now_s: float) -> str:
+    """Write a Unix time to the minute: "fri 2026-11-20 09:00 UTC"."""
+    today = _date(now_s)
+    if today is None:
+        return "beyond the calendar"
+    day, minute = divmod(int(now_s // _MINUTE_S), _DAY_MINUTES)
+    return f"{_weekday(day)} {today} {minute // 60:02d}:{minute % 60:02d} UTC"
+
+
+def _date(now_s: float) -> str | None:
+    day = int(now_s // _DAY_S)
+    return date.fromordinal(day + _EPOCH_ORDINAL).isoformat() if _FIRST_DAY < day < _LAST_DAY else None
 
 
 def _is_open(window: Window, now_s: float) -> bool:

@@ -91,7 +91,7 @@ def test_capacity_holds_if_it_is_known_to_be_short() -> None:
 def test_a_freeze_holds() -> None:
     plan = RampPlan(steps=PLAN.steps, freezes=(Freeze(first="1970-01-01", last="1970-01-02"),))
     assert holds(ramp_of(), plan=plan) == (
-        Hold(HoldReason.OUTSIDE_WINDOW, NOW, "frozen from 1970-01-01 to 1970-01-02"),
+        Hold(HoldReason.OUTSIDE_WINDOW, "thu 1970-01-01 00:33 UTC", "frozen from 1970-01-01 to 1970-01-02"),
     )
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.ramp_model import EVERY_DAY, Freeze, Window
-from rollout.core.windows import closed_because, written
+from rollout.core.windows import closed_because, moment, written
 
 OFFICE = Window(opens="09:00", closes="17:00", days=("mon", "tue", "wed", "thu", "fri"))
 NIGHT = Window(opens="22:00", closes="04:30", days=("fri",))
@@ -59,6 +59,11 @@ def test_a_freeze_covers_its_first_and_last_day() -> None:
 @pytest.mark.parametrize("now_s", [-1e14, 1e14, 1e300])
 def test_a_clock_beyond_the_calendar_opens_nothing(now_s: float) -> None:
     assert closed_because([], [], now_s) == "the clock is wrong"
+    assert moment(now_s) == "beyond the calendar"
+
+
+def test_a_moment_in_words() -> None:
+    assert moment(at("2026-11-20T09:05:59")) == "fri 2026-11-20 09:05 UTC"
 
 
 def test_a_window_in_words() -> None:
