@@ -30,10 +30,13 @@ QUALITY = Gate(
 PLAN = RampPlan(steps=(Step(share=1_000, bake="1h"), Step(share=50_000, bake="1d")))
 
 
+WHOLE = Rollback()
+
+
 def found(
     plan: RampPlan = PLAN,
     *gates: Gate,
-    rollback: Rollback = Rollback(),
+    rollback: Rollback = WHOLE,
     rate: float | None = None,
 ) -> Findings:
     return validate(plan, gates or (ERRORS, QUALITY), rollback, known_metrics=METRICS, units_per_s=rate)
@@ -45,6 +48,8 @@ def plan_of(*steps: Step, **changes: Any) -> RampPlan:
 
 def test_a_sound_plan_has_no_findings() -> None:
     assert found() == Findings()
+    freezing = plan_of(*PLAN.steps, freezes=(Freeze(first="2026-12-20", last="2026-12-20"),))
+    assert found(freezing) == Findings()
 
 
 @pytest.mark.parametrize(
