@@ -17,6 +17,8 @@ from rollout.core.errors import (
     RevisionConflict,
     RolloutError,
     ShareIncreaseRefused,
+    StaleWriter,
+    StoreReset,
     StoreUnavailable,
     UnknownFeature,
     UnknownKey,
@@ -37,6 +39,8 @@ _KINDS: dict[type[RolloutError], tuple[int, str, str]] = {
     ShareIncreaseRefused: (409, "share-increase-refused", "The share can't be raised now"),
     RevisionConflict: (412, "revision-conflict", "Somebody else changed it first"),
     StoreUnavailable: (503, "store-unavailable", "The store is unavailable"),
+    StoreReset: (503, "store-reset", "The store has lost data"),
+    StaleWriter: (409, "stale-writer", "Another controller has taken over"),
     PreconditionMissing: (428, "precondition-missing", "If-Match is required"),
     InvalidDocument: (503, "invalid-document", "The store holds a damaged document"),
 }

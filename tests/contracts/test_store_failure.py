@@ -219,7 +219,8 @@ async def test_a_file_exchanged_for_garbage_keeps_the_last_good(tmp_path: Path) 
         assert share_of(follower) == 25_000
         with pytest.raises(StoreUnavailable, match="not a database"):
             await store.get("summarize")
-        path.write_bytes(good)
+        garbage.write_bytes(good)
+        garbage.replace(path)  # at once: a file that is being written would look like an empty store
         await until(lambda: follower.last_error is None)
     await store.close()
 
