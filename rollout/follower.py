@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _STORE, _KILL_FILE, _IN_TOUCH = "store", "kill file", "work left for the store"
 _LOCAL_KILL = Kill(on=True, actor="kill file", reason="listed in this replica's kill file")
 
-_ACCEPT = "restore its data; or accept the loss, and what it holds is in force"
+_ACCEPT = "restore its data; to go on with what it holds now, delete last-good.json and restart each gateway"
 _LOSS = {
     Standing.EMPTIED: ("the store is empty, though it held features", _ACCEPT),
     Standing.REPLACED: ("the store holds other data than before: it was lost and begun anew, or exchanged", _ACCEPT),

@@ -12,7 +12,7 @@ from rollout.core import lease as rules
 from rollout.core.audit import AuditEntry
 from rollout.core.codec import decode_flag
 from rollout.core.errors import CommandRepeated, RevisionConflict, StaleWriter
-from rollout.core.lease import Held, Lease
+from rollout.core.lease import Held, Lease, Verdict
 from rollout.core.model import FeatureFlag
 from rollout.core.once import KEEP_MAX, KEEP_S, Once
 from rollout.core.position import Position, accepted
@@ -37,8 +37,7 @@ def put(db: sqlite3.Connection, write: Write, now: Now) -> None:
     with transaction(db):
         if write.once is not None:
             _refuse_repeated(db, write.once, now())
-        _refuse_stale(db, write.fencing)
-        _refuse_other_revision(db, flag.feature, flag.revision - 1)
+        _judge(db, flag.feature, flag.revision - 1, write.fencing)
         db.execute("INSERT OR REPLACE INTO flags VALUES (?, ?, ?)", (flag.feature, flag.revision, write.document))
         stored = replace(write.entry, id=bump(db))
         text = msgspec.json.encode(stored).decode()
@@ -54,8 +53,7 @@ def document(db: sqlite3.Connection, feature: str) -> str | None:
 def put_memory(db: sqlite3.Connection, feature: str, revision: int, memory: bytes, fencing: Lease | None) -> None:
     """See `Store.put_memory`."""
     with transaction(db):
-        _refuse_stale(db, fencing)
-        _refuse_other_revision(db, feature, revision)
+        _judge(db, feature, revision, fencing)
         db.execute("INSERT OR REPLACE INTO memories VALUES (?, ?, ?)", (feature, revision, memory))
 
 
@@ -119,16 +117,13 @@ def _keep(db: sqlite3.Connection, name: str, held: Held | None) -> int | None:
     return held.token
 
 
-def _refuse_stale(db: sqlite3.Connection, fencing: Lease | None) -> None:
-    if fencing is not None:
-        held = _held(db, fencing.name)
-        if not rules.may_write(held, fencing.token):
-            raise StaleWriter(fencing.name, fencing.token, held.token)
-
-
-def _refuse_other_revision(db: sqlite3.Connection, feature: str, expected: int) -> None:
+def _judge(db: sqlite3.Connection, feature: str, expected: int, fencing: Lease | None) -> None:
     row = db.execute("SELECT revision FROM flags WHERE feature = ?", (feature,)).fetchone()
-    if (row[0] if row else 0) != expected:
+    held = Held() if fencing is None else _held(db, fencing.name)
+    verdict = rules.judge_write(held, None if fencing is None else fencing.token, row[0] if row else 0, expected)
+    if verdict is Verdict.STALE and fencing is not None:
+        raise StaleWriter(fencing.name, fencing.token, held.token)
+    if verdict is Verdict.CONFLICT:
         current = document(db, feature)
         raise RevisionConflict(feature, expected, None if current is None else decode_flag(current))
 

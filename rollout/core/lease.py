@@ -6,6 +6,7 @@ checked in the transaction that writes.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
 
 from rollout.core.errors import InvalidArgument
@@ -35,6 +36,14 @@ class Held(NamedTuple):
     holder: str = ""
     since_ms: int = 0
     until_ms: int = 0
+
+
+class Verdict(StrEnum):
+    """What becomes of a conditional write."""
+
+    DONE = "done"
+    STALE = "stale"
+    CONFLICT = "conflict"
 
 
 def is_live(held: Held, now_ms: int) -> bool:
@@ -71,6 +80,13 @@ def may_write(held: Held, token: int | None) -> bool:
     A greater one than the newest is refused too: a store that lost its data never gave it.
     """
     return token is None or token == held.token
+
+
+def judge_write(held: Held, token: int | None, stored_revision: int, expected_revision: int) -> Verdict:
+    """Judge a conditional write: of a stale writer first, who is to stop whatever it has read."""
+    if not may_write(held, token):
+        return Verdict.STALE
+    return Verdict.DONE if stored_revision == expected_revision else Verdict.CONFLICT
 
 
 def checked_ask(name: str, holder: str, ttl_s: float) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SUM_MAX = 2.0**62
 """A sum stays within this on both sides, so a 64-bit integer always holds it."""
-ELEMENTS_MAX = 64
+ELEMENTS_MAX = 256
 VALUES_PER_FLUSH_MAX = 20_000
 VALUES_PER_EPOCH_MAX = 100_000
 EPOCHS_MAX = 4_096

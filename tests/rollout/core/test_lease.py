@@ -3,7 +3,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.lease import Held, acquire, checked_ask, checked_ttl_ms, is_live, may_write, release, renew
+from rollout.core.lease import (
+    Held,
+    Verdict,
+    acquire,
+    checked_ask,
+    checked_ttl_ms,
+    is_live,
+    judge_write,
+    may_write,
+    release,
+    renew,
+)
 
 NOW_MS = 1_700_000_000_000
 MINE = Held(NOW_MS, "a", NOW_MS, NOW_MS + 100)
@@ -42,6 +53,23 @@ def test_a_write_counts_with_the_newest_token_or_without_one() -> None:
     assert not may_write(MINE, MINE.token - 1)
     assert not may_write(MINE, MINE.token + 1)
     assert not may_write(Held(), MINE.token)
+
+
+@pytest.mark.parametrize(
+    ("token", "stored", "expected", "verdict"),
+    [
+        (None, 3, 3, Verdict.DONE),
+        (None, 3, 2, Verdict.CONFLICT),
+        (MINE.token, 3, 3, Verdict.DONE),
+        (MINE.token, 4, 3, Verdict.CONFLICT),
+        (MINE.token - 1, 3, 3, Verdict.STALE),
+        (MINE.token - 1, 4, 3, Verdict.STALE),
+    ],
+)
+def test_a_write_needs_the_newest_token_and_the_revision_it_was_made_for(
+    token: int | None, stored: int, expected: int, verdict: Verdict
+) -> None:
+    assert judge_write(MINE, token, stored, expected) is verdict
 
 
 _STEPS = st.lists(
