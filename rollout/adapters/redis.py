@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rollout.adapters import redis_scripts as scripts
+from rollout.adapters.redis_connection import pairs
 from rollout.adapters.redis_control import RedisControl, entry_of, fresh_generation
 from rollout.adapters.redis_sums import RedisSums
 from rollout.core.audit import AuditEntry
@@ -21,11 +22,8 @@ class RedisStore(RedisControl, RedisSums):
 
     async def load(self) -> tuple[int, dict[str, FeatureFlag]]:
         """See `Store.load`."""
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.get(scripts.SCHEMA)
-        pipeline.get(scripts.VERSION)
-        pipeline.hvals(scripts.FLAGS)
-        schema, version, documents = await self._answer(pipeline.execute())
+        head = (("GET", scripts.SCHEMA), ("GET", scripts.VERSION))
+        schema, version, documents = await self._read(*head, ("HVALS", scripts.FLAGS))
         self._check_schema(schema)
         flags = [decode_flag(document) for document in documents]
         return int(version or 0), {flag.feature: flag for flag in flags}
@@ -46,14 +44,12 @@ class RedisStore(RedisControl, RedisSums):
 
     async def load_keys(self) -> tuple[int, list[KeyRecord]]:
         """See `Store.load_keys`."""
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.get(scripts.SCHEMA)
-        pipeline.get(scripts.VERSION)
-        pipeline.hgetall(scripts.KEYS)
-        pipeline.hgetall(scripts.KEY_USES)
-        schema, version, stored, uses = await self._answer(pipeline.execute())
+        head = (("GET", scripts.SCHEMA), ("GET", scripts.VERSION))
+        hashes = (("HGETALL", scripts.KEYS), ("HGETALL", scripts.KEY_USES))
+        schema, version, stored, used = await self._read(*head, *hashes)
         self._check_schema(schema)
-        records = [_key(record, uses.get(key)) for key, record in stored.items()]
+        uses = pairs(used)
+        records = [_key(record, uses.get(key)) for key, record in pairs(stored).items()]
         return int(version or 0), sorted(records, key=lambda record: (record.created_at_s, record.id))
 
     async def list_keys(self) -> list[KeyRecord]:

@@ -17,6 +17,15 @@ _SCHEMA_VERSION = b"1"
 _SOCKET_S = 1.0
 _LIMIT_S = 2.0
 _CONNECTIONS = 8
+_READ = """
+local answers, place = {}, 1
+for i, key in ipairs(KEYS) do
+  local last = place + 1 + ARGV[place + 1]
+  answers[i] = redis.call(ARGV[place], key, unpack(ARGV, place + 2, last))
+  place = last + 1
+end
+return answers
+"""
 
 
 class RedisConnection:
@@ -52,6 +61,15 @@ class RedisConnection:
     async def _script(self, script: str, keys: tuple[str, ...], values: tuple[str | int | bytes, ...]) -> Any:  # noqa: ANN401  a script answers with what it likes
         return await self._answer(self._redis.eval(script, len(keys), *keys, *values))
 
+    async def _read(self, *commands: tuple[str | int, ...]) -> list[Any]:
+        """Answers of reading commands (name, key, arguments) at one moment, pairs as flat lists.
+
+        Not as a transaction: a full Redis refuses to queue even reads.
+        """
+        keys = tuple(str(command[1]) for command in commands)
+        values = [value for name, _, *rest in commands for value in (name, len(rest), *rest)]
+        return list(await self._script(_READ, keys, tuple(values)))
+
     async def _answer(self, command: Awaitable[_T]) -> _T:
         """Await an answer for a bounded time, also from a server that is connected and silent."""
         try:
@@ -65,6 +83,11 @@ class RedisConnection:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
         return answer
+
+
+def pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    """A hash from its fields and values by turns."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _hint(fault: str) -> str:

@@ -83,16 +83,11 @@ class RedisControl(RedisConnection):
 
         An entry of a feature that isn't in the list of features yet has a greater id than that version.
         """
-        first = self._redis.pipeline(transaction=True)
-        first.get(names.VERSION)
-        first.hkeys(names.REVISIONS)
-        version, features = await self._answer(first.execute())
-        pages = self._redis.pipeline(transaction=True)
-        for feature in features:
-            log = names.audit_of(feature.decode())
-            pages.zrangebyscore(log, f"({since_id}", int(version or 0), start=0, num=limit)
-        found = await self._answer(pages.execute()) if features else []
-        entries = [entry_of(member, AuditEntry) for page in found for member in page]
+        version, features = await self._read(("GET", names.VERSION), ("HKEYS", names.REVISIONS))
+        logs = (names.audit_of(feature.decode()) for feature in features)
+        page = (f"({since_id}", int(version or 0), "LIMIT", 0, limit)
+        found = await self._read(*(("ZRANGEBYSCORE", log, *page) for log in logs)) if features else []
+        entries = [entry_of(member, AuditEntry) for members in found for member in members]
         return sorted(entries, key=lambda entry: entry.id)[:limit]
 
     async def put_memory(self, feature: str, revision: int, memory: bytes, *, fencing: Lease | None = None) -> None:
@@ -104,10 +99,7 @@ class RedisControl(RedisConnection):
 
     async def get_memory(self, feature: str) -> tuple[int, bytes] | None:
         """See `Store.get_memory`."""
-        both = self._redis.pipeline(transaction=True)
-        both.hget(names.REVISIONS, feature)
-        both.hget(names.MEMORIES, feature)
-        revision, stored = await self._answer(both.execute())
+        revision, stored = await self._read(("HGET", names.REVISIONS, feature), ("HGET", names.MEMORIES, feature))
         kept_for, _, memory = (stored or b"").partition(b"|")
         return None if stored is None or kept_for != revision else (int(kept_for), memory)
 

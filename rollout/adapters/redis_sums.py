@@ -6,7 +6,7 @@ from itertools import chain
 from typing import cast
 
 from rollout.adapters import redis_scripts as names
-from rollout.adapters.redis_connection import RedisConnection
+from rollout.adapters.redis_connection import RedisConnection, pairs
 from rollout.adapters.redis_control_scripts import ADD_SUMS
 from rollout.core import sums as rules
 from rollout.core.sums import SumKey
@@ -37,11 +37,9 @@ class RedisSums(RedisConnection):
     async def read_sums(self, feature: str) -> dict[SumKey, tuple[int, ...]]:
         """See `Store.read_sums`."""
         epochs = await self._epochs(feature, None)
-        read = self._redis.pipeline(transaction=True)
-        for epoch in epochs:
-            read.hgetall(names.sums_of(feature, epoch))
+        read = await self._read(*(("HGETALL", names.sums_of(feature, epoch)) for epoch in epochs)) if epochs else []
         vectors: defaultdict[SumKey, dict[int, int]] = defaultdict(dict)
-        for epoch, stored in zip(epochs, await self._answer(read.execute()) if epochs else [], strict=True):
+        for epoch, stored in zip(epochs, map(pairs, read), strict=True):
             for field, value in stored.items():
                 index, _, name = field.decode().partition("|")
                 vectors[SumKey(feature, epoch, name)][int(index)] = int(value)
@@ -51,7 +49,7 @@ class RedisSums(RedisConnection):
         """See `Store.drop_sums`."""
         epochs = await self._epochs(feature, before_epoch)
         if epochs:
-            drop = self._redis.pipeline(transaction=True)
+            drop = self._redis.pipeline(transaction=False)  # which a full Redis would not take
             drop.delete(*(names.sums_of(feature, epoch) for epoch in epochs))
             drop.zrem(names.epochs_of(feature), *epochs)
             await self._answer(drop.execute())
