@@ -12,21 +12,34 @@ from msgspec.structs import replace
 
 from rollout import kill_file as kills
 from rollout import last_good as saved
-from rollout.core.errors import InvalidDocument, RolloutError
+from rollout.core.errors import InvalidDocument, RolloutError, StoreReset, StoreUnavailable
 from rollout.core.evaluate import compile_snapshot
-from rollout.core.model import EMPTY_SNAPSHOT, NOT_LOADED, FeatureFlag, Kill, Snapshot
+from rollout.core.model import EMPTY_SNAPSHOT, FeatureFlag, Kill, Snapshot
+from rollout.core.position import NOWHERE, Position, Standing, compare, safer
 from rollout.ports import Clock, Store
 
 _log = logging.getLogger(__name__)
 _STORE, _KILL_FILE, _IN_TOUCH = "store", "kill file", "work left for the store"
 _LOCAL_KILL = Kill(on=True, actor="kill file", reason="listed in this replica's kill file")
 
+_ACCEPT = "restore its data; to go on with what it holds now, delete last-good.json and restart each gateway"
+_LOSS = {
+    Standing.EMPTIED: ("the store is empty, though it held features", _ACCEPT),
+    Standing.REPLACED: ("the store holds other data than before: it was lost and begun anew, or exchanged", _ACCEPT),
+    Standing.WENT_BACK: ("the store is behind what was read of it: its last writes were lost", _ACCEPT),
+}
+
 
 class Follower:
     """Follows one store.
 
-    For readers: `snapshot` (always usable), `flags` (as committed, without local kills), `version`,
-    `refused_documents` (counter), `killed_locally` (features, or "*").
+    For readers: `snapshot` (always usable), `flags` (as committed, without local kills), `position` and its `version`,
+    `standing` (of the store when last read: automation must hold unless it FOLLOWS), `refused_documents` (counter),
+    `killed_locally` (features, or "*").
+
+    A store that has lost data (empty, another one, or behind what was seen) replaces nothing: what was known stays in
+    force, except that its kills and smaller shares count, so operators can stop. That ends when an operator accepts
+    the loss (`Store.accept_loss`), or when the same data counts past what was seen.
     """
 
     def __init__(
@@ -44,10 +57,12 @@ class Follower:
         self._store_turn, self._kill_turn = asyncio.Lock(), asyncio.Lock()
         self._kills_in_memory: frozenset[str] = frozenset()
         self._confirmed_at_s: float | None = None
-        self._refused_version = NOT_LOADED
+        self._refused_at = NOWHERE
         self._in_touch = False
         self.flags: Mapping[str, FeatureFlag] = {}
-        self.version = NOT_LOADED
+        self._flags_in_force: Mapping[str, FeatureFlag] = {}
+        self.position = NOWHERE
+        self.standing = Standing.FOLLOWS
         self.snapshot: Snapshot = EMPTY_SNAPSHOT
         self.killed_locally: frozenset[str] = frozenset()
         self.refused_documents = 0
@@ -59,6 +74,11 @@ class Follower:
     def last_error(self) -> RolloutError | None:
         """The fault that keeps this replica from following now; None while all is well."""
         return next(iter(self._faults.values()), None)
+
+    @property
+    def version(self) -> int:
+        """The store's version that `flags` are of; NOT_LOADED when nothing was ever loaded."""
+        return self.position.version
 
     def age_s(self, now_s: float) -> float:
         """Seconds since the store last confirmed this snapshot; infinite when it never did."""
@@ -154,46 +174,62 @@ class Follower:
     async def _catch_up(self) -> None:
         # After a loss of contact the store may be another one, restored or reseeded, that counts to the same version.
         trusted, self._in_touch = self._in_touch, False
-        seen = await self._store.version()
-        if seen != self.version or not trusted:
+        seen = await self._store.position()
+        if seen != self.position or not trusted:
             await self._take(seen)
         self._in_touch = True
         self._confirmed_at_s = self._clock.now_s()
 
-    async def _take(self, seen: int) -> None:
+    async def _take(self, seen: Position) -> None:
         try:
             version, flags = await self._store.load()
-            self._refuse_loss(flags)
+            # What was loaded is of one generation only if that was the same before and after.
+            if seen.generation not in {0, (await self._store.position()).generation}:
+                raise StoreUnavailable("the store was exchanged while it was read", "it is read again")
+            self._refuse_loss(seen._replace(version=version), flags)
         except InvalidDocument:
-            self.refused_documents += seen != self._refused_version
-            self._refused_version = seen
+            self.refused_documents += seen != self._refused_at
+            self._refused_at = seen
             raise
-        self._adopt(version, flags)
+        self._adopt(seen._replace(version=version), flags)
         if self._last_good is not None:
             await self._save(self._last_good)
 
-    def _refuse_loss(self, flags: Mapping[str, FeatureFlag]) -> None:
-        """No command removes a feature: an empty store has lost its data, and must not replace what is known."""
-        if self.flags and not flags:
-            raise InvalidDocument("the store is empty, though it held features", "restore it, or restart to reseed")
+    def _refuse_loss(self, found: Position, flags: Mapping[str, FeatureFlag]) -> None:
+        """Hold on to what is known when the store has lost data; no command removes a feature."""
+        standing = compare(self.position, found)
+        if standing is Standing.FOLLOWS and self.flags and not flags:
+            standing = Standing.EMPTIED
+        self.standing = standing
+        if standing is not Standing.FOLLOWS and self.flags:
+            self._put_in_force(safer(self.flags, flags))
+            raise StoreReset(*_LOSS[standing])
 
     async def _save(self, path: Path) -> None:
-        good = saved.LastGood(self.version, self._clock.now_s(), dict(self.flags))
+        good = saved.LastGood(self.position, self._clock.now_s(), dict(self.flags))
         try:
             await asyncio.to_thread(saved.write, path, good)
         except OSError as fault:
             _log.warning("cannot save the last good snapshot: %s", fault)
 
-    def _adopt(self, version: int, flags: Mapping[str, FeatureFlag]) -> None:
+    def _adopt(self, position: Position, flags: Mapping[str, FeatureFlag]) -> None:
+        self._put_in_force(flags, position.version)
+        self.position, self.flags, self.standing = position, flags, Standing.FOLLOWS
+
+    def _put_in_force(self, flags: Mapping[str, FeatureFlag], version: int | None = None) -> None:
+        if version is None:
+            if flags == self._flags_in_force:
+                return
+            version = self.version
         self.snapshot = self._compile(version, flags)
-        self.version, self.flags = version, flags
+        self._flags_in_force = flags
 
     def _put_kills_in_force(self, listed: frozenset[str]) -> None:
         wanted = listed | self._kills_in_memory
         if wanted != self.killed_locally:
             _log.warning("local kills now: %s", ", ".join(sorted(wanted)) or "none")
             self.killed_locally = wanted
-            self.snapshot = self._compile(self.version, self.flags)
+            self.snapshot = self._compile(self.version, self._flags_in_force)
 
     def _compile(self, version: int, flags: Mapping[str, FeatureFlag]) -> Snapshot:
         return compile_snapshot({name: self._overlaid(flag) for name, flag in flags.items()}, version)
@@ -217,7 +253,7 @@ class Follower:
     def _resume(self, good: saved.LastGood | None) -> None:
         if good is not None:
             self._confirmed_at_s = good.at_s
-            self._adopt(good.version, good.flags)
+            self._adopt(good.position, good.flags)
 
     def _note(self, source: str, fault: Exception) -> None:
         known = isinstance(fault, RolloutError)

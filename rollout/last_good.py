@@ -9,12 +9,13 @@ from rollout import atomic_file
 from rollout.core.codec import parse_document, render_document
 from rollout.core.errors import InvalidDocument
 from rollout.core.model import FeatureFlag
+from rollout.core.position import Position
 
 
 class LastGood(NamedTuple):
-    """What was in force, at which store version, and when the store confirmed it (Unix seconds)."""
+    """What was in force, at which position of the store, and when the store confirmed it (Unix seconds)."""
 
-    version: int
+    position: Position
     at_s: float
     flags: dict[str, FeatureFlag]
 
@@ -23,6 +24,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     at_s: float
     document: dict[str, object]
+    generation: int = 0
 
 
 def read(path: Path) -> LastGood | None:
@@ -33,10 +35,10 @@ def read(path: Path) -> LastGood | None:
         return None
     except (OSError, msgspec.DecodeError) as fault:
         raise InvalidDocument(f"cannot use the last good snapshot {path}: {fault}", "delete the file") from fault
-    return LastGood(saved.version, saved.at_s, parse_document(saved.document))
+    return LastGood(Position(saved.generation, saved.version), saved.at_s, parse_document(saved.document))
 
 
 def write(path: Path, good: LastGood) -> None:
     """Replace the file atomically; OSError when that fails."""
-    saved = _File(good.version, good.at_s, render_document(good.flags))
+    saved = _File(good.position.version, good.at_s, render_document(good.flags), good.position.generation)
     atomic_file.replace(path, msgspec.json.encode(saved))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from rollout.core.errors import (
     UnknownFeature,
 )
 from rollout.core.model import NOT_LOADED, FeatureFlag
+from rollout.core.position import Position, Standing, compare
 from rollout.follower import Follower
 from rollout.kill_file import ALL
 from rollout.ports import Clock, Store
@@ -101,7 +103,7 @@ class Operations:
         kill = _PendingKill(actor, why, self._clock.now_s(), self._follower.is_killed_locally(feature))
         fault = await self._kill_here(feature, f"{actor}: {why}")
         try:
-            flag = await self._until_written(feature, kill.applied, actor, "kill", why)
+            flag = await self._until_killed(feature, kill, actor, why)
         except (StoreUnavailable, InvalidDocument, RevisionConflict):
             self._remember(feature, kill)
             if fault is not None:
@@ -132,6 +134,22 @@ class Operations:
                 if kill is not None and await self._is_settled(feature, kill):
                     self._pending_kills.pop(feature, None)
 
+    async def accept_loss(self, *, actor: str, reason: str) -> Position | None:
+        """Have every replica take the store as it is after it lost data; None when this replica sees no loss.
+
+        Before that each flag it holds gets an audit entry that says who decided so.
+        """
+        why = commands.checked_reason(reason)
+        known = self._follower.position
+        if compare(known, await self._store.position()) is Standing.FOLLOWS:
+            return None
+        for flag in (await self._store.load())[1].values():
+            with suppress(RevisionConflict):
+                await self._put(flag, flag, actor, "accept-loss", why)
+        taken = await self._store.accept_loss(known)
+        await self._follower.refresh()
+        return taken or await self._store.position()  # None: the entries have brought it past what was known
+
     async def history(self, feature: str, *, limit: int, before_id: int | None) -> list[AuditEntry]:
         """Audit entries, newest first; UnknownFeature when there is no such flag."""
         await self._get(feature)
@@ -148,7 +166,7 @@ class Operations:
         if not self._follower.is_killed_locally(feature):
             return True
         try:
-            await self._until_written(feature, kill.applied, kill.actor, "kill", kill.reason)
+            await self._until_killed(feature, kill, kill.actor, kill.reason)
         except UnknownFeature:
             return True
         if not await self._follower.refresh():
@@ -180,6 +198,16 @@ class Operations:
             _, known = await self._store.load()
             raise UnknownFeature(feature, known)
         return flag
+
+    async def _until_killed(self, feature: str, kill: _PendingKill, actor: str, reason: str) -> FeatureFlag:
+        """Kill in the store; in one that lost the feature by writing it anew, as known here, so that all hear of it."""
+        known = self._follower.flags.get(feature)
+        if known is not None and await self._store.get(feature) is None:
+            after = kill.applied(known)
+            entry = record_change(None, after, actor=actor, command="kill", reason=reason, at_s=self._clock.now_s())
+            with suppress(RevisionConflict):  # somebody else has written it anew: it is killed as any other
+                return await self._store.put_if_revision(after, 0, entry)
+        return await self._until_written(feature, kill.applied, actor, "kill", reason)
 
     async def _until_written(
         self, feature: str, change: Callable[[FeatureFlag], FeatureFlag], actor: str, command: str, reason: str

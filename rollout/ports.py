@@ -5,10 +5,17 @@ from typing import Protocol
 
 from rollout.core.audit import AuditEntry
 from rollout.core.keys import KeyChange, KeyEntry, KeyRecord
+from rollout.core.lease import Lease
 from rollout.core.model import FeatureFlag
+from rollout.core.once import Once
+from rollout.core.position import Position
 from rollout.core.quota import QuotaAsk, QuotaGrant
+from rollout.core.sums import SumKey
 
-__all__ = ["AuditEntry", "Clock", "KeyChange", "KeyEntry", "KeyRecord", "QuotaAsk", "QuotaGrant", "Store"]
+__all__ = [
+    "AuditEntry", "Clock", "EvidenceSums", "FlagStore", "GateMemory", "KeyChange", "KeyEntry", "KeyRecord", "KeyStore",
+    "Lease", "LeaseStore", "Once", "Position", "QuotaAsk", "QuotaGrant", "Store", "SumKey",
+]  # fmt: skip
 
 
 class Clock(Protocol):
@@ -19,8 +26,8 @@ class Clock(Protocol):
         ...
 
 
-class Store(Protocol):
-    """Flags, audit, keys, quotas. Every method raises StoreUnavailable in bounded time when it cannot answer."""
+class FlagStore(Protocol):
+    """Flags and their audit log."""
 
     async def load(self) -> tuple[int, dict[str, FeatureFlag]]:
         """Return the global version and all flags of that same version; InvalidDocument for a damaged flag."""
@@ -30,20 +37,105 @@ class Store(Protocol):
         """Return the global version: 0 for an empty store, greater after every flag or key change."""
         ...
 
+    async def position(self) -> Position:
+        """Return the global version with the identity of the data it counts: see `core.position.compare`."""
+        ...
+
+    async def accept_loss(self, known: Position) -> Position | None:
+        """Go on as the store that stood at `known`, by an operator's decision; None when nothing is lost against it.
+
+        Followers that hold on to what they knew then take this store's documents.
+        """
+        ...
+
     async def get(self, feature: str) -> FeatureFlag | None:
         """Return one flag, or None."""
         ...
 
-    async def put_if_revision(self, flag: FeatureFlag, expected_revision: int, entry: AuditEntry) -> FeatureFlag:
+    async def put_if_revision(
+        self,
+        flag: FeatureFlag,
+        expected_revision: int,
+        entry: AuditEntry,
+        *,
+        fencing: Lease | None = None,
+        once: Once | None = None,
+    ) -> FeatureFlag:
         """Write the flag as expected_revision + 1 with its audit entry, atomically, and return it.
 
-        expected_revision 0 creates. RevisionConflict when the stored revision is another one.
+        expected_revision 0 creates. In this order: CommandRepeated when a command with the key of `once` was done,
+        else it is remembered with this write; StaleWriter when the lease `fencing` was handed out anew (operators
+        write without one); RevisionConflict when the stored revision is another one.
         """
+        ...
+
+    async def recall(self, key: str) -> bytes | None:
+        """Return the outcome of the command with this idempotency key, None when it isn't known (any more)."""
+        ...
+
+    async def remember(self, once: Once) -> bytes | None:
+        """Remember a command that wrote nothing; the outcome known already if there is one, which then stays."""
         ...
 
     async def history(self, feature: str, limit: int = 50, before_id: int | None = None) -> list[AuditEntry]:
         """Return audit entries of a feature, newest first, with ids below before_id."""
         ...
+
+    async def audit(self, since_id: int = 0, limit: int = 500) -> list[AuditEntry]:
+        """Return audit entries of all features, oldest first, with ids above since_id; none below them comes later."""
+        ...
+
+
+class GateMemory(Protocol):
+    """What a controller keeps beside a flag. It changes no revision and no version, so followers don't notice."""
+
+    async def put_memory(self, feature: str, revision: int, memory: bytes, *, fencing: Lease | None = None) -> None:
+        """Keep the memory for this revision; StaleWriter as above, RevisionConflict when the flag is at another."""
+        ...
+
+    async def get_memory(self, feature: str) -> tuple[int, bytes] | None:
+        """Return the flag's revision and the memory kept for it; None when there is none for this revision."""
+        ...
+
+
+class LeaseStore(Protocol):
+    """Leases by `core.lease`. A holder's name must be its own, also among the restarts of one host."""
+
+    async def acquire_lease(self, name: str, holder: str, ttl_s: float) -> Lease | None:
+        """Get the lease with a new token, greater than all before it; None while somebody else holds it."""
+        ...
+
+    async def renew_lease(self, lease: Lease, ttl_s: float) -> Lease | None:
+        """Prolong the lease; None when it lapsed or is somebody else's: acquire it anew."""
+        ...
+
+    async def release_lease(self, lease: Lease) -> bool:
+        """Give the lease back; False when it was somebody else's already."""
+        ...
+
+
+class EvidenceSums(Protocol):
+    """Sums of evidence by `core.sums`: added by every worker, read by the controller."""
+
+    async def add_sums(self, deltas: Mapping[SumKey, Sequence[int]], flush_id: str) -> bool:
+        """Add all vectors, atomically; False, and nothing, when this flush was counted already.
+
+        InvalidArgument, and nothing, when a bound of `core.sums` would be passed. After StoreUnavailable send the same
+        flush with the same id again, until `core.sums.REMEMBER_FLUSH_S` have passed.
+        """
+        ...
+
+    async def read_sums(self, feature: str) -> dict[SumKey, tuple[int, ...]]:
+        """Return the sums of a feature, of all its epochs."""
+        ...
+
+    async def drop_sums(self, feature: str, before_epoch: int | None = None) -> None:
+        """Forget the epochs below before_epoch, or all."""
+        ...
+
+
+class KeyStore(Protocol):
+    """API keys, their audit log, and quotas."""
 
     async def load_keys(self) -> tuple[int, list[KeyRecord]]:
         """Return the global version and all key records of that same version, oldest first, with their last use.
@@ -81,6 +173,10 @@ class Store(Protocol):
         Windows that have expired are forgotten.
         """
         ...
+
+
+class Store(FlagStore, GateMemory, LeaseStore, EvidenceSums, KeyStore, Protocol):
+    """All of it. Every method raises StoreUnavailable in bounded time when it cannot answer."""
 
     async def close(self) -> None:
         """Release connections and threads; calling it twice is harmless."""

@@ -19,6 +19,8 @@ from rollout.core.errors import (
     RevisionConflict,
     RolloutError,
     ShareIncreaseRefused,
+    StaleWriter,
+    StoreReset,
     StoreUnavailable,
     UnknownFeature,
     UnknownKey,
@@ -41,6 +43,8 @@ _KINDS: dict[type[RolloutError], tuple[int, str, str]] = {
     ApprovalRequired: (409, "approval-required", "A second person must approve it first"),
     RevisionConflict: (412, "revision-conflict", "Somebody else changed it first"),
     StoreUnavailable: (503, "store-unavailable", "The store is unavailable"),
+    StoreReset: (503, "store-reset", "The store has lost data"),
+    StaleWriter: (409, "stale-writer", "Another controller has taken over"),
     PreconditionMissing: (428, "precondition-missing", "If-Match is required"),
     InvalidDocument: (503, "invalid-document", "The store holds a damaged document"),
 }

@@ -1,5 +1,7 @@
 """Adapters of the rollout engine's ports; imported by composition roots only."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,17 +14,20 @@ if TYPE_CHECKING:
 _HINT = 'write url = "sqlite:///PATH", "sqlite:////absolute/path" or "redis://HOST:PORT/DB"'
 
 
-def open_store(url: str) -> "Store":
-    """Make the store a URL names, without connecting; InvalidArgument for a URL that names none."""
+def open_store(url: str, clock: Callable[[], float] = time.time) -> "Store":
+    """Make the store a URL names, without connecting; InvalidArgument for a URL that names none.
+
+    `clock`: Unix time. Never falls back from one kind to another: a store that is away is away.
+    """
     scheme, separator, rest = url.partition("://")
     if scheme == "sqlite" and separator:
-        return _open_sqlite(url, rest)
+        return _open_sqlite(url, rest, clock)
     if scheme in {"redis", "rediss"} and separator:
-        return _open_redis(url)
+        return _open_redis(url, clock)
     raise InvalidArgument(f"there is no store for the URL {_shown(url)!r}", _HINT)
 
 
-def _open_sqlite(url: str, rest: str) -> "Store":
+def _open_sqlite(url: str, rest: str, clock: Callable[[], float]) -> "Store":
     from rollout.adapters.sqlite import SqliteStore  # noqa: PLC0415  only the adapter in use is loaded
 
     path = rest.removeprefix("/")
@@ -30,7 +35,7 @@ def _open_sqlite(url: str, rest: str) -> "Store":
         raise InvalidArgument(f"the store URL {url!r} names no file", _HINT)
     if not _can_name_a_file(path):
         raise InvalidArgument(f"the store URL {url!r} holds characters that no file name can", _HINT)
-    return SqliteStore(Path(path))
+    return SqliteStore(Path(path), clock)
 
 
 def _can_name_a_file(path: str) -> bool:
@@ -40,7 +45,7 @@ def _can_name_a_file(path: str) -> bool:
         return False
 
 
-def _open_redis(url: str) -> "Store":
+def _open_redis(url: str, clock: Callable[[], float]) -> "Store":
     from rollout.adapters.redis import RedisStore  # noqa: PLC0415  only the adapter in use is loaded
 
     try:
@@ -48,7 +53,7 @@ def _open_redis(url: str) -> "Store":
         if not parts.hostname or (parts.path.strip("/") and not parts.path.strip("/").isdigit()):
             raise ValueError("host and database number are needed")  # noqa: TRY301  one place turns it into ours
         _ = parts.port
-        return RedisStore(url)
+        return RedisStore(url, clock)
     except ValueError as fault:
         raise InvalidArgument(f"the store URL {_shown(url)!r} is not usable: {fault}", _HINT) from fault
 

@@ -1,29 +1,21 @@
 """Names and scripts of the shared store. A change is one script: all of it or nothing.
 
-All keys carry one hash tag, so in a cluster they share a slot, which a script over them needs.
+All keys carry one hash tag, so in a cluster they share a slot, which a script over them needs. A tag per feature would
+spread them, but every change also counts the global version up: that one is for all.
 """
 
 TAG = "{glidepath}"
-SCHEMA, VERSION, FLAGS, REVISIONS, KEYS, KEY_AUDIT, KEY_USES = (
-    f"{TAG}:{name}" for name in ("schema", "version", "flags", "revisions", "keys", "key-audit", "key-uses")
+SCHEMA, GENERATION, VERSION, FLAGS, REVISIONS, KEYS, KEY_AUDIT, KEY_USES, MEMORIES, OUTCOMES, OUTCOME_TIMES = (
+    f"{TAG}:{name}"
+    for name in (
+        *("schema", "generation", "version", "flags", "revisions", "keys", "key-audit", "key-uses"),
+        *("memories", "outcomes", "outcome-times"),
+    )
 )
 CHANNEL = f"{TAG}:changed"
 
-# KEYS: schema, version, flags, revisions, audit of the feature. ARGV: feature, expected, document, entry, channel.
-PUT = """
-if (redis.call('HGET', KEYS[4], ARGV[1]) or '0') ~= ARGV[2] then
-  return {0, redis.call('HGET', KEYS[3], ARGV[1])}
-end
-redis.call('SETNX', KEYS[1], '1')
-local version = redis.call('INCR', KEYS[2])
-redis.call('HSET', KEYS[3], ARGV[1], ARGV[3])
-redis.call('HSET', KEYS[4], ARGV[1], tonumber(ARGV[2]) + 1)
-redis.call('ZADD', KEYS[5], version, version .. '|' .. ARGV[4])
-redis.call('PUBLISH', ARGV[5], version)
-return {1, false}
-"""
-# KEYS: schema, version, keys, key audit, key uses. ARGV: the version expected, or "empty" for a store without keys;
-# entry, channel, how many records; id and record of each; ids to drop.
+# KEYS: schema, version, keys, key audit, key uses, generation. ARGV: the version expected, or "empty" for a store
+# without keys; entry, channel, a fresh generation, how many records; id and record of each; ids to drop.
 CHANGE_KEYS = """
 if ARGV[1] == 'empty' then
   if redis.call('HLEN', KEYS[3]) > 0 then return 0 end
@@ -31,8 +23,9 @@ elseif (redis.call('GET', KEYS[2]) or '0') ~= ARGV[1] then
   return 0
 end
 redis.call('SETNX', KEYS[1], '1')
-local first_dropped = 5 + 2 * tonumber(ARGV[4])
-for i = 5, first_dropped - 1, 2 do
+redis.call('SETNX', KEYS[6], ARGV[4])
+local first_dropped = 6 + 2 * tonumber(ARGV[5])
+for i = 6, first_dropped - 1, 2 do
   redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1])
 end
 for i = first_dropped, #ARGV do
@@ -86,3 +79,23 @@ def audit_of(feature: str) -> str:
 def window_of(quota: str, window: int) -> str:
     """Name of the counter of one window of a quota."""
     return f"{TAG}:quota:{window}:{quota}"
+
+
+def lease_of(name: str) -> str:
+    """Name of the hash that remembers a lease."""
+    return f"{TAG}:lease:{name}"
+
+
+def flush_of(flush_id: str) -> str:
+    """Name of the mark of a flush that was counted."""
+    return f"{TAG}:flush:{flush_id}"
+
+
+def epochs_of(feature: str) -> str:
+    """Name of the sorted set of a feature's epochs by when they expire."""
+    return f"{TAG}:epochs:{feature}"
+
+
+def sums_of(feature: str, epoch: int) -> str:
+    """Name of the hash of one epoch's sums."""
+    return f"{TAG}:sums:{epoch}:{feature}"

@@ -1,9 +1,12 @@
 """The tables of the embedded store, and what every step on them needs: a transaction and the global version."""
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from rollout.core.position import Position
 
 SCHEMA_VERSION = 1
 BUSY_S = 2.0
@@ -21,8 +24,29 @@ CREATE TABLE IF NOT EXISTS quotas (
   PRIMARY KEY (name, span)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS quotas_by_end ON quotas (expires_at_s);
+CREATE TABLE IF NOT EXISTS hosts (host TEXT PRIMARY KEY, seen_at_s REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leases (
+  name TEXT PRIMARY KEY, token INTEGER NOT NULL, holder TEXT NOT NULL, since_ms INTEGER NOT NULL,
+  until_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS memories (feature TEXT PRIMARY KEY, revision INTEGER NOT NULL, memory BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS commands (key TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, outcome BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS commands_by_time ON commands (at_ms);
+CREATE TABLE IF NOT EXISTS flushes (id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS flushes_by_time ON flushes (at_ms);
+CREATE TABLE IF NOT EXISTS epochs (
+  feature TEXT NOT NULL, epoch INTEGER NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (feature, epoch)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sums (
+  feature TEXT NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, vector TEXT NOT NULL,
+  PRIMARY KEY (feature, epoch, name)
+) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('version', 0);
 """
+_APPEND_ONLY = (
+    "CREATE TRIGGER IF NOT EXISTS {table}_is_not_{verb}d BEFORE {verb} ON {table} "
+    "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+)
 
 
 def prepare(db: sqlite3.Connection) -> None:
@@ -40,6 +64,10 @@ def prepare(db: sqlite3.Connection) -> None:
     with transaction(db):
         for statement in _SCHEMA.split(";"):
             db.execute(statement)
+        for table in ("audit", "key_audit"):
+            for verb in ("update", "delete"):
+                db.execute(_APPEND_ONLY.format(table=table, verb=verb))
+        db.execute("INSERT OR IGNORE INTO meta VALUES ('generation', ?)", (1 + secrets.randbelow(2**53 - 1),))
         found = db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()[0]
     if found != SCHEMA_VERSION:
         raise sqlite3.DatabaseError(f"its schema is version {found}, this program knows {SCHEMA_VERSION}")
@@ -61,6 +89,12 @@ def transaction(db: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Itera
 def read_version(db: sqlite3.Connection) -> int:
     """The global version."""
     return int(db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0])
+
+
+def read_position(db: sqlite3.Connection) -> Position:
+    """The global version and the identity of the data."""
+    found = dict(db.execute("SELECT name, value FROM meta WHERE name IN ('generation', 'version')").fetchall())
+    return Position(found.get("generation", 0), found["version"])
 
 
 def bump(db: sqlite3.Connection) -> int:

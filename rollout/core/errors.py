@@ -61,6 +61,27 @@ class RevisionConflict(RolloutError):
         self.current = current
 
 
+class StaleWriter(RolloutError):
+    """A writer under a lease that was handed out anew since, or that this store never gave: it must stop acting."""
+
+    exit_code = 3
+
+    def __init__(self, lease: str, token: int, newest: int) -> None:
+        super().__init__(
+            f"the lease {lease!r} was handed out anew: token {token} was used, the newest is {newest}",
+            "acquire the lease again and decide anew on what is stored now",
+        )
+        self.newest = newest
+
+
+class CommandRepeated(RolloutError):
+    """A command with this idempotency key was done already. `outcome` is what was to be answered then."""
+
+    def __init__(self, key: str, outcome: bytes) -> None:
+        super().__init__(f"the command {key!r} was done already", "nothing is to be done; use a new key for a new one")
+        self.outcome = outcome
+
+
 class UnknownFeature(RolloutError):
     """No flag of that name. `nearest` lists similar names, best first."""
 
@@ -75,6 +96,12 @@ class UnknownFeature(RolloutError):
 
 class StoreUnavailable(RolloutError):
     """The store does not answer in time, cannot be opened, or is damaged. The last good snapshot stays in force."""
+
+    exit_code = 5
+
+
+class StoreReset(InvalidDocument):
+    """The store has lost data: it is empty, another one, or behind. What was known is in force, or less exposure."""
 
     exit_code = 5
 

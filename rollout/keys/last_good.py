@@ -11,17 +11,19 @@ from rollout.core.keys import KeyRecord
 
 
 class LastGoodKeys(NamedTuple):
-    """All key records at one store version, and when they were read (Unix seconds)."""
+    """All key records at one store version, when they were read (Unix seconds), and the identity of that store."""
 
     version: int
     at_s: float
     records: tuple[KeyRecord, ...]
+    generation: int = 0
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     at_s: float
     keys: tuple[KeyRecord, ...]
+    generation: int = 0
 
 
 def read(path: Path) -> LastGoodKeys | None:
@@ -32,7 +34,7 @@ def read(path: Path) -> LastGoodKeys | None:
         return None
     except (OSError, msgspec.DecodeError, UnicodeError) as fault:
         raise InvalidDocument(f"cannot use the last good keys {path}: {fault}", "delete the file") from fault
-    return LastGoodKeys(saved.version, saved.at_s, saved.keys)
+    return LastGoodKeys(saved.version, saved.at_s, saved.keys, saved.generation)
 
 
 def write(path: Path, good: LastGoodKeys) -> None:

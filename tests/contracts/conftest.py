@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +18,23 @@ from rollout.ports import Store
 _LIMIT_S = 10.0
 
 
-class RedisServer:
-    """One redis-server process on a free port, without persistence."""
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
-    def __init__(self, directory: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+
+class RedisServer:
+    """One redis-server process on a free port, without persistence unless it is asked for."""
+
+    def __init__(self, directory: Path, *, persistent: bool = False, cluster: bool = False) -> None:
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        self._arguments += ["--appendonly", "yes", "--appendfsync", "always"] if persistent else ["--appendonly", "no"]
+        self._arguments += ["--repl-diskless-sync-delay", "0"]
+        if cluster:
+            self._arguments += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
         self._directory = directory
         self.start()
 
@@ -72,10 +80,31 @@ def redis_server() -> Iterator[RedisServer]:
     yield from _redis()
 
 
-def _redis() -> Iterator[RedisServer]:
+@pytest.fixture
+def new_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Start more of them, with the options of `RedisServer`."""
+    _need_redis()
+    started: list[RedisServer] = []
+
+    def start(**options: bool) -> RedisServer:
+        directory = tmp_path / f"redis-{len(started)}"
+        directory.mkdir()
+        started.append(RedisServer(directory, **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+def _need_redis() -> None:
     if shutil.which("redis-server") is None:
         cause = "redis-server is not installed: the Redis half of the store contract DID NOT RUN"
         pytest.fail(cause) if os.environ.get("CI") else pytest.skip(cause)
+
+
+def _redis() -> Iterator[RedisServer]:
+    _need_redis()
     with tempfile.TemporaryDirectory() as directory:
         server = RedisServer(Path(directory))
         yield server

@@ -16,6 +16,7 @@ from rollout.core.audit import record_change
 from rollout.core.errors import InvalidDocument, StoreUnavailable
 from rollout.core.evaluate import decide
 from rollout.core.model import BUCKETS, EMPTY_SNAPSHOT, NOT_LOADED, Reason, Subject
+from rollout.core.position import Position
 from rollout.follower import Follower
 from rollout.kill_file import KillFileFault
 from rollout.ports import Store
@@ -126,7 +127,7 @@ async def test_the_last_good_file_never_outranks_the_store(seeded: Store, clock:
     await set_share(seeded, 90_000)
     version, flags = await seeded.load()
     higher = {"summarize": replace(flags["summarize"], share_millipct=99_000)}
-    last_good.write(path, last_good.LastGood(version, 0.0, higher))
+    last_good.write(path, last_good.LastGood(Position(0, version), 0.0, higher))
     follower = Follower(seeded, clock, last_good=path)
     assert (share(follower), follower.version) == (99_000, version)
     assert await follower.refresh()
@@ -168,7 +169,7 @@ async def test_an_emptied_store_replaces_nothing(
 class Broken:
     """A store with a programming error."""
 
-    async def version(self) -> int:
+    async def position(self) -> Position:
         raise ZeroDivisionError
 
 

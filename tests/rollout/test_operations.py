@@ -195,3 +195,48 @@ async def test_a_pending_kill_of_no_feature_is_given_up(
         await cold.operations.write_pending_kills()
     assert sorted((await seeded.load())[1]) == ["draft", "summarize"]
     assert cold.follower.is_killed_locally("never")
+
+
+async def begin_anew(store_path: Path) -> None:
+    for name in ("store.db", "store.db-wal", "store.db-shm"):
+        store_path.with_name(name).unlink(missing_ok=True)
+    store_path.touch()
+
+
+async def test_a_kill_works_in_a_store_that_lost_the_feature(
+    seeded: Store, clock: Any, store_path: Path, kill_path: Path
+) -> None:
+    here = Follower(seeded, clock, kill_file=kill_path)
+    elsewhere = Follower(seeded, clock)
+    operations = Operations(seeded, here, clock)
+    for follower in (here, elsewhere):
+        assert await follower.refresh()
+    await begin_anew(store_path)
+    outcome = await operations.kill("summarize", actor="ann", reason="errors")
+    assert outcome.flag is not None
+    assert outcome.flag.kill.on
+    assert not await elsewhere.refresh()
+    assert elsewhere.snapshot.features["summarize"].flag.kill.on
+    assert not elsewhere.snapshot.features["draft"].flag.kill.on
+    (entry,) = await seeded.history("summarize")
+    assert (entry.command, entry.revision_before, entry.actor) == ("kill", 0, "ann")
+    with pytest.raises(UnknownFeature):
+        await operations.set_share("draft", 1_000, expected_revision=1, actor="ann", reason="r")
+
+
+async def test_a_loss_is_accepted_by_a_person_and_for_all(
+    seeded: Store, clock: Any, store_path: Path, kill_path: Path
+) -> None:
+    here, elsewhere = Follower(seeded, clock, kill_file=kill_path), Follower(seeded, clock)
+    operations = Operations(seeded, here, clock)
+    for follower in (here, elsewhere):
+        assert await follower.refresh()
+    assert await operations.accept_loss(actor="ann", reason="why not") is None
+    await begin_anew(store_path)
+    await ensure_features(seeded, {"summarize": ("inhouse-2", "partner")}, clock)
+    assert not await elsewhere.refresh()
+    assert await operations.accept_loss(actor="ann", reason="the disk is gone") == here.position
+    for follower in (here, elsewhere):
+        assert await follower.refresh()
+        assert follower.flags == (await seeded.load())[1]
+    assert [entry.command for entry in await seeded.history("summarize")] == ["accept-loss", "create"]

@@ -18,6 +18,9 @@ from rollout.core.model import FeatureFlag
         (errors.ApprovalRequired("c", "h"), 1),
         (errors.UnknownKey("k", ()), 4),
         (errors.KeyRefused("c", "h"), 1),
+        (errors.StaleWriter("controller", 4, 7), 3),
+        (errors.CommandRepeated("key", b"done"), 1),
+        (errors.StoreReset("c", "h"), 5),
     ],
 )
 def test_every_fault_has_a_line_of_cause_a_hint_and_an_exit_code(fault: errors.RolloutError, exit_code: int) -> None:
@@ -53,3 +56,13 @@ def test_an_unknown_key_names_the_nearest_and_is_cut_short() -> None:
     assert errors.UnknownKey("key_ab13", ["key_ab12", "key_ffff"]).hint == "did you mean key_ab12?"
     assert "keys list" in errors.UnknownKey("key_1f2e3d4c5b6a", ["key_b39e32bee657", "key_2fdb68194706"]).hint
     assert len(errors.UnknownKey("x" * 9_999, ["key_ab12"]).cause) < 200
+
+
+def test_a_stale_writer_is_told_both_tokens() -> None:
+    fault = errors.StaleWriter("controller", 4, 7)
+    assert fault.newest == 7
+    assert "token 4 was used, the newest is 7" in fault.cause
+
+
+def test_a_repeated_command_carries_its_outcome() -> None:
+    assert errors.CommandRepeated("key", b"done").outcome == b"done"

@@ -1,3 +1,5 @@
+# ruff: noqa: ASYNC240  these tests may block their own loop
+
 import asyncio
 import sqlite3
 from collections.abc import Sequence
@@ -8,8 +10,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from rollout.core.errors import InvalidDocument, StoreUnavailable
-from rollout.core.keys import Because, KeyRecord, revoke
+from rollout.core.errors import InvalidDocument, StoreReset, StoreUnavailable
+from rollout.core.keys import Because, KeyChange, KeyRecord, first_entry, revoke
 from rollout.core.model import NOT_LOADED
 from rollout.keys import last_good
 from rollout.keys.follower import KeyFollower
@@ -78,7 +80,7 @@ async def test_a_start_without_the_store_goes_on_with_the_file(
     revoked = await revoke_first(store)
     assert await follower.refresh()
     assert (follower.last_error, adopted[1:]) == (None, [(revoked,)])
-    assert last_good.read(path) == last_good.LastGoodKeys(2, 1_000.0, (revoked,))
+    assert last_good.read(path) == last_good.LastGoodKeys(2, 1_000.0, (revoked,), follower.position.generation)
 
 
 async def test_a_store_that_counts_to_the_same_version_after_an_outage_is_read_anew(
@@ -111,6 +113,34 @@ async def test_keys_that_are_all_gone_stay_in_force(
     assert not await follower.refresh()
     assert isinstance(follower.last_error, InvalidDocument)
     assert (follower.records, len(adopted)) == ((first,), 1)
+
+
+async def test_the_keys_of_a_store_begun_anew_come_beside_those_known(
+    store: Store, store_path: Path, clock: Any, first: KeyRecord, adopted: Adopted
+) -> None:
+    revoked = replace(first, id="key_revoked", created_at_s=600.0, revoked_at_s=3.0)
+    await store.create_key_if_empty(first)
+    assert await store.change_keys(KeyChange((revoked,), (), first_entry(revoked)), 1)
+    follower = KeyFollower(store, clock, adopted)
+    assert await follower.refresh()
+    known = follower.position
+    for name in ("store.db", "store.db-wal", "store.db-shm"):
+        store_path.with_name(name).unlink(missing_ok=True)
+    store_path.touch()
+    new = replace(first, id="key_new")
+    await store.create_key_if_empty(new)
+    assert await store.change_keys(KeyChange((replace(revoked, revoked_at_s=None),), (), first_entry(new)), 1)
+    for _ in range(2):
+        assert not await follower.refresh()
+        assert isinstance(follower.last_error, StoreReset)
+    assert (follower.records, len(adopted), follower.position) == ((first, revoked, new), 2, known)
+    gone = replace(first, revoked_at_s=4.0)
+    assert await store.change_keys(KeyChange((gone,), (), first_entry(gone)), 2)
+    assert not await follower.refresh()
+    assert follower.records == (gone, revoked, new)
+    assert await store.accept_loss(known)
+    assert await follower.refresh()
+    assert follower.records == tuple(await store.list_keys())
 
 
 async def test_a_damaged_file_and_one_that_cannot_be_written_stop_nothing(

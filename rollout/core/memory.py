@@ -1,0 +1,14 @@
+"""What the controller remembers of a feature between its ticks: small, and void for any other revision of the flag."""
+
+from __future__ import annotations
+
+from rollout.core.errors import InvalidArgument
+
+MEMORY_BYTES_MAX = 262_144
+
+
+def checked(memory: bytes) -> bytes:
+    """Return it; InvalidArgument when it is too large."""
+    if len(memory) > MEMORY_BYTES_MAX:
+        raise InvalidArgument(f"a memory of {len(memory)} bytes is too large", f"at most {MEMORY_BYTES_MAX}")
+    return memory
