@@ -6,9 +6,23 @@ from typing import Protocol
 from rollout.core.audit import AuditEntry
 from rollout.core.keys import KeyChange, KeyEntry, KeyRecord
 from rollout.core.model import FeatureFlag
+from rollout.core.promql import MetricQuery
 from rollout.core.quota import QuotaAsk, QuotaGrant
+from rollout.core.readings import Reading
 
-__all__ = ["AuditEntry", "Clock", "KeyChange", "KeyEntry", "KeyRecord", "QuotaAsk", "QuotaGrant", "Store"]
+__all__ = [
+    "AuditEntry",
+    "Clock",
+    "KeyChange",
+    "KeyEntry",
+    "KeyRecord",
+    "MetricQuery",
+    "MetricSource",
+    "QuotaAsk",
+    "QuotaGrant",
+    "Reading",
+    "Store",
+]
 
 
 class Clock(Protocol):
@@ -84,4 +98,16 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Release connections and threads; calling it twice is harmless."""
+        ...
+
+
+class MetricSource(Protocol):
+    """Metrics from elsewhere that gates judge by."""
+
+    async def read(self, query: MetricQuery) -> Reading:
+        """Read one metric in bounded time; never raises: what goes wrong is a Reading that says so."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections; calling it twice is harmless."""
         ...
