@@ -61,7 +61,7 @@ class PrometheusSource:
         self._address, self._clock, self._limit_s, self._access = _address(url), clock, limit_s, access
         self._http = httpx2.AsyncClient(
             verify=_trust(ca_file),
-            timeout=None,  # noqa: S113  `_ask` bounds the whole, a server that drips included
+            timeout=None,  # `_ask` bounds the whole, a server that drips included
             limits=httpx2.Limits(max_connections=_CONNECTIONS_MAX),
             follow_redirects=False,  # a redirect could carry the credentials elsewhere
             trust_env=False,
@@ -108,7 +108,8 @@ class PrometheusSource:
         form = {
             "query": expression,
             "timeout": f"{max(1, int(self._limit_s * 1_000))}ms",
-            "lookback_delta": f"{max(1, int(max_age_s * 1_000))}ms",  # an older sample of a plain selector is absent
+            # Heeded from 2.43 on; an older server lets plain selectors look back as far as it is configured to.
+            "lookback_delta": f"{max(1, int(max_age_s * 1_000))}ms",
         }
         headers = await asyncio.to_thread(_credentials, self._access)
         async with self._http.stream("POST", f"{self._address}/api/v1/query", data=form, headers=headers) as answer:

@@ -69,6 +69,8 @@ def doubts(query: MetricQuery) -> tuple[str, ...]:
         found.append(
             '"or vector(…)" turns absent data into a number: give `newest`, or absence looks like a measurement'
         )
+    elif "[" in query.expression and not query.newest:
+        found.append("a range goes on answering after its series has ended: give `newest` to notice that")
     if "absent" in query.expression:
         found.append('"absent" has a value when there is no data: a gate on it passes or fails by absence alone')
     return tuple(found)

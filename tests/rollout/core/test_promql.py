@@ -309,7 +309,9 @@ def test_elapsed_time_is_filled_in_and_never_exceeded() -> None:
 @pytest.mark.parametrize(
     ("query", "warned"),
     [
-        (MetricQuery("sum(rate(a[5m]))"), ()),
+        (MetricQuery("a"), ()),
+        (MetricQuery("sum(rate(a[5m]))"), ("range",)),
+        (MetricQuery("sum(rate(a[5m]))", newest="max(timestamp(a))"), ()),
         (MetricQuery("sum(a) or vector(0)"), ("vector",)),
         (MetricQuery("sum(a) OR on() vector (0)"), ("vector",)),
         (MetricQuery("sum(a) or vector(0)", newest="max(timestamp(up))"), ()),
