@@ -76,14 +76,11 @@ class PrometheusSource:
             self._ask_if(query.newest, query),
             self._ask_if(query.samples, query),
         )
-        return qualified(value, newest, samples, self._expected(query))
+        return qualified(query, self._clock.now_s(), value, newest, samples)
 
     async def close(self) -> None:
         """See `MetricSource.close`."""
         await self._http.aclose()
-
-    def _expected(self, query: MetricQuery) -> Expected:
-        return Expected(self._clock.now_s(), query.max_age_s)
 
     async def _ask_if(self, expression: str, query: MetricQuery) -> Reading | None:
         return await self._ask(expression, query) if expression.strip() else None
@@ -98,7 +95,7 @@ class PrometheusSource:
             return unusable(str(fault))
         except Exception as fault:  # noqa: BLE001  whatever happens here must hold a ramp, not end its controller
             return unusable(f"no answer from {self._address}: {fault or type(fault).__name__}")
-        return judge(status, body, self._expected(query))
+        return judge(status, body, Expected(self._clock.now_s(), query.max_age_s))
 
     async def _post(self, expression: str, max_age_s: float) -> tuple[int, bytes]:
         """Post the form: an expression in a URL would be limited in length and appear in access logs.

@@ -16,12 +16,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from rollout.core.lookback import lookback_s
 from rollout.core.readings import Reading, ReadingKind, measured, no_data, unusable
 
 EXPRESSION_MAX_CHARS = 4_000
 AGE_MAX_S = 86_400.0
 AHEAD_MAX_S = 10.0
 SAMPLES_MAX = 2**53
+SKEW_S = 2.0
 
 _HTTP_OK = 200
 _WINDOW_MAX_S = 9_999_999  # no longer than the word it replaces, so that an expression stays within its limit
@@ -55,9 +57,12 @@ class MetricQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"max_age_s must lie between 0 and {AGE_MAX_S:g}")
 
 
-def since(query: MetricQuery, elapsed_s: float) -> MetricQuery:
-    """Fill in `[$elapsed]`: whole seconds, at least one, else never more than have passed: no older sample counts."""
-    window = f"[{min(max(1, math.floor(elapsed_s)), _WINDOW_MAX_S)}s"
+def since(query: MetricQuery, elapsed_s: float, skew_s: float = SKEW_S) -> MetricQuery:
+    """Fill in `[$elapsed]`: whole seconds, at least one, so that no sample from before the step counts.
+
+    `skew_s`: how far the server's clock may lag behind ours; the window begins so much later.
+    """
+    window = f"[{min(max(1, math.floor(elapsed_s - skew_s)), _WINDOW_MAX_S)}s"
     filled = [_ELAPSED.sub(window, text) for text in (query.expression, query.newest, query.samples)]
     return MetricQuery(filled[0], query.max_age_s, filled[1], filled[2])
 
@@ -98,21 +103,32 @@ def judge(status: int, body: bytes, expected: Expected) -> Reading:
     return _of_data(answer, expected)
 
 
-def qualified(value: Reading, newest: Reading | None, samples: Reading | None, expected: Expected) -> Reading:
+def qualified(
+    query: MetricQuery, now_s: float, value: Reading, newest: Reading | None, samples: Reading | None
+) -> Reading:
     """Join a value to what was asked about its data; a part that could not be read leaves no good value."""
     for name, part in (("", value), ("newest: ", newest), ("samples: ", samples)):
         if part is not None and part.kind is not ReadingKind.OK:
             return msgspec.structs.replace(part, reason=name + part.reason)
-    at_s = _number(value.at_s)
+    asked_s = at_s = _number(value.at_s)
     if newest is not None:
         at_s = _number(newest.value)
-        late = _mistimed("the newest sample", at_s, expected)
+        late = _mistimed("the newest sample", at_s, Expected(now_s, query.max_age_s))
         if late is not None:
             return late
     count = None if samples is None else _number(samples.value)
     if count is not None and not 0 <= count <= SAMPLES_MAX:
         return unusable(f"samples: {count:g} can't be a number of observations")
-    return measured(_number(value.value), at_s, None if count is None else int(count), value.reason)
+    whole = None if count is None else int(count)
+    from_s = _begin(query, asked_s, None if newest is None else at_s)
+    return measured(_number(value.value), at_s, whole, value.reason, from_s=min(from_s, at_s))
+
+
+def _begin(query: MetricQuery, asked_s: float, newest_s: float | None) -> float:
+    """Tell how old the oldest sample may be. Of a plain selector only that it isn't older than allowed is known."""
+    reach_s = lookback_s(query.expression)
+    reach_s = max(reach_s, asked_s - newest_s) if newest_s is not None else reach_s or query.max_age_s
+    return asked_s - min(max(reach_s, 0.0), asked_s)
 
 
 class _Answer(msgspec.Struct, frozen=True):

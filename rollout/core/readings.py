@@ -23,19 +23,21 @@ class ReadingKind(StrEnum):
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of one metric. Only OK carries a value, and then a finite one; the others always say why.
 
-    `samples`: observations behind the value, where the source knows. `at_s`: Unix time of the measurement.
+    `samples`: observations behind the value, where the source knows. `at_s`: Unix time of the measurement. `from_s`:
+    Unix time of the oldest thing that may have gone into it, where the source knows.
     """
 
     kind: ReadingKind
     value: float | None = None
     samples: int | None = None
     at_s: float | None = None
+    from_s: float | None = None
     reason: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what a gate could misread: ValueError."""
         if self.kind is not ReadingKind.OK:
-            if self.value is not None or self.samples is not None:
+            if (self.value, self.samples, self.from_s) != (None, None, None):
                 raise ValueError("only a good reading has a value")
             if not self.reason:
                 raise ValueError("a reading without a value must say why")
@@ -46,11 +48,15 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a good reading says when it was taken")
         if self.samples is not None and self.samples < 0:
             raise ValueError("samples can't be fewer than none")
+        if self.from_s is not None and not -math.inf < self.from_s <= self.at_s:
+            raise ValueError("a reading can't begin after it was taken")
 
 
-def measured(value: float, at_s: float, samples: int | None = None, note: str = "") -> Reading:
+def measured(
+    value: float, at_s: float, samples: int | None = None, note: str = "", *, from_s: float | None = None
+) -> Reading:
     """Make a good reading."""
-    return Reading(kind=ReadingKind.OK, value=value, samples=samples, at_s=at_s, reason=_line(note))
+    return Reading(kind=ReadingKind.OK, value=value, samples=samples, at_s=at_s, from_s=from_s, reason=_line(note))
 
 
 def no_data(reason: str, at_s: float | None = None) -> Reading:

@@ -226,11 +226,35 @@ def test_a_value_passes_just_when_it_is_finite_and_fresh(value: float, at_s: flo
     assert (judged(answer(series(text, at_s))).kind is OK) == good
 
 
+RATE = MetricQuery("rate(a[30s])", 120.0)
+
+
 def test_a_value_takes_the_time_of_its_newest_sample_and_its_count() -> None:
     value = measured(0.25, NOW_S, note="noted")
-    assert qualified(value, None, None, EXPECTED) == value
-    joined = qualified(value, measured(940.0, NOW_S), measured(31.9, NOW_S), EXPECTED)
-    assert joined == measured(0.25, 940.0, 31, "noted")
+    joined = qualified(RATE, NOW_S, value, measured(940.0, NOW_S), measured(31.9, NOW_S))
+    assert joined == measured(0.25, 940.0, 31, "noted", from_s=940.0)
+    assert qualified(RATE, NOW_S, value, None, None) == measured(0.25, NOW_S, note="noted", from_s=NOW_S - 30)
+
+
+@pytest.mark.parametrize(
+    ("expression", "newest_s", "from_s"),
+    [
+        ("rate(a[30s])", None, NOW_S - 30),
+        ("rate(a[30s])", NOW_S - 5, NOW_S - 30),
+        ("rate(a[30s])", NOW_S - 60, NOW_S - 60),
+        ("rate(a[30s])", NOW_S + 5, NOW_S - 30),
+        ("rate(a[1y])", None, 0.0),
+        ("a @ 5", None, 0.0),
+        ("a", None, NOW_S - 120),
+        ("a", NOW_S - 7, NOW_S - 7),
+        ("a", NOW_S, NOW_S),
+        ("a", NOW_S + 7, NOW_S),
+    ],
+)
+def test_a_value_says_how_old_its_oldest_sample_may_be(expression: str, newest_s: float | None, from_s: float) -> None:
+    newest = None if newest_s is None else measured(newest_s, NOW_S)
+    reading = qualified(MetricQuery(expression, 120.0), NOW_S, measured(1.0, NOW_S), newest, None)
+    assert (reading.at_s, reading.from_s) == (newest_s or NOW_S, from_s)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +289,7 @@ def test_a_value_takes_the_time_of_its_newest_sample_and_its_count() -> None:
 def test_a_doubtful_part_leaves_no_value(
     value: Reading, newest: Reading | None, samples: Reading | None, wanted: Reading
 ) -> None:
-    assert qualified(value, newest, samples, EXPECTED) == wanted
+    assert qualified(RATE, NOW_S, value, newest, samples) == wanted
 
 
 @pytest.mark.parametrize(
@@ -296,13 +320,14 @@ def test_elapsed_time_is_filled_in_and_never_exceeded() -> None:
         "max_over_time(timestamp(a)[$elapsed:5s])",
         "increase(a[$elapsed])",
     )
-    assert since(query, 90.9) == MetricQuery(
+    assert since(query, 92.9) == MetricQuery(
         'rate(a{x="$elapsed"}[90s]) / rate(b[90s])\n',
         60.0,
         "max_over_time(timestamp(a)[90s:5s])",
         "increase(a[90s])",
     )
-    assert since(MetricQuery("a[$elapsed]"), 0.2).expression == "a[1s]"
+    assert since(MetricQuery("a[$elapsed]"), 2.2).expression == "a[1s]"
+    assert since(MetricQuery("a[$elapsed]"), 8, skew_s=0.5).expression == "a[7s]"
     assert since(MetricQuery("a[$elapsed]".rjust(EXPRESSION_MAX_CHARS)), 1e12).expression.endswith(" a[9999999s]")
 
 

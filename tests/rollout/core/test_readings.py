@@ -12,6 +12,7 @@ OK, NO_DATA, ERROR = ReadingKind.OK, ReadingKind.NO_DATA, ReadingKind.ERROR
 
 def test_the_three_kinds() -> None:
     assert measured(0.5, 7.0, 12) == Reading(kind=OK, value=0.5, samples=12, at_s=7.0)
+    assert measured(0.5, 7.0, from_s=7.0) == Reading(kind=OK, value=0.5, at_s=7.0, from_s=7.0)
     assert no_data("empty", 7.0) == Reading(kind=NO_DATA, at_s=7.0, reason="empty")
     assert unusable("timeout") == Reading(kind=ERROR, reason="timeout")
 
@@ -25,7 +26,11 @@ def test_the_three_kinds() -> None:
         {"kind": OK, "value": math.inf, "at_s": 1.0},
         {"kind": OK, "value": 1.0, "at_s": math.nan},
         {"kind": OK, "value": 1.0, "at_s": 1.0, "samples": -1},
+        {"kind": OK, "value": 1.0, "at_s": 1.0, "from_s": 1.5},
+        {"kind": OK, "value": 1.0, "at_s": 1.0, "from_s": math.nan},
+        {"kind": OK, "value": 1.0, "at_s": 1.0, "from_s": -math.inf},
         {"kind": NO_DATA, "value": 1.0, "reason": "r"},
+        {"kind": NO_DATA, "from_s": 1.0, "reason": "r"},
         {"kind": ERROR, "samples": 3, "reason": "r"},
         {"kind": NO_DATA},
         {"kind": ERROR},
@@ -38,7 +43,7 @@ def test_what_a_gate_could_misread_cannot_be_made(fields: dict[str, object]) -> 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.none() | st.integers(0, 2**53))
 def test_a_reading_survives_being_stored(value: float, samples: int | None) -> None:
-    reading = measured(value, 1.5, samples, "noted")
+    reading = measured(value, 1.5, samples, "noted", from_s=0.5)
     assert msgspec.json.decode(msgspec.json.encode(reading), type=Reading) == reading
 
 
