@@ -9,12 +9,15 @@ from rollout.core.lease import Lease
 from rollout.core.model import FeatureFlag
 from rollout.core.once import Once
 from rollout.core.position import Position
+from rollout.core.promql import MetricQuery
 from rollout.core.quota import QuotaAsk, QuotaGrant
+from rollout.core.readings import Reading
 from rollout.core.sums import SumKey
 
 __all__ = [
     "AuditEntry", "Clock", "EvidenceSums", "FlagStore", "GateMemory", "KeyChange", "KeyEntry", "KeyRecord", "KeyStore",
-    "Lease", "LeaseStore", "Once", "Position", "QuotaAsk", "QuotaGrant", "Store", "SumKey",
+    "Lease", "LeaseStore", "MetricQuery", "MetricSource", "Once", "Position", "QuotaAsk", "QuotaGrant", "Reading",
+    "Store", "SumKey",
 ]  # fmt: skip
 
 
@@ -180,4 +183,16 @@ class Store(FlagStore, GateMemory, LeaseStore, EvidenceSums, KeyStore, Protocol)
 
     async def close(self) -> None:
         """Release connections and threads; calling it twice is harmless."""
+        ...
+
+
+class MetricSource(Protocol):
+    """Metrics from elsewhere that gates judge by."""
+
+    async def read(self, query: MetricQuery) -> Reading:
+        """Read one metric in bounded time; never raises: what goes wrong is a Reading that says so."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections; calling it twice is harmless."""
         ...

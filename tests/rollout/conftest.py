@@ -1,7 +1,11 @@
-"""A SQLite store, a clock that is set by hand, and a follower that is driven by hand."""
+"""A SQLite store, a clock that is set by hand, a follower that is driven by hand, and a web server that obeys."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -54,3 +58,73 @@ async def follower(seeded: Store, clock: ManualClock, kill_path: Path) -> Follow
     made = Follower(seeded, clock, kill_file=kill_path)
     assert await made.refresh()
     return made
+
+
+class Asked(NamedTuple):
+    """One request that a `Web` got."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Web:
+    """A real HTTP server on a free port. `reply` makes the raw answer of a request; None leaves it without one."""
+
+    def __init__(self, reply: Callable[[Asked], bytes | None]) -> None:
+        self.reply = reply
+        self.asked: list[Asked] = []
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+
+    async def stop(self) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                pairs = (line.split(": ", 1) for line in head[1:] if line)
+                headers = {name.lower(): value for name, value in pairs}
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                asked = Asked(*head[0].split()[:2], headers, body)
+                self.asked.append(asked)
+                answer = self.reply(asked)
+                if answer is not None:
+                    writer.write(answer)
+                    await writer.drain()
+        writer.close()
+
+
+def http_answer(status: int, body: bytes = b"", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[Callable[..., Awaitable[Web]]]:
+    started: list[Web] = []
+
+    async def start(reply: Callable[[Asked], bytes | None] | bytes, tls: ssl.SSLContext | None = None) -> Web:
+        started.append(Web((lambda _: reply) if isinstance(reply, bytes) else reply))
+        await started[-1].start(tls)
+        return started[-1]
+
+    yield start
+    for each in started:
+        await each.stop()
+
+
+@pytest.fixture
+def answer() -> Callable[..., bytes]:
+    """Make the raw bytes of an HTTP answer: status, body, header lines."""
+    return http_answer
