@@ -76,11 +76,11 @@ def nothing(plan: MetricPlan) -> MetricSums:
 def gathered(plan: MetricPlan, units: Units) -> MetricSums:
     """The sums of a batch of one key; InvalidArgument for values out of range."""
     scores = score(units)
-    return MetricSums(
-        intervals.moments(scores, int(units.candidate.sum())),
-        tuple(eprocess.log_sums(for_noninferiority(scores, margin)) for margin in plan.noninferiority),
-        tuple(eprocess.log_sums(for_harm(scores, margin)) for margin in plan.harm),
-    )
+    bets = [for_noninferiority(scores, margin) for margin in plan.noninferiority]
+    bets += [for_harm(scores, margin) for margin in plan.harm]
+    each = eprocess.log_sums_of_each(np.array(bets).reshape(len(bets), len(units.outcome)))
+    split = len(plan.noninferiority)
+    return MetricSums(intervals.moments(scores, int(units.candidate.sum())), each[:split], each[split:])
 
 
 def add(first: MetricSums, second: MetricSums) -> MetricSums:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.core.evidence.eprocess import LAMBDAS, NOTHING, add, log_mean_exp, log_sums, log_value
+from rollout.core.evidence.eprocess import LAMBDAS, NOTHING, add, log_mean_exp, log_sums, log_sums_of_each, log_value
 from rollout.core.evidence.fixed_point import log_growth
 from rollout.core.evidence.score import Units, for_harm, for_noninferiority, score
 from rollout.core.model import BUCKETS
@@ -91,6 +91,12 @@ def test_a_batch_of_any_size_adds_what_its_units_add_one_by_one() -> None:
     for each in x:
         by_one = add(by_one, log_sums(np.array([each])))
     assert log_sums(x) == by_one
+
+
+def test_several_rows_add_what_each_adds_alone() -> None:
+    x = np.random.default_rng(2).uniform(-1, 1, (3, 1_000))
+    assert log_sums_of_each(x) == tuple(log_sums(row) for row in x)
+    assert log_sums_of_each(x[:0]) == ()
 
 
 def test_nothing_seen_is_a_value_of_one() -> None:
