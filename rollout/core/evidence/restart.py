@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
+from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.eprocess import log_mean_exp
 
 if TYPE_CHECKING:
@@ -23,24 +25,37 @@ def weight_up_to(epoch: int) -> float:
     return 1.0 - 1.0 / (2 * (epoch + 1))
 
 
-def log_value(growth_by_epoch: Mapping[int, Sequence[float]]) -> float:
-    """Log E. `growth_by_epoch`: for each epoch that saw a unit, the log growth of each bet (all of one number of bets).
+class Carried(msgspec.Struct, frozen=True, array_like=True):
+    """What epochs up to `epoch` come to: for each bet, ln of the weighted sum of the copies begun by then."""
 
-    Epochs are counted from 0 over the whole ramp; those left out saw nothing and cost their weight only.
+    epoch: int
+    logs: tuple[float, ...]
+
+
+def carry(growth_by_epoch: Mapping[int, Sequence[float]], before: Carried | None = None) -> Carried | None:
+    """Fold epochs into one value of fixed size: those that are over and get no more units, on top of `before`.
+
+    `growth_by_epoch`: for each epoch that saw a unit, the log growth of each bet (all of one number of bets). Epochs
+    are counted from 0 over the whole ramp; those left out saw nothing and cost their weight only. None if there are
+    none; InvalidArgument for an epoch that `before` holds already.
     """
-    if not growth_by_epoch:
+    for epoch in sorted(growth_by_epoch):
+        last = -1 if before is None else before.epoch
+        if epoch <= last:
+            raise InvalidArgument(f"epoch {epoch} has been carried over already", "add all of its sums before that")
+        begun = weight_up_to(epoch) - (weight_up_to(last) if last >= 0 else 0.0)
+        logs = np.logaddexp(-math.inf if before is None else before.logs, math.log(begun)) + growth_by_epoch[epoch]
+        before = Carried(epoch, tuple(logs.tolist()))
+    return before
+
+
+def log_value(growth_by_epoch: Mapping[int, Sequence[float]], before: Carried | None = None) -> float:
+    """Log E, see `carry`: the same bits whatever part of the epochs has been carried over."""
+    carried = carry(growth_by_epoch, before)
+    if carried is None:
         return 0.0
-    epochs = sorted(growth_by_epoch)
-    growth = np.array([growth_by_epoch[epoch] for epoch in epochs], float)
-    # A copy that starts anywhere in (previous, epoch] has seen exactly the epochs from `epoch` on.
-    since = growth[::-1].cumsum(axis=0)[::-1]
-    weights = [
-        weight_up_to(epoch) - (weight_up_to(before) if before >= 0 else 0.0)
-        for before, epoch in zip([-1, *epochs[:-1]], epochs, strict=True)
-    ]
-    logs = since + np.log(np.array(weights))[:, np.newaxis]
-    not_begun = math.log(1.0 - weight_up_to(epochs[-1]))
-    return log_mean_exp([log_sum_exp([not_begun, *column]) for column in logs.T.tolist()])
+    not_begun = math.log(1.0 - weight_up_to(carried.epoch))
+    return log_mean_exp([log_sum_exp([not_begun, begun]) for begun in carried.logs])
 
 
 def log_sum_exp(logs: Sequence[float]) -> float:

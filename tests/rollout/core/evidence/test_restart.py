@@ -2,11 +2,13 @@ import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import restart
 from rollout.core.evidence.eprocess import LAMBDAS, log_sums, log_value
 from rollout.core.evidence.fixed_point import real
@@ -77,6 +79,23 @@ def test_no_wealth_is_expected_under_the_null_whenever_one_stops(
 def test_the_order_in_which_epochs_arrive_is_no_matter(growth_by_epoch: dict[int, list[float]]) -> None:
     backwards = dict(reversed(growth_by_epoch.items()))
     assert restart.log_value(backwards) == restart.log_value(growth_by_epoch)
+
+
+@given(st.dictionaries(st.integers(0, 50), GROWTH, max_size=8), st.integers(0, 50))
+def test_epochs_that_are_over_can_be_carried_as_one_value(
+    growth_by_epoch: dict[int, list[float]], until: int
+) -> None:
+    over = {epoch: growth for epoch, growth in growth_by_epoch.items() if epoch <= until}
+    rest = {epoch: growth for epoch, growth in growth_by_epoch.items() if epoch > until}
+    carried = restart.carry(over)
+    stored = msgspec.json.decode(msgspec.json.encode(carried), type=restart.Carried | None)
+    assert restart.log_value(rest, stored) == restart.log_value(growth_by_epoch)
+
+
+def test_a_unit_that_comes_after_its_epoch_was_carried_is_refused() -> None:
+    carried = restart.carry({0: [0.1], 3: [0.2]})
+    with pytest.raises(InvalidArgument, match="epoch 3 has been carried"):
+        restart.log_value({3: [0.1]}, carried)
 
 
 def test_nothing_seen_is_a_value_of_one() -> None:
