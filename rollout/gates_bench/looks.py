@@ -39,7 +39,8 @@ class RestartPath:
 
     def values(self, log_growths: Reals) -> Reals:
         """The e-value after each of n units, from their log growths [bets, n]."""
-        paths = self._begun[:, np.newaxis] * np.exp(log_growths.cumsum(axis=1))
+        with np.errstate(over="ignore"):  # infinite is past any limit
+            paths = self._begun[:, np.newaxis] * np.exp(log_growths.cumsum(axis=1))
         if paths.shape[1]:
             self._begun = paths[:, -1]
         values: Reals = paths.mean(axis=0) + 1.0 - weight_up_to(self._epoch)

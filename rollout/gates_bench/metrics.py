@@ -12,6 +12,7 @@ from rollout.core.evidence.eprocess import LAMBDAS, NOTHING
 from rollout.core.evidence.score import RunningMean, Scores, Units
 from rollout.gates_bench import plan
 from rollout.gates_bench.looks import RestartPath, bet_growths, error_growths
+from rollout.gates_bench.traffic import BASE_ERROR_RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,11 +134,17 @@ class Judged:
 
 
 class Errors:
-    """Failures of the assigned arm: harm must be proved as a ratio and as a difference."""
+    """Failures of the assigned arm: harm is a ratio that is more than the difference allowed, too.
+
+    The baseline's rate is known from before the ramp, then from the epochs that are over.
+    """
 
     def __init__(self) -> None:
         self.named = plan.ERRORS
         self._scored = Scored(plan.ERRORS, plan.ERROR_HARM, 0.99)
+        self._baseline_units = plan.UNITS_BEFORE
+        self._baseline_errors = round(plan.UNITS_BEFORE * BASE_ERROR_RATE)
+        self._allowed = self._allowed_ratio()
         self._ratio = RestartPath(len(counts.LOG_RATIOS))
         self._counts = counts.ArmCounts()
         self._sums = NOTHING
@@ -153,9 +160,14 @@ class Errors:
         self._counts = counts.add(self._counts, counts.counted(events, candidate[failed]))
         if new_epoch:
             self._ratio.begin_epoch()
-        growths = error_growths(batch.share_millipct, candidate, failed, plan.ERROR_RATIO_HARM)
-        by_difference = self._scored.enter(seen, scores, new_epoch=new_epoch)[0]
-        return Path(seen, np.minimum(self._ratio.values(growths), by_difference.values))
+            self._allowed = self._allowed_ratio()
+        self._baseline_units += int((~candidate).sum())
+        self._baseline_errors += int(failed[~candidate].sum())
+        growths = error_growths(batch.share_millipct, candidate, failed, self._allowed)
+        return Path(seen, self._ratio.values(growths))
+
+    def _allowed_ratio(self) -> float:
+        return counts.allowed_ratio(self._baseline_errors, self._baseline_units, plan.ERROR_RATIO_HARM, plan.ERROR_HARM)
 
     def noninferiority_log_value(self, stage: int) -> float | None:
         """Of this stage. Worse means by ratio and by difference: the mean of both values is one against that."""

@@ -12,6 +12,8 @@ EPOCH_BATCHES = 20
 STAGE_UNITS_MIN = 10_000
 STAGE_UNITS_MAX = 240_000
 YARDSTICK_BATCHES = 10
+UNITS_BEFORE = 20_000
+"""Units of the baseline that were seen before the ramp."""
 YARDSTICK_COUNT_MIN = 200
 
 

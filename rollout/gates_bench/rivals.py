@@ -65,7 +65,7 @@ def paced(scenario: Scenario, seed: int) -> dict[str, list[High]]:
         for number in range(STAGE_BATCHES):
             batch = world.batch(plan.BATCH_UNITS, units, stage, number * plan.BATCH_UNITS, limits.share_millipct)
             units += plan.BATCH_UNITS
-            at = gate.look(batch, stage).rolled_back_at
+            at = None if highs[ENGINE] else gate.look(batch, stage).rolled_back_at
             if at is not None:
                 since = int((batch.harmed & batch.candidate)[: at + 1].sum())
                 _note(highs[ENGINE], High(1.0, exposed + since))

@@ -71,12 +71,26 @@ def log_likelihood_ratios(counts: ArmCounts, log_ratios: Sequence[float], null_l
     ]
 
 
-def harm_log_value(counts_by_epoch: Mapping[int, ArmCounts], ratio_margin: float) -> float:
-    """Log E against "at most `ratio_margin` (> 0) times the baseline's rate", restarted at each epoch."""
+def allowed_ratio(baseline_errors: int, baseline_units: int, ratio: float, difference: float) -> float:
+    """The rate ratio that is no harm yet: `ratio`, or what `difference` is at the baseline's rate if that is more.
+
+    From what the baseline did before the epoch for which it is used, as the yardstick of latency is. So a few more
+    errors than almost none are no harm, and one quick test stands for both limits.
+    """
+    rate = (baseline_errors + 0.5) / (baseline_units + 1)
+    return max(ratio, 1.0 + difference / rate)
+
+
+def harm_growth(counts: ArmCounts, ratio_margin: float) -> list[float]:
+    """For each alternative, the log growth of an epoch against "at most `ratio_margin` times the baseline's"."""
     null = math.log(ratio_margin)
-    alternatives = [null + each for each in LOG_RATIOS]
+    return log_likelihood_ratios(counts, [null + each for each in LOG_RATIOS], null)
+
+
+def harm_log_value(counts_by_epoch: Mapping[int, ArmCounts], ratio_margins: Mapping[int, float]) -> float:
+    """Log E against "at most the ratio margin (> 0) of each epoch, times the baseline's rate", restarted at each."""
     return restart.log_value(
-        {epoch: log_likelihood_ratios(counts, alternatives, null) for epoch, counts in counts_by_epoch.items()}
+        {epoch: harm_growth(counts, ratio_margins[epoch]) for epoch, counts in counts_by_epoch.items()}
     )
 
 

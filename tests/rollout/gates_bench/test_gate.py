@@ -17,7 +17,7 @@ def looks(batches: int, stage: int, seed: int = 5, **effects: float) -> list[Loo
 
 @pytest.mark.parametrize(
     ("effects", "reason"),
-    [({"error_ratio": 30.0}, "errors"), ({"slowdown": 3.0}, "ttft_p50"), ({"quality": -0.25}, "judge")],
+    [({"error_ratio": 30.0}, "errors"), ({"slowdown": 3.0}, "itl_p95"), ({"quality": -0.25}, "judge")],
 )
 def test_harm_is_rolled_back_and_the_metric_is_named(effects: dict[str, float], reason: str) -> None:
     found = [look for look in looks(12, 2, **effects) if look.rolled_back_at is not None]

@@ -34,5 +34,5 @@ def test_errors_grow_as_the_count_test_of_the_core_says() -> None:
     candidate, failed = random.random(400) < 0.25, random.random(400) < 0.1
     path = RestartPath(len(LOG_RATIOS)).values(error_growths(25_000, candidate, failed, 1.25))
     events = counts.counted(np.full(int(failed.sum()), 25_000), candidate[failed])
-    assert math.log(path[-1]) == pytest.approx(counts.harm_log_value({0: events}, 1.25), rel=1e-9)
+    assert math.log(path[-1]) == pytest.approx(counts.harm_log_value({0: events}, {0: 1.25}), rel=1e-9)
     assert (np.diff(path)[~failed[1:]] == 0).all()

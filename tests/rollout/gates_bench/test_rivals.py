@@ -17,7 +17,7 @@ def test_a_rival_finds_a_candidate_that_is_much_worse_more_severe(rival: str) ->
     assert severity(points(Point(100, 30, 9.0, 0.4, 0.05))) > severity(points(FINE))
 
 
-@pytest.mark.parametrize("rival", RIVALS)
+@pytest.mark.parametrize("rival", ["absolute, 3 in a row", "cumulative failures", "peeking z-test"])
 def test_an_arm_without_units_is_nothing_severe(rival: str) -> None:
     assert RIVALS[rival](points(Point(0, 0, rivals.KNOWN_P95_S, 0.7, 0.0))) <= 1.0
 

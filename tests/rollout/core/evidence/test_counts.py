@@ -57,7 +57,7 @@ def test_the_value_is_the_mean_of_likelihood_ratios_as_defined() -> None:
         return math.prod(chance if candidate else 1 - chance for chance, candidate in chances)
 
     for sign, value in (
-        (1, counts.harm_log_value({0: count(events)}, 1.25)),
+        (1, counts.harm_log_value({0: count(events)}, {0: 1.25})),
         (-1, counts.noninferiority_log_value(count(events), 1.25)),
     ):
         ratios = [likelihood(1.25 * math.exp(sign * each)) / likelihood(1.25) for each in LOG_RATIOS]
@@ -78,7 +78,7 @@ def test_no_wealth_is_expected_under_the_null(
         for seen in range(1, 8):
             events = events_of(path)[:seen]
             by_epoch = {start // 2: count(events[start : start + 2]) for start in range(0, seen, 2)}
-            value = counts.harm_log_value(by_epoch, margin) if harm else None
+            value = counts.harm_log_value(by_epoch, dict.fromkeys(by_epoch, margin)) if harm else None
             looks.append(math.exp(counts.noninferiority_log_value(count(events), margin) if value is None else value))
         expected += float(likely) * next((look for look in looks if look > 1.5), looks[-1])
     assert expected <= 1.0 + 1e-12
@@ -88,11 +88,11 @@ def test_no_wealth_is_expected_under_the_null(
 def test_an_outage_of_both_arms_says_nothing() -> None:
     # Errors in the proportion of the share: however many there are, they are no proof of harm.
     for errors in (4, 400, 40_000):
-        assert counts.harm_log_value({0: ArmCounts(((25_000, errors // 4, errors * 3 // 4),))}, 1.25) < 0.0
+        assert counts.harm_log_value({0: ArmCounts(((25_000, errors // 4, errors * 3 // 4),))}, {0: 1.25}) < 0.0
 
 
 def test_thirty_times_the_errors_are_found_with_a_handful() -> None:
-    assert counts.harm_log_value({0: ArmCounts(((1_000, 3, 7),))}, 1.25) > math.log(20)
+    assert counts.harm_log_value({0: ArmCounts(((1_000, 3, 7),))}, {0: 1.25}) > math.log(20)
 
 
 def test_few_errors_of_a_better_candidate_prove_non_inferiority() -> None:
@@ -100,10 +100,24 @@ def test_few_errors_of_a_better_candidate_prove_non_inferiority() -> None:
     assert counts.noninferiority_log_value(ArmCounts(), 1.25) == 0.0
 
 
+def test_each_epoch_is_tested_at_its_own_ratio() -> None:
+    first, second = ArmCounts(((1_000, 2, 7),)), ArmCounts(((5_000, 4, 7),))
+    both = counts.harm_log_value({0: first, 1: second}, {0: 1.25, 1: 4.0})
+    growth = {0: counts.harm_growth(first, 1.25), 1: counts.harm_growth(second, 4.0)}
+    assert both == restart.log_value(growth) < counts.harm_log_value({0: first, 1: second}, {0: 1.25, 1: 1.25})
+
+
+def test_where_errors_are_rare_a_difference_allows_a_larger_ratio() -> None:
+    assert counts.allowed_ratio(1_000, 100_000, 1.25, 0.003) == pytest.approx(1.3, rel=0.001)
+    assert counts.allowed_ratio(5_000, 100_000, 1.25, 0.003) == 1.25
+    assert counts.allowed_ratio(10, 100_000, 1.25, 0.003) == pytest.approx(1 + 0.003 / 0.000105, rel=0.001)
+    assert counts.allowed_ratio(0, 0, 1.25, 0.003) == 1.25
+
+
 def test_late_errors_are_found_by_the_copies_that_begin_late() -> None:
     early, late = ArmCounts(((25_000, 100, 900),)), ArmCounts(((25_000, 14, 6),))
-    assert counts.harm_log_value({0: early, 3: late}, 1.25) > math.log(20)
-    assert counts.harm_log_value({0: add(early, late)}, 1.25) < 0.0
+    assert counts.harm_log_value({0: early, 3: late}, {0: 1.25, 3: 1.25}) > math.log(20)
+    assert counts.harm_log_value({0: add(early, late)}, {0: 1.25}) < 0.0
 
 
 def test_the_alternatives_are_geometric_beyond_the_margin() -> None:

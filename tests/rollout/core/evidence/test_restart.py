@@ -82,9 +82,7 @@ def test_the_order_in_which_epochs_arrive_is_no_matter(growth_by_epoch: dict[int
 
 
 @given(st.dictionaries(st.integers(0, 50), GROWTH, max_size=8), st.integers(0, 50))
-def test_epochs_that_are_over_can_be_carried_as_one_value(
-    growth_by_epoch: dict[int, list[float]], until: int
-) -> None:
+def test_epochs_that_are_over_can_be_carried_as_one_value(growth_by_epoch: dict[int, list[float]], until: int) -> None:
     over = {epoch: growth for epoch, growth in growth_by_epoch.items() if epoch <= until}
     rest = {epoch: growth for epoch, growth in growth_by_epoch.items() if epoch > until}
     carried = restart.carry(over)
