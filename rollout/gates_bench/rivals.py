@@ -1,0 +1,190 @@
+"""What others use as gates, on the same traffic, to be compared at equal false alarms.
+
+Each rival gives a severity at every look; it rolls back once the severity passes its threshold. The threshold is not
+taken from anybody's default: it is set where A/A runs give the rate of false rollbacks that is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rollout.gates_bench import plan
+from rollout.gates_bench.gate import EngineGate
+from rollout.gates_bench.traffic import BASE_ERROR_RATE, Batch, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rollout.gates_bench.scenarios import Scenario
+
+ENGINE = "engine"
+STAGE_BATCHES = 60
+LOOK_BATCHES = 2
+WINDOW_LOOKS = 20
+KNOWN_P95_S = 1.65
+"""The baseline's p95 of the first content, as somebody would have read it off a dashboard beforehand."""
+_ERROR_SCALE = 3.0
+_IN_A_ROW = 3
+
+
+class Point(NamedTuple):
+    """What one look shows of an arm: units, failed, p95 of the first content, mean and variance of quality."""
+
+    units: int
+    failed: int
+    p95_s: float
+    quality: float
+    variance: float
+
+
+class Points(NamedTuple):
+    """Both arms at one look."""
+
+    candidate: Point
+    baseline: Point
+
+
+class High(NamedTuple):
+    """A severity above all before it, and the candidate units served since harm began."""
+
+    severity: float
+    exposed: int
+
+
+def paced(scenario: Scenario, seed: int) -> dict[str, list[High]]:
+    """A ramp by the clock alone: the highs of every rival, and of the engine (its severity is 1 at a rollback)."""
+    world, gate = World(scenario, seed), EngineGate(seed)
+    highs: dict[str, list[High]] = {name: [] for name in (*RIVALS, ENGINE)}
+    looks: list[Points] = []
+    waiting: list[Batch] = []
+    units = exposed = 0
+    for stage, limits in enumerate(plan.STAGES):
+        for number in range(STAGE_BATCHES):
+            batch = world.batch(plan.BATCH_UNITS, units, stage, number * plan.BATCH_UNITS, limits.share_millipct)
+            units += plan.BATCH_UNITS
+            at = None if highs[ENGINE] else gate.look(batch, stage).rolled_back_at
+            if at is not None:
+                since = int((batch.harmed & batch.candidate)[: at + 1].sum())
+                _note(highs[ENGINE], High(1.0, exposed + since))
+            exposed += int((batch.harmed & batch.candidate).sum())
+            waiting.append(batch)
+            if len(waiting) == LOOK_BATCHES:
+                looks.append(_points(waiting))
+                waiting = []
+                for name, severity in RIVALS.items():
+                    _note(highs[name], High(severity(looks), exposed))
+        gate.leave_stage()
+    return highs
+
+
+def threshold(runs: Sequence[dict[str, list[High]]], rival: str, false_rate: float) -> float:
+    """The severity that at most `false_rate` of A/A runs pass."""
+    peaks = sorted((max((high.severity for high in run[rival]), default=0.0) for run in runs), reverse=True)
+    return peaks[min(len(peaks) - 1, math.floor(false_rate * len(peaks)))]
+
+
+def exposed_until(run: Sequence[High], limit: float) -> int | None:
+    """Candidate units until the severity passed `limit`; None if it never did."""
+    return next((high.exposed for high in run if high.severity > limit), None)
+
+
+def _note(highs: list[High], high: High) -> None:
+    if not highs or high.severity > highs[-1].severity:
+        highs.append(high)
+
+
+def _points(batches: Sequence[Batch]) -> Points:
+    arms = np.concatenate([each.candidate for each in batches])
+    failed = np.concatenate([each.failed for each in batches])
+    ttft_s = np.concatenate([each.ttft_s for each in batches])
+    quality = np.concatenate([each.quality for each in batches])
+
+    def point(arm: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Point:
+        if not arm.any():
+            return Point(0, 0, KNOWN_P95_S, 0.0, 0.0)
+        p95_s = float(np.quantile(ttft_s[arm], 0.95, method="lower"))
+        scores = quality[arm]
+        return Point(int(arm.sum()), int(failed[arm].sum()), p95_s, float(scores.mean()), float(scores.var()))
+
+    return Points(point(arms), point(~arms))
+
+
+def _absolute(looks: Sequence[Points]) -> float:
+    """Three looks in a row above fixed limits, as an Argo analysis with constants."""
+    return _lasting([_excess(each.candidate, KNOWN_P95_S, BASE_ERROR_RATE) for each in looks])
+
+
+def _relative(looks: Sequence[Points]) -> float:
+    """Three looks in a row above multiples of the baseline's values."""
+    return _lasting(
+        [_excess(each.candidate, each.baseline.p95_s, max(_rate(each.baseline), 1e-3)) for each in looks[-_IN_A_ROW:]]
+    )
+
+
+def _cumulative(looks: Sequence[Points]) -> float:
+    """How many looks failed so far, as Flagger counts them: p95 over 1.3 times or errors over 3 % are a failure."""
+    return float(sum(_excess(each.candidate, 1.3 * KNOWN_P95_S, BASE_ERROR_RATE) > 1.0 for each in looks))
+
+
+def _mann_whitney(looks: Sequence[Points]) -> float:
+    """The largest z of the rank test over the points of the last looks, as Kayenta compares time series."""
+    window = looks[-WINDOW_LOOKS:]
+    if len(window) < _IN_A_ROW:
+        return 0.0
+    of_p95 = _rank_z([each.candidate.p95_s for each in window], [each.baseline.p95_s for each in window])
+    of_errors = _rank_z([_rate(each.candidate) for each in window], [_rate(each.baseline) for each in window])
+    of_quality = _rank_z([each.baseline.quality for each in window], [each.candidate.quality for each in window])
+    return max(of_p95, of_errors, of_quality)
+
+
+def _peeking(looks: Sequence[Points]) -> float:
+    """The largest z of the pooled difference in errors and in quality, tested anew at every look."""
+    totals = [
+        (
+            sum(point.units for point in arm),
+            sum(point.failed for point in arm),
+            sum(point.units * point.quality for point in arm),
+            sum(point.units * point.variance for point in arm),
+        )
+        for arm in zip(*looks, strict=True)
+    ]
+    (n, failed, quality, variance), (m, other_failed, other_quality, other_variance) = totals
+    if not n or not m:
+        return 0.0
+    pooled = (failed + other_failed) / (n + m)
+    of_errors = (failed / n - other_failed / m) / math.sqrt(max(pooled * (1 - pooled), 1e-9) * (1 / n + 1 / m))
+    spread = math.sqrt(max(variance / n**2 + other_variance / m**2, 1e-12))
+    return float(max(of_errors, (other_quality / m - quality / n) / spread))
+
+
+RIVALS: dict[str, Callable[[Sequence[Points]], float]] = {
+    "absolute, 3 in a row": _absolute,
+    "relative, 3 in a row": _relative,
+    "cumulative failures": _cumulative,
+    "Mann-Whitney": _mann_whitney,
+    "peeking z-test": _peeking,
+}
+
+
+def _excess(point: Point, p95_s: float, error_rate: float) -> float:
+    """How many times the limits are passed, the worse of both."""
+    return max(point.p95_s / p95_s, _rate(point) / (_ERROR_SCALE * error_rate))
+
+
+def _lasting(excesses: Sequence[float]) -> float:
+    return min(excesses[-_IN_A_ROW:]) if len(excesses) >= _IN_A_ROW else 0.0
+
+
+def _rate(point: Point) -> float:
+    return point.failed / point.units if point.units else 0.0
+
+
+def _rank_z(high: Sequence[float], low: Sequence[float]) -> float:
+    """Z of the Mann-Whitney statistic for `high` being larger."""
+    n, m = len(high), len(low)
+    a, b = np.array(high)[:, np.newaxis], np.array(low)
+    wins = float((a > b).sum() + (a == b).sum() / 2)
+    return (wins - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)

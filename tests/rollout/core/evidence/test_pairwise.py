@@ -1,0 +1,51 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollout.core.evidence.eprocess import LAMBDAS, log_sums, log_value
+from rollout.core.evidence.pairwise import Verdict, for_harm, for_noninferiority, win
+
+CANDIDATE, BASELINE, TIE = Verdict.CANDIDATE, Verdict.BASELINE, Verdict.TIE
+
+
+@pytest.mark.parametrize(
+    ("candidate_first", "baseline_first", "expected"),
+    [
+        (CANDIDATE, CANDIDATE, 1.0),
+        (CANDIDATE, BASELINE, 0.5),
+        (BASELINE, CANDIDATE, 0.5),
+        (TIE, TIE, 0.5),
+        (CANDIDATE, TIE, 0.75),
+        (BASELINE, TIE, 0.25),
+        (BASELINE, BASELINE, 0.0),
+    ],
+)
+def test_both_orders_count_the_same(candidate_first: Verdict, baseline_first: Verdict, expected: float) -> None:
+    assert win(candidate_first, baseline_first) == expected
+
+
+@given(st.floats(0, 1), st.floats(0, 0.5))
+def test_what_is_bet_on_stays_within_one(won: float, margin: float) -> None:
+    x = for_noninferiority(np.array([won]), margin)
+    assert -1.0 <= x[0] <= 1.0
+    assert for_harm(np.array([won]), margin)[0] == -x[0]
+
+
+def test_a_judge_that_always_prefers_what_it_reads_first_decides_nothing() -> None:
+    wins = np.full(10_000, win(CANDIDATE, BASELINE))
+    assert log_value(log_sums(for_harm(wins, 0.05))) < 0.0
+    assert log_value(log_sums(for_noninferiority(wins, 0.0))) < 0.001
+
+
+def test_no_wealth_is_expected_at_the_margin() -> None:
+    # Exactly: a win rate of 40 % with ties, against a margin of ten points, in both directions.
+    chances = {1.0: Fraction(3, 10), 0.5: Fraction(2, 10), 0.0: Fraction(5, 10)}
+    for bet_on in (for_noninferiority, for_harm):
+        for bet in LAMBDAS:
+            x = {won: Fraction(bet_on(np.array([won]), 0.1)[0]) for won in chances}
+            expected = sum(chance * (1 + Fraction(bet) * x[won]) for won, chance in chances.items())
+            assert math.isclose(expected, 1.0, abs_tol=1e-16)

@@ -1,0 +1,83 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollout.core.errors import InvalidArgument
+from rollout.core.evidence.rollback import HarmValue, attempt_alpha, both, combined
+
+VALUES = st.lists(
+    st.tuples(st.floats(-20, 20), st.integers(1, 9), st.sampled_from([10.0, 600.0, 86_400.0])), min_size=1, max_size=8
+)
+
+
+def metrics(rows: list[tuple[float, int, float]], age_s: float | None = None) -> list[HarmValue]:
+    whole = sum(weight for _, weight, _ in rows)
+    return [
+        HarmValue(f"m{index}", value, weight / whole, age if age_s is None else age_s)
+        for index, (value, weight, age) in enumerate(rows)
+    ]
+
+
+@given(VALUES)
+def test_metrics_of_one_age_are_averaged(rows: list[tuple[float, int, float]]) -> None:
+    values = metrics(rows, age_s=10.0)
+    average = math.fsum(each.weight * math.exp(each.log_value) for each in values)
+    assert combined(values).log_value == pytest.approx(math.log(average), abs=1e-9)
+
+
+@given(VALUES)
+def test_ages_hold_shares_of_alpha_and_are_never_above_the_average(rows: list[tuple[float, int, float]]) -> None:
+    values = metrics(rows)
+    parts = [each.weight * math.exp(each.log_value) for each in values]
+    found = math.exp(combined(values).log_value)
+    assert max(parts) * (1 - 1e-9) <= found <= math.fsum(parts) * (1 + 1e-9)
+    assert found == pytest.approx(
+        max(
+            math.fsum(part for part, each in zip(parts, values, strict=True) if each.age_s == age)
+            for age in {each.age_s for each in values}
+        )
+    )
+
+
+@given(VALUES, st.randoms(use_true_random=False))
+def test_the_order_of_the_metrics_is_no_matter(rows: list[tuple[float, int, float]], random) -> None:
+    values = metrics(rows)
+    shuffled = values.copy()
+    random.shuffle(shuffled)
+    assert combined(shuffled).log_value == combined(values).log_value
+
+
+def test_the_metric_that_leads_is_named() -> None:
+    values = [
+        HarmValue("errors", 2.0, 0.5, 10.0),
+        HarmValue("ttft_p95", 1.0, 0.3, 10.0),
+        HarmValue("ask", 9.0, 0.2, 60.0),
+    ]
+    assert combined(values).leader == "ask"
+    assert combined([values[0], values[1], values[2]._replace(log_value=0.0)]).leader == "errors"
+
+
+def test_values_beyond_what_a_float_holds_are_combined() -> None:
+    assert combined([HarmValue("errors", 5_000.0, 1.0, 10.0)]).log_value == 5_000.0
+
+
+@pytest.mark.parametrize("weights", [(0.5, 0.4), (1.0, 0.0), (1.5, -0.5)])
+def test_weights_that_are_no_shares_of_alpha_are_refused(weights: tuple[float, float]) -> None:
+    with pytest.raises(InvalidArgument, match="add up to one"):
+        combined([HarmValue(str(weight), 0.0, weight, 10.0) for weight in weights])
+
+
+def test_no_metric_at_all_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="add up to one"):
+        combined([])
+
+
+def test_two_proofs_are_as_strong_as_the_weaker() -> None:
+    assert both(3.0, 1.0) == both(1.0, 3.0) == 1.0
+
+
+def test_all_attempts_together_use_one_alpha() -> None:
+    assert attempt_alpha(0.05, 1) == pytest.approx(0.05 * 6 / math.pi**2)
+    assert math.fsum(attempt_alpha(0.05, attempt) for attempt in range(1, 20_000)) == pytest.approx(0.05, rel=1e-4)

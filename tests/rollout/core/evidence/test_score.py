@@ -1,0 +1,94 @@
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollout.core.errors import InvalidArgument
+from rollout.core.evidence.fixed_point import on_grid
+from rollout.core.evidence.score import RunningMean, Units, for_harm, for_noninferiority, score
+from rollout.core.model import BUCKETS
+
+Batch = Callable[..., Units]
+UNIT = st.floats(0, 1)
+SHARE = st.integers(0, BUCKETS)
+
+
+def one(share: int, *, candidate: bool, outcome: float, predicted: float) -> Units:
+    return Units(np.array([share]), np.array([candidate]), np.array([outcome]), np.array([predicted]))
+
+
+@given(SHARE, UNIT, UNIT, UNIT)
+def test_the_expected_score_is_the_overlap_times_the_effect(
+    share: int, if_candidate: float, if_baseline: float, predicted: float
+) -> None:
+    treated = score(one(share, candidate=True, outcome=if_candidate, predicted=predicted))
+    not_treated = score(one(share, candidate=False, outcome=if_baseline, predicted=predicted))
+    p = share / BUCKETS
+    expected = p * treated.contrast[0] + (1 - p) * not_treated.contrast[0]
+    assert math.isclose(expected, p * (1 - p) * (if_candidate - if_baseline), abs_tol=1e-15)
+    assert treated.overlap[0] == not_treated.overlap[0] == p * (1 - p)
+
+
+@given(SHARE, st.booleans(), UNIT, UNIT, UNIT)
+def test_what_is_bet_on_stays_within_one(
+    share: int,
+    candidate: bool,  # noqa: FBT001  Hypothesis gives it
+    outcome: float,
+    predicted: float,
+    margin: float,
+) -> None:
+    scores = score(one(share, candidate=candidate, outcome=outcome, predicted=predicted))
+    assert -1.0 <= for_noninferiority(scores, margin)[0] <= 1.0
+    assert for_harm(scores, margin)[0] == -for_noninferiority(scores, margin)[0]
+
+
+@pytest.mark.parametrize("share", [0, BUCKETS])
+def test_a_share_of_nothing_or_all_says_nothing(share: int) -> None:
+    scores = score(one(share, candidate=share > 0, outcome=0.3, predicted=0.9))
+    assert scores.contrast[0] == scores.overlap[0] == 0.0
+
+
+def test_a_score_as_computed_by_hand() -> None:
+    scores = score(one(25_000, candidate=True, outcome=0.5, predicted=1.0))
+    assert Fraction(scores.contrast[0]) == Fraction(-3, 8)
+    assert for_noninferiority(scores, 0.5)[0] == -3 / 8 + 3 / 32
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (-1, True, 0.5, 0.5),
+        (BUCKETS + 1, True, 0.5, 0.5),
+        (1, True, -0.01, 0.5),
+        (1, True, 1.01, 0.5),
+        (1, True, math.nan, 0.5),
+        (1, True, 0.5, math.nan),
+        (1, True, 0.5, math.inf),
+    ],
+)
+def test_what_is_out_of_range_or_no_number_is_refused(units: Batch, row: tuple[int, bool, float, float]) -> None:
+    with pytest.raises(InvalidArgument, match="out of range"):
+        score(units([(1, True, 0.5, 0.5), row]))
+
+
+def test_columns_of_different_length_are_refused(units: Batch) -> None:
+    batch = units([(1, True, 0.5, 0.5)])
+    with pytest.raises(InvalidArgument, match="differ in length"):
+        score(batch._replace(outcome=np.array([0.5, 0.5])))
+
+
+@given(st.lists(UNIT), st.lists(UNIT))
+def test_a_running_mean_does_not_depend_on_its_batches(first: list[float], second: list[float]) -> None:
+    together = RunningMean(0.9).after(np.array(first + second))
+    assert RunningMean(0.9).after(np.array(second)).after(np.array(first)) == together
+    assert 0.0 <= together.value <= 1.0
+
+
+def test_a_running_mean_starts_at_its_prior_and_gives_it_the_weight_of_one_outcome() -> None:
+    assert RunningMean(0.9).value == 0.9
+    assert RunningMean(1.0).after(np.array([0.0, 0.5])) == RunningMean(1.0, int(on_grid(np.array([0.5]))[0]), 2)
+    assert RunningMean(1.0).after(np.array([0.0, 0.5])).value == 0.5
