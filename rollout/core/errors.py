@@ -2,10 +2,15 @@
 
 # ruff: noqa: N818  a fault is named for what happened; the base class says that it is an error
 
-from collections.abc import Iterable
-from difflib import get_close_matches
+from __future__ import annotations
 
-from rollout.core.model import FeatureFlag
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rollout.core.model import FeatureFlag
 
 _SHOWN_CHARS = 100
 _TYPO_RATIO = 0.8
