@@ -82,5 +82,8 @@ def _listing(eligibility: Eligibility) -> Callable[[Subject], bool] | None:
 def _rule(flag: FeatureFlag) -> Callable[[Subject], bool] | None:
     if flag.eligibility.attributes is None:
         return None
-    feature, holds = flag.feature, compile_rule(flag.eligibility.attributes).holds
+    feature, rule = flag.feature, compile_rule(flag.eligibility.attributes)
+    holds = rule.holds
+    if rule.names.isdisjoint(NAMES):
+        return lambda subject: holds(subject.attributes)
     return lambda subject: holds(context_of(feature, subject))

@@ -81,8 +81,8 @@ def _absent(snapshot: Snapshot, feature: str) -> Decision:
     return _baseline(feature, "", reason)
 
 
-def _baseline(feature: str, upstream: str, reason: Reason, revision: int = 0, share_millipct: int = 0) -> Decision:
-    return Decision(feature, Arm.BASELINE, upstream, reason, -1, None, revision, share_millipct)
+def _baseline(feature: str, upstream: str, reason: Reason) -> Decision:
+    return Decision(feature, Arm.BASELINE, upstream, reason, -1, None, 0, 0)
 
 
 def _compile(flag: FeatureFlag, compiled: Mapping[str, CompiledFeature]) -> CompiledFeature:
@@ -105,7 +105,8 @@ def _compile_faulty(flag: FeatureFlag) -> CompiledFeature:
 
 
 def _fixed(flag: FeatureFlag, reason: Reason) -> Decision:
-    return _baseline(flag.feature, flag.baseline, reason, flag.revision, flag.share_millipct)
+    share, version = flag.share_millipct, flag.hash_version
+    return Decision(flag.feature, Arm.BASELINE, flag.baseline, reason, -1, None, flag.revision, share, version)
 
 
 def _shadow_sample(flag: FeatureFlag) -> Callable[[str], bool] | None:
@@ -150,6 +151,7 @@ def _splitter(flag: FeatureFlag, no_unit: Decision) -> Callable[[Subject], Decis
     draw_holdout = bucketer(flag.hash_version, flag.holdout_salt) if flag.holdout.millipct else draw
     feature, candidate, baseline = flag.feature, flag.candidate, flag.baseline
     revision, share, held = flag.revision, flag.share_millipct, flag.holdout.millipct
+    version = flag.hash_version
     treated, control, split, holdout = Arm.CANDIDATE, Arm.BASELINE, Reason.SPLIT, Reason.HOLDOUT
 
     def decide_split(subject: Subject) -> Decision:
@@ -158,10 +160,10 @@ def _splitter(flag: FeatureFlag, no_unit: Decision) -> Callable[[Subject], Decis
             if unit:
                 bucket = draw(unit)
                 if held and draw_holdout(unit) < held:
-                    return Decision(feature, control, baseline, holdout, bucket, kind, revision, share)
+                    return Decision(feature, control, baseline, holdout, bucket, kind, revision, share, version)
                 if bucket < share:
-                    return Decision(feature, treated, candidate, split, bucket, kind, revision, share)
-                return Decision(feature, control, baseline, split, bucket, kind, revision, share)
+                    return Decision(feature, treated, candidate, split, bucket, kind, revision, share, version)
+                return Decision(feature, control, baseline, split, bucket, kind, revision, share, version)
         return no_unit
 
     return decide_split

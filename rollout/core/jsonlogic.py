@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, NoReturn
 
 from rollout.core.errors import nearest_names
-from rollout.core.jsonlogic_operators import OPERATORS, Context, InvalidRule, Node, Term, as_boolean, shown
+from rollout.core.jsonlogic_operators import OPERATORS, Context, InvalidRule, Node, Term, as_test, shown
 
 __all__ = ["Context", "InvalidRule", "Rule", "compile_rule"]
 
@@ -39,7 +39,7 @@ def compile_rule(rule: object) -> Rule:
     if not isinstance(rule, Mapping):
         raise InvalidRule('a rule is an object with one operator, as {"==": [{"var": "plan"}, "pro"]}')
     root = reader.read(rule, 1)
-    return Rule(as_boolean(root), frozenset(reader.names))
+    return Rule(as_test(root), frozenset(reader.names))
 
 
 class _Reader:
@@ -116,7 +116,7 @@ def _scalar(raw: object) -> str | bool | float | None:
 
 
 def _constant(value: object) -> Node:
-    return Node(lambda _context: value, isinstance(value, bool), constant=True, literal=value)
+    return Node(lambda _context: value, constant=True, literal=value)
 
 
 def _with_default(name: str, default: object) -> Term:

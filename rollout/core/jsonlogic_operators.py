@@ -13,6 +13,7 @@ UNLIMITED = 10**6
 
 Context = Mapping[str, object]
 Term = Callable[[Context], Any]
+Test = Callable[[Context], bool]
 
 
 class InvalidRule(ValueError):  # noqa: N818  as the errors of rollout.core.errors: named for what is wrong
@@ -20,10 +21,13 @@ class InvalidRule(ValueError):  # noqa: N818  as the errors of rollout.core.erro
 
 
 class Node(NamedTuple):
-    """One operand. `name`: of the attribute it is, if it is nothing else; `constant`: its value is `literal`."""
+    """One operand: `term` gives its value, `test` whether that counts as true (None: nothing quicker than asking term).
+
+    `name`: of the attribute it is, if it is nothing else; `constant`: its value is `literal`.
+    """
 
     term: Term
-    boolean: bool = False
+    test: Test | None = None
     constant: bool = False
     literal: Any = None
     name: str = ""
@@ -35,13 +39,21 @@ def shown(value: object) -> str:
     return text if len(text) <= 100 else text[:97] + "..."  # noqa: PLR2004
 
 
-def as_boolean(node: Node) -> Callable[[Context], bool]:
+def as_test(node: Node) -> Test:
     """Make the closure that tells whether the node's value counts as true."""
-    term: Callable[[Context], bool] = node.term
-    return term if node.boolean else lambda context: truthy(term(context))
+    if node.test is not None:
+        return node.test
+    term = node.term
+    return lambda context: truthy(term(context))
 
 
-# Comparing an attribute with a literal is most of what rules do, so it is one closure.
+def _truth(test: Test) -> Node:
+    """Make a node whose value is true or false."""
+    return Node(test, test)
+
+
+# Comparing an attribute with a literal is most of what rules do: it is one closure, and values of the literal's type
+# are compared without asking for theirs twice.
 
 
 def _equality(*, wanted: bool) -> Builder:
@@ -50,19 +62,31 @@ def _equality(*, wanted: bool) -> Builder:
         if one.constant:
             one, other = other, one
         if one.name and isinstance(other.literal, str):
-            return Node(_is_text(one.name, other.literal, wanted=wanted), boolean=True)
+            return _truth((_is_text if wanted else _is_other_text)(one.name, other.literal))
         left, right = one.term, other.term
-        return Node(lambda context: equal(left(context), right(context)) is wanted, boolean=True)
+        return _truth(lambda context: equal(left(context), right(context)) is wanted)
 
     return build
 
 
-def _is_text(name: str, literal: str, *, wanted: bool) -> Term:
+def _is_text(name: str, literal: str) -> Test:
     def same(context: Context) -> bool:
         value = context.get(name)
-        return (value == literal if value.__class__ is str else equal(value, literal)) is wanted
+        if value.__class__ is str:
+            return value == literal
+        return equal(value, literal)
 
     return same
+
+
+def _is_other_text(name: str, literal: str) -> Test:
+    def differs(context: Context) -> bool:
+        value = context.get(name)
+        if value.__class__ is str:
+            return value != literal
+        return not equal(value, literal)
+
+    return differs
 
 
 def _identity(compare: Callable[[object, object], bool]) -> Builder:
@@ -70,69 +94,104 @@ def _identity(compare: Callable[[object, object], bool]) -> Builder:
         left, right = operands[0].term, operands[1].term
         if operands[0].name and operands[1].constant:
             name, literal = operands[0].name, operands[1].literal
-            return Node(lambda context: compare(context.get(name), literal), boolean=True)
-        return Node(lambda context: compare(left(context), right(context)), boolean=True)
+            return _truth(lambda context: compare(context.get(name), literal))
+        return _truth(lambda context: compare(left(context), right(context)))
 
     return build
 
 
 def _order(compare: Callable[[Any, Any], bool]) -> Builder:
     def build(operands: list[Node]) -> Node:
-        left, right = operands[0].term, operands[1].term
-        limit = operands[-1].term if len(operands) > 2 else None  # noqa: PLR2004
-
-        def in_order(context: Context) -> bool:
-            middle = right(context)
-            if not compare(*comparable(left(context), middle)):
-                return False
-            end = None if limit is None else limit(context)
-            return end is None or compare(*comparable(middle, end))
-
-        return Node(in_order, boolean=True)
+        left, right = operands[0], operands[1]
+        if len(operands) > 2:  # noqa: PLR2004
+            return _truth(_between(compare, left.term, right.term, operands[2].term))
+        if left.name and isinstance(right.literal, (str, int, float)):
+            return _truth(_against(compare, left.name, right.literal))
+        one, other = left.term, right.term
+        return _truth(lambda context: compare(*comparable(one(context), other(context))))
 
     return build
+
+
+def _against(compare: Callable[[Any, Any], bool], name: str, literal: str | float) -> Test:
+    alike = literal.__class__
+
+    def in_order(context: Context) -> bool:
+        value = context.get(name)
+        if value.__class__ is alike:
+            return compare(value, literal)
+        return compare(*comparable(value, literal))
+
+    return in_order
+
+
+def _between(compare: Callable[[Any, Any], bool], left: Term, right: Term, limit: Term) -> Test:
+    def in_order(context: Context) -> bool:
+        middle = right(context)
+        if not compare(*comparable(left(context), middle)):
+            return False
+        end = limit(context)
+        return end is None or compare(*comparable(middle, end))
+
+    return in_order
 
 
 def _negation(operands: list[Node]) -> Node:
-    holds = as_boolean(operands[0])
-    return Node(lambda context: not holds(context), boolean=True)
+    holds = as_test(operands[0])
+    return _truth(lambda context: not holds(context))
 
 
 def _affirmation(operands: list[Node]) -> Node:
-    return Node(as_boolean(operands[0]), boolean=True)
+    return _truth(as_test(operands[0]))
 
 
-def _series(*, until: bool) -> Builder:
-    """`or` ends at the first true operand, `and` at the first false one; either gives the last that it looked at."""
+def _any(operands: list[Node]) -> Node:
+    """`or`: the first true value, else the last one."""
+    terms, tests = tuple(each.term for each in operands), tuple(map(as_test, operands))
 
-    def build(operands: list[Node]) -> Node:
-        terms: tuple[Callable[[Context], object], ...] = tuple(each.term for each in operands)
-        boolean = all(each.boolean for each in operands)
+    def is_any(context: Context) -> bool:
+        for test in tests:  # noqa: SIM110  any() would make a generator for each evaluation
+            if test(context):
+                return True
+        return False
 
-        def booleans(context: Context) -> bool:
-            for term in terms:  # any() would make a generator for each evaluation
-                if term(context) is until:
-                    return until
-            return not until
+    def first(context: Context) -> object:
+        value = None
+        for term in terms:
+            value = term(context)
+            if truthy(value):
+                break
+        return value
 
-        def values(context: Context) -> object:
-            value = None
-            for term in terms:
-                value = term(context)
-                if truthy(value) is until:
-                    break
-            return value
+    return Node(first, is_any)
 
-        return Node(booleans if boolean else values, boolean)
 
-    return build
+def _all(operands: list[Node]) -> Node:
+    """`and`: the first false value, else the last one."""
+    terms, tests = tuple(each.term for each in operands), tuple(map(as_test, operands))
+
+    def are_all(context: Context) -> bool:
+        for test in tests:  # noqa: SIM110  as in is_any
+            if not test(context):
+                return False
+        return True
+
+    def first(context: Context) -> object:
+        value = None
+        for term in terms:
+            value = term(context)
+            if not truthy(value):
+                break
+        return value
+
+    return Node(first, are_all)
 
 
 def _choice(operands: list[Node]) -> Node:
     """`if`: condition, value, condition, value, ..., and perhaps a value for else."""
     ends_with_else = len(operands) % 2 == 1
     paired = operands[:-1] if ends_with_else else operands
-    branches = tuple(zip(map(as_boolean, paired[::2]), (each.term for each in paired[1::2]), strict=True))
+    branches = tuple(zip(map(as_test, paired[::2]), (each.term for each in paired[1::2]), strict=True))
     otherwise = operands[-1].term if ends_with_else else None
 
     def choose(context: Context) -> object:
@@ -148,9 +207,9 @@ def _membership(operands: list[Node]) -> Node:
     needle, haystack = operands
     if needle.name and isinstance(haystack.literal, tuple):
         name, members = needle.name, frozenset(haystack.literal)
-        return Node(lambda context: context.get(name) in members, boolean=True)
+        return _truth(lambda context: context.get(name) in members)
     what, where = needle.term, haystack.term
-    return Node(lambda context: contains(what(context), where(context)), boolean=True)
+    return _truth(lambda context: contains(what(context), where(context)))
 
 
 def _joined(operands: list[Node]) -> Node:
@@ -168,9 +227,19 @@ def _affix(matches: Callable[[str, str], bool]) -> Builder:
             text, affix = left(context), right(context)
             return matches(text, affix) if isinstance(text, str) and isinstance(affix, str) else None
 
+        if operands[0].name and isinstance(operands[1].literal, str):
+            return Node(compare, _affixed(matches, operands[0].name, operands[1].literal))
         return Node(compare)
 
     return build
+
+
+def _affixed(matches: Callable[[str, str], bool], name: str, literal: str) -> Test:
+    def test(context: Context) -> bool:
+        value = context.get(name)
+        return isinstance(value, str) and matches(value, literal)
+
+    return test
 
 
 def _version(operands: list[Node]) -> Node:
@@ -219,8 +288,8 @@ OPERATORS: dict[str, Operator] = {
     ">=": Operator(2, 3, _order(operator.ge)),
     "!": Operator(1, 1, _negation),
     "!!": Operator(1, 1, _affirmation),
-    "and": Operator(1, UNLIMITED, _series(until=False)),
-    "or": Operator(1, UNLIMITED, _series(until=True)),
+    "and": Operator(1, UNLIMITED, _all),
+    "or": Operator(1, UNLIMITED, _any),
     "if": Operator(2, UNLIMITED, _choice),
     "in": Operator(2, 2, _membership),
     "cat": Operator(1, UNLIMITED, _joined),

@@ -253,6 +253,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     unit_kind: UnitKind | None
     revision: int
     share_millipct: int
+    hash_version: int = 0
+    """Version that drew the bucket; 0 for an unknown feature."""
 
 
 class CompiledFeature(NamedTuple):

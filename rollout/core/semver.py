@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ class Version(NamedTuple):
 
 def parse(value: object) -> Version | None:
     """Read a version from text or a number; None when it is none."""
-    text = str(value)
+    return _parse(str(value))
+
+
+@lru_cache(maxsize=1_024)
+def _parse(text: str) -> Version | None:
     if text.startswith(("v", "V")):
         text = text[1:]
     numbers = text.split("-")[0].split("+")[0]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from openfeature.contrib.tools.flagd.core import FlagdCore
 from openfeature.evaluation_context import EvaluationContext
 
+from rollout.core.evaluate import unit_chain
 from rollout.core.model import (
     BUCKETS,
     Audience,
@@ -111,6 +112,11 @@ subjects = st.builds(
     st.none() | texts,
     contexts,
 )
+
+
+def unit_of(flag: FeatureFlag, subject: Subject) -> Any:
+    """Give the unit that is drawn; None if there is none."""
+    return next((subject[place] for place, _ in unit_chain(flag.bucket_by) if subject[place]), None)
 
 
 def flagd_variant(flag: dict[str, Any], context: dict[str, object], unit: str | None, default: str = "") -> str:

@@ -61,8 +61,8 @@ def test_a_decision_says_all_a_log_line_needs() -> None:
     drawn = bucket(3, "summarize", "conversation-1")
     inside, outside = told(with_(share_millipct=drawn + 1)), told(with_(share_millipct=drawn))
     unit = UnitKind.CONVERSATION
-    assert inside == Decision("summarize", Arm.CANDIDATE, "inhouse", Reason.SPLIT, drawn, unit, 7, drawn + 1)
-    assert outside == Decision("summarize", Arm.BASELINE, "partner", Reason.SPLIT, drawn, unit, 7, drawn)
+    assert inside == Decision("summarize", Arm.CANDIDATE, "inhouse", Reason.SPLIT, drawn, unit, 7, drawn + 1, 3)
+    assert outside == Decision("summarize", Arm.BASELINE, "partner", Reason.SPLIT, drawn, unit, 7, drawn, 3)
 
 
 def test_baseline_for_everybody_has_no_bucket() -> None:
@@ -70,11 +70,13 @@ def test_baseline_for_everybody_has_no_bucket() -> None:
         decision = told(flag)
         assert (decision.arm, decision.upstream, decision.bucket) == (Arm.BASELINE, "partner", -1)
         assert (decision.revision, decision.share_millipct, decision.unit_kind) == (7, 25_000, None)
+        assert decision.hash_version == 3
 
 
 def test_an_unknown_feature_is_told_from_a_missing_snapshot() -> None:
     unknown = decide(compile_snapshot({}, 3), "summarise", ANYBODY)
     assert (unknown.reason, unknown.feature, unknown.upstream) == (Reason.UNKNOWN_FEATURE, "summarise", "")
+    assert (unknown.revision, unknown.hash_version) == (0, 0)
     assert decide(EMPTY_SNAPSHOT, "summarize", ANYBODY).reason is Reason.NO_SNAPSHOT
 
 
@@ -228,7 +230,7 @@ PRO = Eligibility(attributes={"==": [{"var": "plan"}, "pro"]})
 def test_who_is_not_eligible_gets_the_baseline_undrawn() -> None:
     flag = with_(eligibility=PRO, share_millipct=BUCKETS)
     refused = told(flag)
-    assert refused == Decision("summarize", Arm.BASELINE, "partner", Reason.INELIGIBLE, -1, None, 7, BUCKETS)
+    assert refused == Decision("summarize", Arm.BASELINE, "partner", Reason.INELIGIBLE, -1, None, 7, BUCKETS, 3)
     assert told(flag, ANYBODY._replace(attributes={"plan": "pro"})).arm is Arm.CANDIDATE
 
 

@@ -10,7 +10,7 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.flag_evaluation import Reason as FlagdReason
 
 from rollout.core.codec import render_document
-from rollout.core.evaluate import compile_snapshot, decide, unit_chain
+from rollout.core.evaluate import compile_snapshot, decide
 from rollout.core.flagd import flagd_context, is_portable, render_flag
 from rollout.core.model import (
     BUCKETS,
@@ -26,7 +26,7 @@ from rollout.core.model import (
     State,
     Subject,
 )
-from tests.rollout.core.strategies import flags, subjects, texts
+from tests.rollout.core.strategies import flags, subjects, texts, unit_of
 
 FLAG = FeatureFlag(feature="summarize", candidate="inhouse", baseline="partner", revision=3, share_millipct=25_000)
 ARMS = [["candidate", 25_000], ["baseline", 75_000]]
@@ -45,10 +45,6 @@ def flagd(flag: FeatureFlag, unit: str | None, context: dict[str, Any] | None = 
 
 def ours(flag: FeatureFlag, subject: Subject) -> str:
     return decide(compile_snapshot({flag.feature: flag}, 1), flag.feature, subject).upstream
-
-
-def unit_of(flag: FeatureFlag, subject: Subject) -> Any:
-    return next((subject[place] for place, _ in unit_chain(flag.bucket_by) if subject[place]), None)
 
 
 def test_the_flagd_half_is_plain_flagd() -> None:

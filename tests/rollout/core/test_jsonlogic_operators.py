@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from rollout.core.jsonlogic import compile_rule
-from rollout.core.jsonlogic_operators import OPERATORS, InvalidRule, Node, as_boolean, shown
+from rollout.core.jsonlogic_operators import OPERATORS, InvalidRule, Node, as_test, shown
 
 PLAN = {"var": "plan"}
 
@@ -88,8 +88,8 @@ def test_long_values_are_cut_in_errors() -> None:
     assert len(shown("x" * 500)) == 100
 
 
-def test_a_value_becomes_a_boolean() -> None:
-    assert as_boolean(Node(lambda _context: "x"))({}) is True
+def test_a_value_becomes_a_test() -> None:
+    assert as_test(Node(lambda _context: "x"))({}) is True
     assert OPERATORS["if"].arity() == "2 to more arguments"
 
 
