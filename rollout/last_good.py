@@ -35,7 +35,8 @@ def read(path: Path) -> LastGood | None:
         return None
     except (OSError, msgspec.DecodeError) as fault:
         raise InvalidDocument(f"cannot use the last good snapshot {path}: {fault}", "delete the file") from fault
-    return LastGood(Position(saved.generation, saved.version), saved.at_s, parse_document(saved.document))
+    flags = parse_document(saved.document, trusted=True)
+    return LastGood(Position(saved.generation, saved.version), saved.at_s, flags)
 
 
 def write(path: Path, good: LastGood) -> None:

@@ -55,6 +55,8 @@ _CAUSES = {
 _UNDRAWN = {
     Reason.NO_UNIT: "it brought nothing to draw a bucket from, so the baseline",
     Reason.DISABLED: "the feature was disabled, so everybody got the baseline",
+    Reason.INELIGIBLE: "the flag does not let it get the candidate (tenants, early access, rule), so the baseline",
+    Reason.PREREQUISITE: "another feature that this one needs is off or gave it the baseline, so the baseline",
     Reason.ERROR: "deciding failed, so the baseline",
     RESIDENCY: "the regions of the tenant leave this arm only; no bucket was drawn",
     PINNED: "it continues a response, and goes where that one is; no bucket was drawn",

@@ -135,7 +135,8 @@ def _may_serve(flag: FeatureFlag) -> bool:
 def _undrawn(flag: FeatureFlag, arm: Arm, reason: str, mark: str = "") -> Plan:
     """An arm that was not drawn: out of the experiment, without unit and bucket, with nobody to fall back to."""
     upstream = flag.baseline if arm is _BASELINE else flag.candidate
-    decision = Decision(flag.feature, arm, upstream, Reason.NO_UNIT, -1, None, flag.revision, flag.share_millipct)
+    share, version = flag.share_millipct, flag.hash_version
+    decision = Decision(flag.feature, arm, upstream, Reason.NO_UNIT, -1, None, flag.revision, share, version)
     return Plan(flag.feature, arm, reason, decision, upstream, mark=mark)
 
 

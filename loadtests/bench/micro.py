@@ -12,22 +12,38 @@ _RAW = re.compile(r"^raw times: (.*)$", re.MULTILINE)
 _LOOPS = re.compile(r"^(\d+) loops?, best of", re.MULTILINE)
 _SPIN = "sum(range(500_000))"
 
-# 100 features, each with a holdout to draw besides the split; every subject asks for another feature.
+# 100 features, each with 20 rules that all have to be looked at, and a holdout to draw besides the split; every subject
+# asks for another feature.
 FEATURES = 100
+RULES = 20
 _DECISIONS = 1_000
 _SETUP = f"""
 from rollout.core.evaluate import compile_snapshot, decide
-from rollout.core.model import FeatureFlag, Holdout, Subject
+from rollout.core.model import Eligibility, FeatureFlag, Holdout, Subject
+texts = ("plan", "region", "app", "version", "group")
+kinds = (
+    lambda name: {{"==": [{{"var": name}}, "value"]}},
+    lambda name: {{"!=": [{{"var": name}}, "other"]}},
+    lambda name: {{"in": [{{"var": name}}, ["one", "two", "value"]]}},
+    lambda name: {{"starts_with": [{{"var": name}}, "val"]}},
+    lambda name: {{">=": [{{"var": "age"}}, 18]}},
+)
+conditions = [kinds[number % 5](texts[number // 4]) for number in range({RULES})]
+rules = Eligibility(attributes={{"and": conditions}})
+attributes = dict.fromkeys(texts, "value") | {{"age": 30}}
 names = [f"feature-{{number}}" for number in range({FEATURES})]
 flags = {{
-    name: FeatureFlag(feature=name, candidate="a", baseline="b", share_millipct=50_000, holdout=Holdout(5_000))
+    name: FeatureFlag(
+        feature=name, candidate="a", baseline="b", share_millipct=50_000, holdout=Holdout(5_000), eligibility=rules
+    )
     for name in names
 }}
 snapshot = compile_snapshot(flags, 1)
 asked = [
-    (names[number % {FEATURES}], Subject(None, f"user-{{number}}", "tenant", f"request-{{number}}"))
+    (names[number % {FEATURES}], Subject(None, f"user-{{number}}", "tenant", f"request-{{number}}", attributes))
     for number in range({_DECISIONS})
 ]
+assert all(decide(snapshot, *each).unit_kind for each in asked)
 """
 _STATEMENT = "for name, subject in asked: decide(snapshot, name, subject)"
 

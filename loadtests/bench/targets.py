@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from loadtests.bench import summarize
 from loadtests.bench.estimates import Estimate, within_turns
 from loadtests.bench.figures import Cell
+from loadtests.bench.micro import RULES
 from loadtests.bench.results import TargetRow, Verdict
 from loadtests.bench.subjects import NGINX, OURS
 
@@ -136,7 +137,7 @@ def _once(value: float) -> Estimate:
 def decision(row: DecisionRow | None) -> list[TargetRow]:
     """A flag decision."""
     measured = None if row is None else summarize.scaled(row.decision_s, 1e6)
-    note = "" if row is None else f"{row.features} features, each with a holdout; flags have no targeting rules yet"
+    note = "" if row is None else f"{row.features} features, each with {RULES} rules, all looked at, and a holdout"
     return [at_most("flag decision", 3, "µs", measured, note)]
 
 

@@ -6,28 +6,34 @@ A document has two sibling maps: `flags`, plain flagd, rendered from ours and re
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 
 from rollout.core.errors import InvalidDocument, nearest_names
-from rollout.core.model import BUCKETS, Arm, FeatureFlag, Holdout, Kill, State
+from rollout.core.flagd import render_flag
+from rollout.core.model import FeatureFlag
+from rollout.core.prerequisites import check_prerequisites
 
 _T = TypeVar("_T")
 _ROLLOUTS = "x-rollouts"
 _TOP_LEVEL = ("flags", _ROLLOUTS, "metadata", "$schema", "$evaluators")
-_NESTED: dict[str, type[msgspec.Struct]] = {"holdout": Holdout, "kill": Kill}
 _FIX = "correct the document; the one in force stays until then"
-_TEXT_VERSION = 2
 
 
-def parse_document(document: bytes | str | Mapping[str, Any]) -> dict[str, FeatureFlag]:
-    """Read a document (JSON text or its tree) into flags by feature; InvalidDocument names the place and the fault."""
+def parse_document(document: bytes | str | Mapping[str, Any], *, trusted: bool = False) -> dict[str, FeatureFlag]:
+    """Read a document (JSON text or its tree) into flags by feature; InvalidDocument names the place and the fault.
+
+    `trusted`: it was in force before, so whether its parts fit together is not asked again, lest all of it be lost.
+    """
     tree = dict(document) if isinstance(document, Mapping) else _tree(document)
     _refuse_unknown("document", tree, _TOP_LEVEL)
     entries = _object(_ROLLOUTS, tree.get(_ROLLOUTS, {}))
     flags = {feature: _entry(feature, entry) for feature, entry in entries.items()}
-    _check_rendering(_object("flags", tree.get("flags", {})), flags)
+    rendered = _object("flags", tree.get("flags", {}))
+    if not trusted:
+        check_prerequisites(flags)
+        _check_rendering(rendered, flags)
     return flags
 
 
@@ -35,7 +41,7 @@ def render_document(flags: Mapping[str, FeatureFlag]) -> dict[str, Any]:
     """Render the tree of a whole document; `parse_document` of it gives the same flags."""
     ordered = [flags[feature] for feature in sorted(flags)]
     return {
-        "flags": {flag.feature: _flagd(flag) for flag in ordered},
+        "flags": {flag.feature: render_flag(flag) for flag in ordered},
         _ROLLOUTS: {flag.feature: _without_name(flag) for flag in ordered},
     }
 
@@ -62,45 +68,6 @@ def decode_stored(raw: bytes | str, kind: type[_T]) -> _T:
     except (msgspec.DecodeError, UnicodeError) as fault:
         cause = f"a stored {kind.__name__} is damaged: {fault}"
         raise InvalidDocument(cause, "restore the store from a backup") from fault
-
-
-def is_portable(flag: FeatureFlag) -> bool:
-    """Tell whether a plain flagd evaluator, given the unit as targetingKey, decides exactly as we do.
-
-    flagd 3 can only hash [flag name, targetingKey], so another salt can't be expressed, nor can a holdout.
-    """
-    settled = flag.kill.on or flag.state is State.DISABLED or flag.share_millipct == 0
-    expressible = flag.hash_version == _TEXT_VERSION or flag.split_salt == flag.feature
-    return settled or (expressible and flag.holdout.millipct == 0)
-
-
-def _flagd(flag: FeatureFlag) -> dict[str, Any]:
-    rendered: dict[str, Any] = {
-        "state": flag.state.value,
-        "variants": {Arm.CANDIDATE.value: flag.candidate, Arm.BASELINE.value: flag.baseline},
-        "defaultVariant": Arm.BASELINE.value,
-        "metadata": {
-            "revision": flag.revision,
-            "hashVersion": flag.hash_version,
-            "bucketBy": flag.bucket_by.value,
-            "portable": is_portable(flag),
-        },
-    }
-    targeting = _targeting(flag)
-    return rendered | ({"targeting": targeting} if targeting else {})
-
-
-def _targeting(flag: FeatureFlag) -> dict[str, Any]:
-    """Render the split. What flagd would draw differently is left out: its evaluators then say baseline to all."""
-    if flag.kill.on or not is_portable(flag):
-        return {}
-    share = flag.share_millipct
-    arms = [[Arm.CANDIDATE.value, share], [Arm.BASELINE.value, BUCKETS - share]]
-    if flag.hash_version == _TEXT_VERSION:
-        unit = {"var": "targetingKey"}
-        has_unit = {"!!": [unit]}
-        return {"if": [has_unit, {"fractional": [{"cat": [flag.split_salt, unit]}, *arms]}, Arm.BASELINE.value]}
-    return {"fractional": arms}
 
 
 def _without_name(flag: FeatureFlag) -> dict[str, Any]:
@@ -140,14 +107,45 @@ def _entry(feature: object, value: object) -> FeatureFlag:
     place = f"{_ROLLOUTS}.{feature}"
     entry = _object(place, value)
     _refuse_unknown(place, entry, _keys(FeatureFlag) - {"feature"})
-    for name, kind in _NESTED.items():
-        _refuse_unknown(f"{place}.{name}", _object(f"{place}.{name}", entry.get(name, {})), _keys(kind))
+    _check_nested(place, entry, FeatureFlag)
     try:
         flag = msgspec.convert(entry | {"feature": feature}, FeatureFlag)
     except msgspec.ValidationError as fault:
         _refuse(f"{place}: {fault}")
     encode_flag(flag)  # text that can't be stored again, as a lone surrogate, must not come into force
     return flag
+
+
+def _check_nested(place: str, value: Mapping[str, Any], kind: type[msgspec.Struct]) -> None:
+    """Refuse unknown keys in all objects and lists of objects that the fields of `kind` hold."""
+    for field in msgspec.structs.fields(kind):
+        inner, is_list = _struct_of(field.type)
+        given = value.get(field.encode_name)
+        if inner is None or field.encode_name not in value or (given is None and field.default is None):
+            continue
+        where = f"{place}.{field.encode_name}"
+        if not is_list:
+            _check_object(where, given, inner)
+        elif isinstance(given, (list, tuple)):
+            for index, each in enumerate(given):
+                _check_object(f"{where}[{index}]", each, inner)
+
+
+def _check_object(place: str, value: object, kind: type[msgspec.Struct]) -> None:
+    given = _object(place, value)
+    _refuse_unknown(place, given, _keys(kind))
+    _check_nested(place, given, kind)
+
+
+def _struct_of(annotation: Any) -> tuple[type[msgspec.Struct] | None, bool]:  # noqa: ANN401  any annotation
+    """Find the struct that a field holds (also `T | None`), or holds a tuple of; None for anything else."""
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation, False
+    for argument in get_args(annotation):
+        found, is_list = _struct_of(argument)
+        if found is not None:
+            return found, is_list or get_origin(annotation) is tuple
+    return None, False
 
 
 def _keys(kind: type[msgspec.Struct]) -> set[str]:
@@ -168,7 +166,7 @@ def _check_rendering(rendered: Mapping[str, Any], flags: Mapping[str, FeatureFla
     for feature, given in rendered.items():
         if feature not in flags:
             _refuse(f"flags.{feature} has no entry in {_ROLLOUTS}")
-        if given != _flagd(flags[feature]):
+        if given != render_flag(flags[feature]):
             _refuse(f"flags.{feature} contradicts {_ROLLOUTS}.{feature}; edit {_ROLLOUTS} and leave `flags` out")
 
 

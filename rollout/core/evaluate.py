@@ -1,18 +1,20 @@
-"""Flags -> Snapshot, and the decision for one request: pure, about a microsecond, never raises.
+"""Flags -> Snapshot, and the decision for one request: pure, a microsecond or a few, never raises.
 
-Order, first match wins: unknown feature, DISABLED, KILLED, no unit, holdout, split.
+Order, first match wins: unknown feature, DISABLED, KILLED, not eligible, prerequisites, no unit, holdout, split.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rollout.core.bucketing import bucketer
+from rollout.core.eligibility import compile_eligibility, why_not
 from rollout.core.model import (
     BUCKETS,
     NOT_LOADED,
     Arm,
     CompiledFeature,
     Decision,
+    Eligibility,
     FeatureFlag,
     Reason,
     Snapshot,
@@ -20,6 +22,7 @@ from rollout.core.model import (
     Subject,
     UnitKind,
 )
+from rollout.core.prerequisites import compile_order, compile_prerequisites, unmet
 
 _FALLBACK = {
     # Not the tenant: all anonymous calls of one key in one bucket would make a share all or nothing for that key.
@@ -31,8 +34,15 @@ _FALLBACK = {
 
 
 def compile_snapshot(flags: Mapping[str, FeatureFlag], version: int) -> Snapshot:
-    """Compile all flags (keyed by feature) into one snapshot of that store version."""
-    return Snapshot(version, {feature: _compile(flag) for feature, flag in flags.items()})
+    """Compile all flags (keyed by feature) into one snapshot of that store version.
+
+    Flags whose prerequisites go round in a circle give everybody the baseline, with Reason.ERROR.
+    """
+    compiled: dict[str, CompiledFeature] = {}
+    for feature in compile_order(flags):
+        compiled[feature] = _compile(flags[feature], compiled)
+    faulty = {feature: _compile_faulty(flag) for feature, flag in flags.items() if feature not in compiled}
+    return Snapshot(version, compiled | faulty)
 
 
 def decide(snapshot: Snapshot, feature: str, subject: Subject) -> Decision:
@@ -49,25 +59,82 @@ def decide(snapshot: Snapshot, feature: str, subject: Subject) -> Decision:
         return compiled.fault
 
 
+def in_shadow(snapshot: Snapshot, decision: Decision, subject: Subject) -> bool:
+    """Tell whether a decided request is in its feature's shadow sample, whichever arm it has; never raises.
+
+    Whoever may not get the candidate (not eligible, killed, no unit, ...) is in none; the held-out may be, since nobody
+    sees a shadow's answer.
+    """
+    if decision.unit_kind is None:
+        return False
+    compiled = snapshot.features.get(decision.feature)
+    if compiled is None or compiled.is_shadowed is None:
+        return False
+    try:
+        return compiled.is_shadowed(getattr(subject, decision.unit_kind))
+    except Exception:  # noqa: BLE001  a shadow must never fail a request
+        return False
+
+
 def _absent(snapshot: Snapshot, feature: str) -> Decision:
     reason = Reason.NO_SNAPSHOT if snapshot.version == NOT_LOADED else Reason.UNKNOWN_FEATURE
     return _baseline(feature, "", reason)
 
 
-def _baseline(feature: str, upstream: str, reason: Reason, revision: int = 0, share_millipct: int = 0) -> Decision:
-    return Decision(feature, Arm.BASELINE, upstream, reason, -1, None, revision, share_millipct)
+def _baseline(feature: str, upstream: str, reason: Reason) -> Decision:
+    return Decision(feature, Arm.BASELINE, upstream, reason, -1, None, 0, 0)
 
 
-def _compile(flag: FeatureFlag) -> CompiledFeature:
-    def fixed(reason: Reason) -> Decision:
-        return _baseline(flag.feature, flag.baseline, reason, flag.revision, flag.share_millipct)
-
-    fault = fixed(Reason.ERROR)
+def _compile(flag: FeatureFlag, compiled: Mapping[str, CompiledFeature]) -> CompiledFeature:
+    fault = _fixed(flag, Reason.ERROR)
     if flag.state is State.DISABLED:
-        return CompiledFeature(flag, _always(fixed(Reason.DISABLED)), fault)
+        return CompiledFeature(flag, _always(_fixed(flag, Reason.DISABLED)), fault)
     if flag.kill.on:
-        return CompiledFeature(flag, _always(fixed(Reason.KILLED)), fault)
-    return CompiledFeature(flag, _splitter(flag, fixed(Reason.NO_UNIT)), fault)
+        return CompiledFeature(flag, _always(_fixed(flag, Reason.KILLED)), fault)
+    admits, prerequisites = compile_eligibility(flag), compile_prerequisites(flag, compiled)
+    decide_split = _splitter(flag, _fixed(flag, Reason.NO_UNIT))
+    if admits is not None or prerequisites:
+        decide_split = _guarded(flag, admits, prerequisites, decide_split)
+    return CompiledFeature(flag, decide_split, fault, _shadow_sample(flag))
+
+
+def _compile_faulty(flag: FeatureFlag) -> CompiledFeature:
+    """Compile a flag that must not be asked for anything, but may still be switched off visibly."""
+    off = _compile(flag, {})
+    return off if not flag.in_operation else CompiledFeature(flag, _always(off.fault), off.fault)
+
+
+def _fixed(flag: FeatureFlag, reason: Reason) -> Decision:
+    share, version = flag.share_millipct, flag.hash_version
+    return Decision(flag.feature, Arm.BASELINE, flag.baseline, reason, -1, None, flag.revision, share, version)
+
+
+def _shadow_sample(flag: FeatureFlag) -> Callable[[str], bool] | None:
+    size = flag.shadow.millipct
+    if not size:
+        return None
+    draw = bucketer(flag.hash_version, flag.shadow_salt)
+    return lambda unit: draw(unit) < size
+
+
+def _guarded(
+    flag: FeatureFlag,
+    admits: Callable[[Subject], bool] | None,
+    prerequisites: tuple[Callable[[Subject], bool], ...],
+    decide_split: Callable[[Subject], Decision],
+) -> Callable[[Subject], Decision]:
+    """Ask eligibility and prerequisites first; only flags that have any pay for it."""
+    ineligible, unmet = _fixed(flag, Reason.INELIGIBLE), _fixed(flag, Reason.PREREQUISITE)
+
+    def decide_guarded(subject: Subject) -> Decision:
+        if admits is not None and not admits(subject):
+            return ineligible
+        for is_met in prerequisites:
+            if not is_met(subject):
+                return unmet
+        return decide_split(subject)
+
+    return decide_guarded
 
 
 def _always(decision: Decision) -> Callable[[Subject], Decision]:
@@ -84,18 +151,19 @@ def _splitter(flag: FeatureFlag, no_unit: Decision) -> Callable[[Subject], Decis
     draw_holdout = bucketer(flag.hash_version, flag.holdout_salt) if flag.holdout.millipct else draw
     feature, candidate, baseline = flag.feature, flag.candidate, flag.baseline
     revision, share, held = flag.revision, flag.share_millipct, flag.holdout.millipct
+    version = flag.hash_version
     treated, control, split, holdout = Arm.CANDIDATE, Arm.BASELINE, Reason.SPLIT, Reason.HOLDOUT
 
     def decide_split(subject: Subject) -> Decision:
         for position, kind in chain:
-            unit = subject[position]
+            unit: Any = subject[position]
             if unit:
                 bucket = draw(unit)
                 if held and draw_holdout(unit) < held:
-                    return Decision(feature, control, baseline, holdout, bucket, kind, revision, share)
+                    return Decision(feature, control, baseline, holdout, bucket, kind, revision, share, version)
                 if bucket < share:
-                    return Decision(feature, treated, candidate, split, bucket, kind, revision, share)
-                return Decision(feature, control, baseline, split, bucket, kind, revision, share)
+                    return Decision(feature, treated, candidate, split, bucket, kind, revision, share, version)
+                return Decision(feature, control, baseline, split, bucket, kind, revision, share, version)
         return no_unit
 
     return decide_split
@@ -129,12 +197,12 @@ def explain(snapshot: Snapshot, feature: str, subject: Subject) -> Explanation:
     if compiled is None:
         known = ", ".join(sorted(snapshot.features)) or "none"
         return Explanation(decision, (Step("feature", f"{feature!r} is not in the snapshot (known: {known})", True),))
-    steps = _steps(compiled.flag, decision, subject)
+    steps = _steps(snapshot, compiled.flag, decision, subject)
     last = next((index for index, step in enumerate(steps) if step.settled), len(steps) - 1)
     return Explanation(decision, steps[: last + 1])
 
 
-def _steps(flag: FeatureFlag, decision: Decision, subject: Subject) -> tuple[Step, ...]:
+def _steps(snapshot: Snapshot, flag: FeatureFlag, decision: Decision, subject: Subject) -> tuple[Step, ...]:
     reason, kill, held = decision.reason, flag.kill, flag.holdout.millipct
     unit = None if decision.unit_kind is None else getattr(subject, decision.unit_kind)
     wanted = f"bucketBy {flag.bucket_by}: "
@@ -146,10 +214,24 @@ def _steps(flag: FeatureFlag, decision: Decision, subject: Subject) -> tuple[Ste
         Step("state", flag.state.value, reason is Reason.DISABLED),
         Step("kill", killed, reason is Reason.KILLED),
         Step("fault", "deciding failed, so the baseline" if reason is Reason.ERROR else "none", reason is Reason.ERROR),
+        Step("eligibility", _eligibility_text(flag, reason, subject), reason is Reason.INELIGIBLE),
+        Step("prerequisites", _prerequisites_text(snapshot, flag, reason, subject), reason is Reason.PREREQUISITE),
         Step("unit", wanted + found + passed, reason is Reason.NO_UNIT),
         Step("holdout", _holdout_text(flag, unit, held), reason is Reason.HOLDOUT),
         Step("split", _split_text(flag, decision), True),
     )
+
+
+def _eligibility_text(flag: FeatureFlag, reason: Reason, subject: Subject) -> str:
+    if reason is Reason.INELIGIBLE:
+        return why_not(flag, subject)
+    return "everybody" if flag.eligibility == Eligibility() else "eligible"
+
+
+def _prerequisites_text(snapshot: Snapshot, flag: FeatureFlag, reason: Reason, subject: Subject) -> str:
+    if reason is Reason.PREREQUISITE:
+        return f"not met: {', '.join(unmet(flag, snapshot.features, subject))}"
+    return ", ".join(f"{each.feature!r} {each.needs}" for each in flag.prerequisites) or "none"
 
 
 def _holdout_text(flag: FeatureFlag, unit: str | None, held: int) -> str:

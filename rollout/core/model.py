@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Annotated, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
+
+from rollout.core.jsonlogic import compile_rule
 
 BUCKETS = 100_000
 """Number of buckets; one bucket is a thousandth of a percent."""
@@ -21,6 +24,14 @@ UpstreamName = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Salt = Annotated[str, Meta(min_length=1, max_length=200)]
 Millipct = Annotated[int, Meta(ge=0, le=BUCKETS)]
 Text = Annotated[str, Meta(max_length=500)]
+TenantName = Annotated[str, Meta(min_length=1, max_length=200)]
+
+TENANTS_MAX = 1_000
+ENROLMENTS_MAX = 1_000
+PREREQUISITES_MAX = 4
+
+Attribute = str | bool | int | float | tuple[str, ...] | None
+NO_ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType({})
 
 
 class Arm(StrEnum):
@@ -37,6 +48,8 @@ class Reason(StrEnum):
     KILLED = "KILLED"
     DISABLED = "DISABLED"
     HOLDOUT = "HOLDOUT"
+    INELIGIBLE = "INELIGIBLE"
+    PREREQUISITE = "PREREQUISITE"
     NO_UNIT = "NO_UNIT"
     UNKNOWN_FEATURE = "UNKNOWN_FEATURE"
     NO_SNAPSHOT = "NO_SNAPSHOT"
@@ -59,13 +72,32 @@ class State(StrEnum):
     DISABLED = "DISABLED"
 
 
+class Audience(StrEnum):
+    """Whom a flag is for: everybody whom its rule lets through, or of those only the listed."""
+
+    EVERYONE = "everyone"
+    LISTED = "listed"
+
+
+class EnrolmentState(StrEnum):
+    """Where a wish for early access stands."""
+
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    DECLINED = "declined"
+
+
 class Subject(NamedTuple):
-    """Who asks, a field per UnitKind. An absent part is None; an empty one counts as absent."""
+    """Who asks: a field per UnitKind, then what rules may read besides.
+
+    An absent part is None; an empty one counts as absent. `attributes` must not change while the subject is in use.
+    """
 
     conversation: str | None = None
     user: str | None = None
     tenant: str | None = None
     request: str | None = None
+    attributes: Mapping[str, Attribute] = NO_ATTRIBUTES
 
 
 class Kill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,6 +116,75 @@ class Holdout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     salt: Annotated[str, Meta(max_length=200)] = ""
 
 
+class Enrolment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A wish for early access: of one user of a tenant, or of the whole tenant when `user` is empty; Unix times."""
+
+    tenant: TenantName
+    user: Annotated[str, Meta(max_length=512)] = ""
+    state: EnrolmentState = EnrolmentState.REQUESTED
+    requested_by: Text = ""
+    requested_at_s: float = msgspec.field(default=0.0, name="requested_at")
+    decided_by: Text = ""
+    decided_at_s: float = msgspec.field(default=0.0, name="decided_at")
+
+
+class Eligibility(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may ever get the candidate: whom `attributes` (a rule) lets through, and who is listed if that is asked for.
+
+    Listed are the tenants and the approved entries of the early-access list. A change of `audience` is always
+    explicit: neither the first wish for early access nor the last refusal changes who else is eligible.
+    """
+
+    audience: Audience = Audience.EVERYONE
+    tenants: Annotated[tuple[TenantName, ...], Meta(max_length=TENANTS_MAX)] = ()
+    early_access: Annotated[tuple[Enrolment, ...], Meta(max_length=ENROLMENTS_MAX)] = ()
+    attributes: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored or could be meant in two ways, and rules outside the subset."""
+        if self.tenants and self.audience is Audience.EVERYONE:
+            raise ValueError('tenants have no effect while audience is "everyone"; make it "listed"')
+        if len(set(self.tenants)) < len(self.tenants):
+            raise ValueError("a tenant is listed twice")
+        if len({(each.tenant, each.user) for each in self.early_access}) < len(self.early_access):
+            raise ValueError("early_access has two entries for the same tenant and user")
+        if self.attributes is not None:
+            compile_rule(self.attributes)
+
+
+class Needs(StrEnum):
+    """What a prerequisite wants of another feature. Each can only be lost by a kill, a disabling or a smaller share."""
+
+    CANDIDATE = "candidate"
+    ENABLED = "enabled"
+
+
+class Prerequisite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another feature that must be in operation ("enabled"), or give the same subject its candidate."""
+
+    feature: FeatureName
+    needs: Needs = Needs.CANDIDATE
+
+
+class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sample whose requests the other arm gets a copy of, drawn apart from the arms; its answers nobody sees.
+
+    `daily_budget`: copies per day; `judge`: who compares the answers, "" for nobody; an empty salt means
+    "<feature>:shadow".
+    """
+
+    millipct: Millipct = 0
+    salt: Annotated[str, Meta(max_length=200)] = ""
+    daily_budget: Annotated[int, Meta(ge=0, le=10**9)] = 0
+    max_concurrent: Annotated[int, Meta(ge=0, le=10**4)] = 0
+    judge: Annotated[str, Meta(pattern=rf"^$|{NAME_PATTERN}")] = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a sample that could never be served."""
+        if self.millipct and not (self.daily_budget and self.max_concurrent):
+            raise ValueError("a shadow sample needs daily_budget and max_concurrent of at least 1")
+
+
 class FeatureFlag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One entry of `x-rollouts` with its name. Revision 0 means "never stored"."""
 
@@ -98,13 +199,23 @@ class FeatureFlag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     salt: Annotated[str, Meta(max_length=200)] = ""
     bucket_by: UnitKind = msgspec.field(default=UnitKind.CONVERSATION, name="bucketBy")
     share_millipct: Millipct = 0
+    eligibility: Eligibility = Eligibility()
+    prerequisites: Annotated[tuple[Prerequisite, ...], Meta(max_length=PREREQUISITES_MAX)] = ()
     holdout: Holdout = Holdout()
+    shadow: Shadow = Shadow()
     kill: Kill = Kill()
 
     def __post_init__(self) -> None:
-        """Refuse a holdout drawn with the split's salt: it would hold out exactly the first treated subjects."""
+        """Refuse samples drawn with one salt: a holdout with the split's would hold out exactly the first treated."""
         if self.holdout_salt == self.split_salt:
             raise ValueError("holdout.salt must differ from salt, else the held-out are the first to be treated")
+        if self.shadow_salt in {self.split_salt, self.holdout_salt}:
+            raise ValueError("shadow.salt must differ from salt and holdout.salt, else the samples depend on the arm")
+        wanted = [each.feature for each in self.prerequisites]
+        if self.feature in wanted:
+            raise ValueError("prerequisites: a feature can't be its own prerequisite")
+        if len(set(wanted)) < len(wanted):
+            raise ValueError("prerequisites name a feature twice")
 
     @property
     def split_salt(self) -> str:
@@ -115,6 +226,16 @@ class FeatureFlag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def holdout_salt(self) -> str:
         """Salt in force for the holdout."""
         return self.holdout.salt or f"{self.feature}:holdout"
+
+    @property
+    def shadow_salt(self) -> str:
+        """Salt in force for the shadow sample."""
+        return self.shadow.salt or f"{self.feature}:shadow"
+
+    @property
+    def in_operation(self) -> bool:
+        """Tell whether the flag may give anybody its candidate."""
+        return self.state is State.ENABLED and not self.kill.on
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -132,6 +253,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     unit_kind: UnitKind | None
     revision: int
     share_millipct: int
+    hash_version: int = 0
+    """Version that drew the bucket; 0 for an unknown feature."""
 
 
 class CompiledFeature(NamedTuple):
@@ -141,6 +264,8 @@ class CompiledFeature(NamedTuple):
     decide: Callable[[Subject], Decision]
     fault: Decision
     """What a subject gets when deciding fails."""
+    is_shadowed: Callable[[str], bool] | None = None
+    """Whether a unit is in the shadow sample; None when there is none."""
 
 
 class Snapshot(NamedTuple):

@@ -6,42 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from openfeature.contrib.tools.flagd.core import FlagdCore
-from openfeature.evaluation_context import EvaluationContext
-from openfeature.flag_evaluation import Reason as FlagdReason
 
 from rollout.core.codec import (
     decode_flag,
     decode_stored,
     encode_flag,
-    is_portable,
     parse_document,
     render_document,
 )
 from rollout.core.errors import InvalidDocument
-from rollout.core.evaluate import compile_snapshot, decide
-from rollout.core.model import BUCKETS, Arm, FeatureFlag, Holdout, Kill, State, Subject, UnitKind
+from rollout.core.model import Audience, Eligibility, FeatureFlag, Kill
+from tests.rollout.core.strategies import flags
 
 FLAG = FeatureFlag(feature="summarize", candidate="inhouse", baseline="partner", revision=3, share_millipct=25_000)
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-names = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,20}\Z")
-shares = st.integers(0, BUCKETS)
-flags = st.builds(
-    FeatureFlag,
-    feature=names,
-    candidate=names,
-    baseline=names,
-    revision=st.integers(0, 10**6),
-    owner=texts,
-    state=st.sampled_from(State),
-    hash_version=st.sampled_from([2, 3]),
-    salt=texts,
-    bucket_by=st.sampled_from(UnitKind),
-    share_millipct=shares,
-    holdout=st.builds(Holdout, shares, texts.map("held-".__add__)),
-    kill=st.builds(Kill, st.booleans(), texts, st.floats(0, 1e10), texts),
-)
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -125,6 +102,30 @@ def test_a_malformed_document_is_refused_with_its_place(text: str | bytes, cause
         ({"kill": {"at": "now"}}, "kill.at"),
         ({"kill": []}, "x-rollouts.summarize.kill must be an object"),
         ({"owner": "\ud800"}, "surrogates"),
+        ({"kill": None}, "x-rollouts.summarize.kill must be an object"),
+        ({"eligibility": {"tenant": ["acme"]}}, "eligibility has an unknown key 'tenant'; did you mean 'tenants'?"),
+        ({"eligibility": {"tenants": ["acme"]}}, 'while audience is "everyone"'),
+        ({"eligibility": {"audience": "all"}}, "audience"),
+        ({"eligibility": {"audience": "listed", "tenants": ["a", "a"]}}, "a tenant is listed twice"),
+        ({"eligibility": {"early_access": [{"tenant": "a"}, {"tenant": "a"}]}}, "two entries for the same"),
+        (
+            {"eligibility": {"early_access": [{"tenant": "a"}, {"name": "b"}]}},
+            "eligibility.early_access[1] has an unknown",
+        ),
+        ({"eligibility": {"early_access": [{"tenant": ""}]}}, "early_access[0].tenant"),
+        ({"eligibility": {"early_access": ["acme"]}}, "early_access[0] must be an object"),
+        ({"eligibility": {"early_access": "acme"}}, "early_access"),
+        ({"eligibility": {"attributes": {"eq": [1, 1]}}}, "there is no operator 'eq'"),
+        ({"eligibility": {"attributes": True}}, "attributes"),
+        ({"shadow": {"millipct": 5}}, "needs daily_budget and max_concurrent"),
+        ({"shadow": {"budget": 5}}, "shadow has an unknown key 'budget'"),
+        ({"shadow": {"salt": "summarize"}}, "shadow.salt must differ"),
+        ({"shadow": {"judge": "a b"}}, "shadow.judge"),
+        ({"prerequisites": [{"feature": "summarize"}]}, "its own prerequisite"),
+        ({"prerequisites": [{"feature": "draft"}, {"feature": "draft"}]}, "name a feature twice"),
+        ({"prerequisites": [{"feature": "draft", "arm": "candidate"}]}, "prerequisites[0] has an unknown key 'arm'"),
+        ({"prerequisites": [{"feature": "draft", "needs": "baseline"}]}, "needs"),
+        ({"prerequisites": [{"feature": "draft"}]}, "'summarize' needs 'draft', which is not there"),
     ],
 )
 def test_a_bad_entry_is_refused_with_its_place(changes: dict[str, Any], cause: str) -> None:
@@ -148,67 +149,16 @@ def test_an_edited_rendering_is_refused_not_ignored() -> None:
         parse_document({"flags": {"other": {}}})
 
 
-def test_the_flagd_half_is_plain_flagd() -> None:
-    rendered = render_document({"summarize": FLAG})["flags"]["summarize"]
-    assert rendered == {
-        "state": "ENABLED",
-        "variants": {"candidate": "inhouse", "baseline": "partner"},
-        "defaultVariant": "baseline",
-        "metadata": {"revision": 3, "hashVersion": 3, "bucketBy": "conversation", "portable": True},
-        "targeting": {"fractional": [["candidate", 25_000], ["baseline", 75_000]]},
+def test_what_was_in_force_is_read_even_if_its_parts_would_be_refused_now() -> None:
+    old = document(prerequisites=[{"feature": "gone"}]) | {
+        "flags": {"summarize": {"state": "rendered by an older release"}}
     }
+    with pytest.raises(InvalidDocument):
+        parse_document(old)
+    assert parse_document(old, trusted=True)["summarize"].prerequisites[0].feature == "gone"
 
 
-def flagd(flag: FeatureFlag, unit: str | None) -> Any:
-    core = FlagdCore()
-    core.set_flags(json.dumps(render_document({flag.feature: flag})))
-    return core.resolve_string_value(flag.feature, "code default", EvaluationContext(unit))
-
-
-@given(flags, st.none() | texts)
-def test_flagd_core_decides_the_same_where_it_can(flag: FeatureFlag, unit: str | None) -> None:
-    plain = replace(flag, hash_version=3, salt="", holdout=Holdout(), state=State.ENABLED)
-    assert is_portable(plain)
-    ours = decide(compile_snapshot({plain.feature: plain}, 1), plain.feature, Subject(unit, unit, unit, unit))
-    assert flagd(plain, unit).value == ours.upstream
-
-
-@pytest.mark.parametrize("share", [0, 1, 3_963, 3_964, 50_000, BUCKETS])
-def test_flagd_core_splits_at_the_same_bucket(share: int) -> None:
-    flag = replace(FLAG, feature="copilot-inhouse", share_millipct=share)
-    snapshot = compile_snapshot({flag.feature: flag}, 1)
-    for unit in ("user-1", *map(str, range(300))):
-        assert flagd(flag, unit).value == decide(snapshot, flag.feature, Subject(unit)).upstream
-
-
-def test_a_disabled_flag_is_disabled_for_flagd() -> None:
-    told = flagd(replace(FLAG, state=State.DISABLED), "u")
-    assert (told.reason, told.value) == (FlagdReason.DISABLED, "code default")
-
-
-@pytest.mark.parametrize(
-    "flag",
-    [replace(FLAG, salt="another", share_millipct=BUCKETS), replace(FLAG, holdout=Holdout(1), share_millipct=BUCKETS)],
-)
-def test_what_flagd_would_draw_differently_is_left_out_and_said(flag: FeatureFlag) -> None:
-    assert not is_portable(flag)
-    told = flagd(flag, "u")
-    assert (told.value, told.flag_metadata["portable"]) == ("partner", False)
-
-
-def test_version_2_is_rendered_as_joined_text_for_flagd_of_that_time() -> None:
-    flag = replace(FLAG, hash_version=2, salt="s")
-    unit = {"var": "targetingKey"}
-    arms = [["candidate", 25_000], ["baseline", 75_000]]
-    split = {"fractional": [{"cat": ["s", unit]}, *arms]}
-    rendered = render_document({"summarize": flag})["flags"]["summarize"]["targeting"]
-    assert rendered == {"if": [{"!!": [unit]}, split, "baseline"]}
-    assert flagd(flag, None).value == "partner"
-
-
-def test_a_decision_for_everybody_is_always_portable() -> None:
-    odd = replace(FLAG, salt="another", holdout=Holdout(5))
-    for flag in (replace(odd, kill=Kill(on=True)), replace(odd, share_millipct=0), replace(odd, state=State.DISABLED)):
-        assert is_portable(flag)
-    assert flagd(replace(odd, kill=Kill(on=True)), "u").value == "partner"
-    assert decide(compile_snapshot({"summarize": FLAG}, 1), "summarize", Subject()).arm is Arm.BASELINE
+def test_a_rule_may_be_left_out_or_null() -> None:
+    eligibility = {"audience": "listed", "tenants": ["acme"], "attributes": None}
+    flag = parse_document(document(eligibility=eligibility))["summarize"]
+    assert flag.eligibility == Eligibility(Audience.LISTED, ("acme",))

@@ -8,17 +8,21 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rollout.core.bucketing import bucket
-from rollout.core.evaluate import compile_snapshot, decide, explain, unit_chain
+from rollout.core.evaluate import compile_snapshot, decide, explain, in_shadow, unit_chain
 from rollout.core.model import (
     BUCKETS,
     EMPTY_SNAPSHOT,
     Arm,
     CompiledFeature,
     Decision,
+    Eligibility,
     FeatureFlag,
     Holdout,
     Kill,
+    Needs,
+    Prerequisite,
     Reason,
+    Shadow,
     Snapshot,
     State,
     Subject,
@@ -57,8 +61,8 @@ def test_a_decision_says_all_a_log_line_needs() -> None:
     drawn = bucket(3, "summarize", "conversation-1")
     inside, outside = told(with_(share_millipct=drawn + 1)), told(with_(share_millipct=drawn))
     unit = UnitKind.CONVERSATION
-    assert inside == Decision("summarize", Arm.CANDIDATE, "inhouse", Reason.SPLIT, drawn, unit, 7, drawn + 1)
-    assert outside == Decision("summarize", Arm.BASELINE, "partner", Reason.SPLIT, drawn, unit, 7, drawn)
+    assert inside == Decision("summarize", Arm.CANDIDATE, "inhouse", Reason.SPLIT, drawn, unit, 7, drawn + 1, 3)
+    assert outside == Decision("summarize", Arm.BASELINE, "partner", Reason.SPLIT, drawn, unit, 7, drawn, 3)
 
 
 def test_baseline_for_everybody_has_no_bucket() -> None:
@@ -66,11 +70,13 @@ def test_baseline_for_everybody_has_no_bucket() -> None:
         decision = told(flag)
         assert (decision.arm, decision.upstream, decision.bucket) == (Arm.BASELINE, "partner", -1)
         assert (decision.revision, decision.share_millipct, decision.unit_kind) == (7, 25_000, None)
+        assert decision.hash_version == 3
 
 
 def test_an_unknown_feature_is_told_from_a_missing_snapshot() -> None:
     unknown = decide(compile_snapshot({}, 3), "summarise", ANYBODY)
     assert (unknown.reason, unknown.feature, unknown.upstream) == (Reason.UNKNOWN_FEATURE, "summarise", "")
+    assert (unknown.revision, unknown.hash_version) == (0, 0)
     assert decide(EMPTY_SNAPSHOT, "summarize", ANYBODY).reason is Reason.NO_SNAPSHOT
 
 
@@ -216,3 +222,115 @@ def test_compiled_features_keep_their_flag() -> None:
     assert compiled.version == 9
     assert isinstance(compiled.features["summarize"], CompiledFeature)
     assert compiled.features["summarize"].flag is FLAG
+
+
+PRO = Eligibility(attributes={"==": [{"var": "plan"}, "pro"]})
+
+
+def test_who_is_not_eligible_gets_the_baseline_undrawn() -> None:
+    flag = with_(eligibility=PRO, share_millipct=BUCKETS)
+    refused = told(flag)
+    assert refused == Decision("summarize", Arm.BASELINE, "partner", Reason.INELIGIBLE, -1, None, 7, BUCKETS, 3)
+    assert told(flag, ANYBODY._replace(attributes={"plan": "pro"})).arm is Arm.CANDIDATE
+
+
+def test_a_value_no_rule_can_read_gives_the_baseline() -> None:
+    odd: Any = {"plan": b"pro"}
+    decision = told(with_(eligibility=PRO), ANYBODY._replace(attributes=odd))
+    assert (decision.reason, decision.arm, decision.upstream) == (Reason.ERROR, Arm.BASELINE, "partner")
+    assert list(found(with_(eligibility=PRO), ANYBODY._replace(attributes=odd)))[-1] == "fault"
+
+
+def test_eligibility_is_asked_before_prerequisites_and_both_before_the_draw() -> None:
+    needy = with_(eligibility=PRO, prerequisites=(Prerequisite("gone"),), holdout=Holdout(BUCKETS))
+    pro = Subject(attributes={"plan": "pro"})
+    assert told(needy, Subject()).reason is Reason.INELIGIBLE
+    assert told(needy, pro).reason is Reason.PREREQUISITE
+    assert told(replace(needy, prerequisites=()), pro).reason is Reason.NO_UNIT
+    assert told(replace(needy, kill=Kill(on=True)), Subject()).reason is Reason.KILLED
+
+
+SHADOWED = with_(shadow=Shadow(50_000, "", 10, 1))
+
+
+def shadowed(flag: FeatureFlag, subject: Subject = ANYBODY) -> bool:
+    snapshot = compile_snapshot({flag.feature: flag}, 1)
+    return in_shadow(snapshot, decide(snapshot, flag.feature, subject), subject)
+
+
+def test_the_shadow_sample_is_drawn_with_its_own_salt() -> None:
+    for number in range(50):
+        subject = Subject(f"c{number}")
+        assert shadowed(SHADOWED, subject) == (bucket(3, "summarize:shadow", f"c{number}") < 50_000)
+    assert shadowed(replace(SHADOWED, shadow=Shadow(BUCKETS, "", 1, 1)))
+    assert not shadowed(FLAG)
+
+
+def test_the_candidate_gets_no_shadow_of_those_who_may_not_have_it() -> None:
+    everybody = with_(shadow=Shadow(BUCKETS, "", 10, 1))
+    assert shadowed(replace(everybody, share_millipct=0))
+    assert shadowed(replace(everybody, holdout=Holdout(BUCKETS)))
+    for flag in (
+        replace(everybody, kill=Kill(on=True)),
+        replace(everybody, state=State.DISABLED),
+        replace(everybody, eligibility=PRO),
+        replace(everybody, prerequisites=(Prerequisite("gone"),)),
+    ):
+        assert not shadowed(flag)
+    assert not shadowed(everybody, Subject())
+
+
+def test_no_shadow_is_better_than_a_fault() -> None:
+    snapshot = compile_snapshot({"summarize": SHADOWED}, 1)
+    decision = decide(snapshot, "summarize", ANYBODY)
+    assert not in_shadow(snapshot, decision, Subject("\ud800"))
+    assert not in_shadow(EMPTY_SNAPSHOT, decision, ANYBODY)
+
+
+def test_shadow_holdout_and_arm_are_independent_of_each_other() -> None:
+    flag = with_(share_millipct=50_000, holdout=Holdout(20_000), shadow=Shadow(30_000, "", 1, 1))
+    snapshot, plain = (compile_snapshot({"summarize": each}, 1) for each in (flag, replace(flag, holdout=Holdout())))
+    count = 40_000
+    everybody = [Subject(f"conversation-{number}") for number in range(count)]
+    cells = Counter(
+        (
+            decide(plain, "summarize", one).arm,
+            decide(snapshot, "summarize", one).reason,
+            in_shadow(snapshot, decide(snapshot, "summarize", one), one),
+        )
+        for one in everybody
+    )
+    for arm in Arm:
+        for reason, held in ((Reason.HOLDOUT, 0.2), (Reason.SPLIT, 0.8)):
+            for sampled, size in ((True, 0.3), (False, 0.7)):
+                wanted = 0.5 * held * size
+                spread = 4.5 * math.sqrt(count * wanted * (1 - wanted))
+                assert abs(cells[arm, reason, sampled] - count * wanted) < spread
+
+
+def test_an_explanation_says_why_somebody_is_not_eligible_or_what_is_missing() -> None:
+    steps = found(with_(eligibility=PRO))
+    assert list(steps) == ["feature", "state", "kill", "fault", "eligibility"]
+    assert steps["eligibility"] == "the rule does not hold for plan=None"
+    needy = found(with_(prerequisites=(Prerequisite("gone"), Prerequisite("lost", Needs.ENABLED))))
+    assert list(needy)[-1] == "prerequisites"
+    assert needy["prerequisites"] == "not met: 'gone' candidate, 'lost' enabled"
+    assert found(FLAG)["eligibility"] == "everybody"
+    assert found(with_(eligibility=PRO), ANYBODY._replace(attributes={"plan": "pro"}))["eligibility"] == "eligible"
+
+
+def test_prerequisites_that_are_met_leave_the_draw_to_the_flag() -> None:
+    other = with_(feature="other", share_millipct=BUCKETS)
+    needy = with_(prerequisites=(Prerequisite("other"), Prerequisite("third", Needs.ENABLED)))
+    snapshot = compile_snapshot({"summarize": needy, "other": other, "third": with_(feature="third")}, 1)
+    assert decide(snapshot, "summarize", ANYBODY) == told(FLAG)
+    assert dict(step[:2] for step in explain(snapshot, "summarize", ANYBODY).steps)["prerequisites"] == (
+        "'other' candidate, 'third' enabled"
+    )
+
+
+def test_prerequisites_in_a_circle_give_everybody_the_baseline() -> None:
+    flags = {name: with_(feature=name, prerequisites=(Prerequisite(other),)) for name, other in ("ab", "ba")}
+    snapshot = compile_snapshot(flags, 1)
+    for name in "ab":
+        assert decide(snapshot, name, ANYBODY).reason is Reason.ERROR
