@@ -4,6 +4,7 @@
 | ---------------------------------- | -------------------------------------------------------------------- |
 | conversation, user, tenant         | the unit of that name                                                |
 | targetingKey                       | the unit that the flag buckets by, unless it is given by its name    |
+| text, numbers, booleans, lists of text by other names | attributes that eligibility rules may read        |
 
 `variant` is the arm, `value` the name of its upstream. A fault in deciding is an answer (the baseline, reason ERROR):
 an error code would make a client take whatever default its code has.
@@ -16,12 +17,12 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rollout.core.evaluate import decide
-from rollout.core.model import Reason, Subject, UnitKind
+from rollout.core.model import NO_ATTRIBUTES, Reason, Subject, UnitKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rollout.core.model import Decision, Snapshot
+    from rollout.core.model import Attribute, Decision, Snapshot
 
 BODY_MAX_BYTES = 65_536
 UNIT_MAX_CHARS = 512
@@ -52,10 +53,11 @@ class Asker(NamedTuple):
 
 
 class Context(NamedTuple):
-    """Who is asked about. An absent part is ""; `units` has an entry for each kind."""
+    """Who is asked about. An absent part is ""; `units` has an entry for each kind; `attributes`: for rules."""
 
     targeting_key: str
     units: Mapping[str, str]
+    attributes: Mapping[str, Attribute] = NO_ATTRIBUTES
 
 
 class Refused(Exception):  # noqa: N818  named for what happened
@@ -86,7 +88,7 @@ def read_context(body: bytes, asker: Asker) -> Context:
         if units["tenant"] not in {"", asker.tenant}:
             raise Refused(INVALID_CONTEXT, "the context names a tenant that is not the caller's")
         units["tenant"] = asker.tenant
-    return Context(_text(context, "targetingKey"), units)
+    return Context(_text(context, "targetingKey"), units, _attributes(context))
 
 
 def evaluate(snapshot: Snapshot, feature: str, context: Context, asker: Asker) -> Answered:
@@ -159,13 +161,28 @@ def _text(context: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def _attributes(context: Mapping[str, Any]) -> Mapping[str, Attribute]:
+    """What rules can read; SDKs also send what they can't (objects, nothing), which is left out."""
+    found: dict[str, Attribute] = {}
+    for name, value in context.items():
+        if name in {"targetingKey", *_UNITS}:
+            continue
+        if isinstance(value, (str, bool, int, float)):
+            found[name] = value
+        elif isinstance(value, list) and all(isinstance(each, str) for each in value):
+            found[name] = tuple(value)
+    return found or NO_ATTRIBUTES
+
+
 def _subject(snapshot: Snapshot, feature: str, context: Context) -> Subject:
     compiled = snapshot.features.get(feature)
     units = dict(context.units)
     if compiled is not None:
         wanted = compiled.flag.bucket_by.value
         units[wanted] = units.get(wanted) or context.targeting_key
-    return Subject(**units)
+    return Subject(
+        units["conversation"], units["user"], units["tenant"], units.get("request"), attributes=context.attributes
+    )
 
 
 def _success(decision: Decision, version: int) -> dict[str, Any]:

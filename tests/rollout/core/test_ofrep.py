@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from rollout.core.model import (
     EMPTY_SNAPSHOT,
     Arm,
     CompiledFeature,
+    Eligibility,
     FeatureFlag,
     Holdout,
     Kill,
@@ -59,6 +61,20 @@ def test_a_context_is_read() -> None:
     asked = {"targetingKey": "k", "user": "u", "plan": {"any": ["thing"]}, "conversation": None}
     assert read({"context": asked, "more": 1}) == context("k", user="u")
     assert read({}) == read({"context": {}}) == context()
+
+
+def test_what_rules_can_read_are_attributes() -> None:
+    asked = {"targetingKey": "k", "plan": "gold", "age": 3, "beta": True, "tags": ["a"], "odd": [1], "deep": {}}
+    found = read({"context": asked})
+    assert found.attributes == {"plan": "gold", "age": 3, "beta": True, "tags": ("a",)}
+    rule = {"attributes": {"==": [{"var": "plan"}, "gold"]}}
+    flag = replace(FLAG, share_millipct=100_000, eligibility=msgspec.convert(rule, Eligibility))
+    told = [
+        evaluate(snapshot_of(flag), "draft", read({"context": {"targetingKey": "k", "plan": plan}}), ANYBODY)
+        for plan in ("gold", "tin")
+    ]
+    assert [each.tree["variant"] for each in told] == ["candidate", "baseline"]
+    assert told[1].tree["reason"] == "DEFAULT"
 
 
 @pytest.mark.parametrize(
