@@ -32,8 +32,8 @@ def record_change(
     before: FeatureFlag | None, after: FeatureFlag, *, actor: str, command: str, reason: str, at_s: float
 ) -> AuditEntry:
     """Describe the step from `before` (None: created) to `after`; only changed fields go into the details."""
-    old: dict[str, Any] = {} if before is None else msgspec.to_builtins(before)
-    new: dict[str, Any] = msgspec.to_builtins(after)
+    old = {} if before is None else _as_stored(before)
+    new = _as_stored(after)
     changed = {name: value for name, value in new.items() if name != "revision" and old.get(name, ...) != value}
     revision = 0 if before is None else before.revision
     return AuditEntry(
@@ -48,6 +48,12 @@ def record_change(
         share_after_millipct=after.share_millipct,
         details=changed,
     )
+
+
+def _as_stored(flag: FeatureFlag) -> dict[str, Any]:
+    """The flag as JSON has it, lists for tuples: an entry equals what any store gives back of it."""
+    tree: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(flag))
+    return tree
 
 
 def replay(entries: Iterable[AuditEntry]) -> dict[str, FeatureFlag]:
