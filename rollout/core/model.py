@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from rollout.core.jsonlogic import compile_rule
+from rollout.core.ramp_model import GATES_MAX, Gate, Progress, RampPlan, Rollback
 
 BUCKETS = 100_000
 """Number of buckets; one bucket is a thousandth of a percent."""
@@ -204,6 +205,11 @@ class FeatureFlag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     holdout: Holdout = Holdout()
     shadow: Shadow = Shadow()
     kill: Kill = Kill()
+    ramp: RampPlan | None = None
+    gates: Annotated[tuple[Gate, ...], Meta(max_length=GATES_MAX)] = ()
+    rollback: Rollback = Rollback()
+    progress: Progress = Progress()
+    """Written by the ramp's ticks and commands only."""
 
     def __post_init__(self) -> None:
         """Refuse samples drawn with one salt: a holdout with the split's would hold out exactly the first treated."""

@@ -1,0 +1,169 @@
+"""Moves shares as their ramps say: reads, has measured, decides (`core.ramp.tick`), writes. Of many, one acts.
+
+Whoever holds the lease does. A lease only saves work: every write is a compare-and-set on the revision it was decided
+at, under the lease's token, so a tick that is repeated, or comes late, changes nothing. While the store's data is in
+doubt nothing is decided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from rollout.core import gates
+from rollout.core.audit import record_change
+from rollout.core.errors import RevisionConflict, RolloutError, StaleWriter
+from rollout.core.lease import CONTROLLER
+from rollout.core.position import Standing
+from rollout.core.ramp import tick
+from rollout.core.ramp_flag import applied, as_measured, decode_memory, encode_memory, is_watched, queries_of, ramp_of
+from rollout.core.ramp_table import EffectKind, Observations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rollout.core.audit import AuditEntry
+    from rollout.core.gates import Verdict
+    from rollout.core.lease import Lease
+    from rollout.core.model import FeatureFlag
+    from rollout.core.promql import MetricQuery
+    from rollout.core.ramp_model import GateMemory, Phase
+    from rollout.core.ramp_table import Hold, Transition
+    from rollout.ports import Clock, MetricSource, Store
+
+_log = logging.getLogger(__name__)
+ACTOR = "controller"
+EVERY_S = 1.0
+TTL_S = 10.0
+
+
+class Shown(NamedTuple):
+    """What the last tick saw of one ramp, for operators (`at_s`: Unix time)."""
+
+    revision: int
+    phase: Phase
+    step: int
+    at_s: float
+    holds: tuple[Hold, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+class World(NamedTuple):
+    """What a controller sees and tells beside the store. `holder`: its own name, new at each start of the process."""
+
+    clock: Clock
+    holder: str
+    metrics: MetricSource | None = None
+    standing: Callable[[], Standing] = lambda: Standing.FOLLOWS
+    killed_locally: Callable[[str], bool] = lambda _: False
+    tell: Callable[[AuditEntry], None] = lambda _: None
+
+
+class Controller:
+    """One of N. For readers: `leading`, `shown` (by feature, while leading), `conflicts` (writes that came late)."""
+
+    def __init__(self, store: Store, world: World, *, every_s: float = EVERY_S, ttl_s: float = TTL_S) -> None:
+        self._store, self._world = store, world
+        self._every_s, self._ttl_s = every_s, ttl_s
+        self._lease: Lease | None = None
+        self.shown: dict[str, Shown] = {}
+        self.conflicts = 0
+
+    @property
+    def leading(self) -> bool:
+        """Whether this one acts now, as far as it knows."""
+        return self._lease is not None and self._world.clock.now_s() < self._lease.until_s
+
+    async def run(self) -> None:
+        """Take turns until cancelled; what goes wrong in one turn costs that turn."""
+        try:
+            while True:
+                try:
+                    await self.turn()
+                except RolloutError as fault:
+                    _log.warning("the controller holds: %s", fault.cause)
+                except Exception:  # noqa: BLE001  a defect must not end the automation, nor move anything
+                    _log.exception("the controller holds")
+                await asyncio.sleep(self._every_s)
+        finally:
+            await self.release()
+
+    async def turn(self) -> None:
+        """Look at every ramp once, if this controller is the one to act. RolloutError when the store can't be used."""
+        lease = await self._hold()
+        if lease is None or self._world.standing() is not Standing.FOLLOWS:
+            self.shown = {}
+            return
+        _, flags = await self._store.load()
+        watched = [flag for flag in flags.values() if is_watched(flag)]
+        self.shown = {flag.feature: self.shown[flag.feature] for flag in watched if flag.feature in self.shown}
+        for flag in watched:
+            try:
+                await self._look_at(flag, lease)
+            except RevisionConflict:  # somebody was faster: the next turn sees what they made
+                self.conflicts += 1
+
+    async def release(self) -> None:
+        """Let another one act at once; never raises."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            try:
+                await self._store.release_lease(lease)
+            except RolloutError as fault:
+                _log.debug("the lease ends by itself: %s", fault.cause)
+
+    async def _hold(self) -> Lease | None:
+        lease, ttl_s = self._lease, self._ttl_s
+        if lease is not None and lease.until_s - self._world.clock.now_s() > ttl_s / 2:
+            return lease
+        if lease is not None:
+            lease = await self._store.renew_lease(lease, ttl_s)
+        self._lease = lease or await self._store.acquire_lease(CONTROLLER, self._world.holder, ttl_s)
+        return self._lease
+
+    async def _look_at(self, flag: FeatureFlag, lease: Lease) -> None:
+        stored = await self._store.get_memory(flag.feature)
+        memory = decode_memory(stored[1] if stored is not None and stored[0] == flag.revision else None)
+        measured = await self._measured(flag)
+        now_s = self._world.clock.now_s()
+        ramp = ramp_of(flag, memory, killed_locally=self._world.killed_locally(flag.feature))
+        made = tick(ramp, Observations(gates=measured), now_s)
+        try:
+            revision = await self._write(flag, made, memory, lease, now_s)
+        except StaleWriter:
+            self._lease = None
+            raise
+        progress = made.progress
+        self.shown[flag.feature] = Shown(revision, progress.phase, progress.step, now_s, made.holds, made.verdicts)
+
+    async def _write(self, flag: FeatureFlag, made: Transition, before: GateMemory, lease: Lease, now_s: float) -> int:
+        """Commit what a tick made; the flag's revision afterwards."""
+        revision = flag.revision
+        if made.event is not None:
+            after = applied(flag, made)
+            entry = record_change(flag, after, actor=ACTOR, command=str(made.event), reason=made.reason, at_s=now_s)
+            written = await self._store.put_if_revision(after, revision, entry, fencing=lease)
+            revision = written.revision
+            self._tell(flag.feature, entry, made)
+        if made.memory != before or revision != flag.revision:
+            await self._store.put_memory(flag.feature, revision, encode_memory(made.memory), fencing=lease)
+        return revision
+
+    def _tell(self, feature: str, entry: AuditEntry, made: Transition) -> None:
+        _log.info("%s: %s: %s", feature, entry.command, entry.reason)
+        for effect in made.effects:
+            if effect.kind is EffectKind.ALARM:
+                _log.warning("%s: %s", feature, effect.text)
+        self._world.tell(entry)
+
+    async def _measured(self, flag: FeatureFlag) -> Mapping[str, gates.Reading | Verdict]:
+        queries = queries_of(flag, self._world.clock.now_s())
+        readings = await asyncio.gather(*map(self._read, queries.values()))
+        return dict(zip(queries, readings, strict=True))
+
+    async def _read(self, query: MetricQuery) -> gates.Reading:
+        source = self._world.metrics
+        if source is None:
+            return gates.Reading(error="no Prometheus is configured")
+        return as_measured(await source.read(query))

@@ -1,0 +1,80 @@
+"""Between a flag and its ramp: what a tick needs of the flag, what it asks to be measured, and what it changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from rollout.core import gates
+from rollout.core.promql import MetricQuery, since
+from rollout.core.ramp_model import GateMemory, Phase
+from rollout.core.ramp_table import Ramp
+from rollout.core.readings import ReadingKind
+
+if TYPE_CHECKING:
+    from rollout.core.model import FeatureFlag
+    from rollout.core.ramp_table import Transition
+    from rollout.core.readings import Reading
+
+_AT_REST = (Phase.DRAFT, Phase.COMPLETED)
+
+
+def ramp_of(flag: FeatureFlag, memory: GateMemory, *, killed_locally: bool = False) -> Ramp:
+    """Give what the state machine needs of a flag."""
+    return Ramp(
+        flag.feature,
+        flag.revision,
+        flag.share_millipct,
+        flag.kill.on or killed_locally,
+        flag.ramp,
+        flag.gates,
+        flag.rollback,
+        flag.progress,
+        memory,
+    )
+
+
+def applied(flag: FeatureFlag, made: Transition) -> FeatureFlag:
+    """Give the flag after a transition; its revision is the store's to raise."""
+    return replace(flag, share_millipct=made.share_millipct, progress=made.progress)
+
+
+def is_watched(flag: FeatureFlag) -> bool:
+    """Whether ticks can do anything to it: a flag without a ramp, or with one at rest, costs no measurement."""
+    return flag.progress.phase not in _AT_REST
+
+
+def queries_of(flag: FeatureFlag, now_s: float) -> dict[str, MetricQuery]:
+    """What to ask Prometheus for, by gate; ranges of `[$elapsed]` reach back to where the gate's scope began."""
+    began = {"step": flag.progress.step_began_s, "ramp": flag.progress.ramp_began_s}
+    return {
+        gate.name: since(MetricQuery(gate.query, gate.max_age_s), max(0.0, now_s - began[gate.scope]))
+        for gate in flag.gates
+        if gate.source == "promql" and is_watched(flag)
+    }
+
+
+def as_measured(reading: Reading) -> gates.Reading:
+    """Give a metric source's reading as gates judge it."""
+    if reading.kind is ReadingKind.ERROR:
+        return gates.Reading(error=reading.reason)
+    if reading.kind is ReadingKind.NO_DATA:
+        return gates.Reading(series=0)
+    return gates.Reading(reading.value, reading.at_s, reading.from_s, reading.samples)
+
+
+def encode_memory(memory: GateMemory) -> bytes:
+    """Encode for a store."""
+    return msgspec.json.encode(memory)
+
+
+def decode_memory(raw: bytes | None) -> GateMemory:
+    """Decode what `encode_memory` made; what can't be read is as good as none, since it may be lost without harm."""
+    if raw is None:
+        return GateMemory()
+    try:
+        return msgspec.json.decode(raw, type=GateMemory)
+    except (msgspec.DecodeError, UnicodeError):
+        return GateMemory()

@@ -1,0 +1,222 @@
+import asyncio
+from contextlib import suppress
+
+import pytest
+from msgspec.structs import replace
+
+from rollout.adapters import open_store
+from rollout.controller import Controller, World
+from rollout.core import ramp_commands as commands
+from rollout.core.audit import record_change
+from rollout.core.audit import replay as replayed
+from rollout.core.errors import StaleWriter
+from rollout.core.gates import Result
+from rollout.core.position import Standing
+from rollout.core.ramp_commands import Order
+from rollout.core.ramp_flag import applied, ramp_of
+from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateMemory, Phase, RampPlan, Role, Step
+from rollout.core.ramp_plan import Findings
+from rollout.core.readings import measured, no_data, unusable
+
+GATE = Gate(
+    name="errors",
+    role=Role.HARD,
+    source="promql",
+    kind=GateKind.THRESHOLD,
+    query="errors[$elapsed]",
+    limit=0.02,
+    failure=FailureRule(count=2),
+)
+PLAN = RampPlan(steps=(Step(share=1_000, bake="10s"), Step(share=50_000, bake="10s")), post_monitor="5s")
+
+
+class Meter:
+    """A source of one metric that says what it was told to."""
+
+    def __init__(self, clock) -> None:
+        self.clock, self.value, self.asked = clock, 0.001, []
+
+    async def read(self, query):
+        self.asked.append(query.expression)
+        if isinstance(self.value, float):
+            return measured(self.value, self.clock.at_s, from_s=self.clock.at_s)
+        return self.value
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def meter(clock) -> Meter:
+    return Meter(clock)
+
+
+@pytest.fixture
+def told() -> list:
+    return []
+
+
+@pytest.fixture
+def make(seeded, clock, meter, told):
+    def controller(holder: str = "one", store=seeded, **world: object) -> Controller:
+        return Controller(store, World(clock, holder, **{"metrics": meter, "tell": told.append, **world}))
+
+    return controller
+
+
+@pytest.fixture
+async def running(seeded, clock):
+    """A ramp of `summarize` that has been started."""
+    before = await seeded.get("summarize")
+    flag = replace(before, ramp=PLAN, gates=(GATE,))
+    order = Order("ann", "try it", clock.at_s)
+    made = commands.create(ramp_of(flag, GateMemory()), order, Findings())
+    made = commands.start(ramp_of(applied(flag, made), GateMemory()), order)
+    after = applied(flag, made)
+    entry = record_change(before, after, actor="ann", command="start", reason="try it", at_s=clock.at_s)
+    return await seeded.put_if_revision(after, before.revision, entry)
+
+
+async def turns(controller: Controller, clock, seconds: int) -> None:
+    for _ in range(seconds):
+        await controller.turn()
+        clock.at_s += 1
+
+
+async def test_a_ramp_is_walked_to_its_end(make, running, seeded, clock, told) -> None:
+    await turns(make(), clock, 40)
+    flag = await seeded.get("summarize")
+    assert (flag.progress.phase, flag.share_millipct) == (Phase.COMPLETED, 50_000)
+    assert [entry.command for entry in told] == ["advance", "monitor", "complete"]
+    assert {entry.actor for entry in told} == {"controller"}
+
+
+async def test_replay_of_the_audit_log_is_the_state(make, running, seeded, clock) -> None:
+    await turns(make(), clock, 40)
+    entries = await seeded.history("summarize")
+    assert replayed(reversed(entries))["summarize"] == await seeded.get("summarize")
+
+
+async def test_a_breach_rolls_back_after_the_gates_rule(make, running, seeded, clock, meter) -> None:
+    controller = make()
+    await turns(controller, clock, 5)
+    meter.value = 0.5
+    await turns(controller, clock, 1)
+    assert (await seeded.get("summarize")).progress.phase is Phase.RUNNING
+    await turns(controller, clock, 1)
+    flag = await seeded.get("summarize")
+    assert (flag.progress.phase, flag.share_millipct) == (Phase.ROLLED_BACK, 0)
+    assert "errors" in flag.progress.rolled_back.reason
+
+
+async def test_failures_counted_survive_a_restart_of_the_controller(make, running, seeded, clock, meter) -> None:
+    first = make()
+    await turns(first, clock, 5)
+    meter.value = 0.5
+    await turns(first, clock, 1)
+    await first.release()
+    await turns(make("two"), clock, 1)
+    assert (await seeded.get("summarize")).progress.phase is Phase.ROLLED_BACK
+
+
+@pytest.mark.parametrize("value", [no_data("nothing"), unusable("HTTP 500"), None])
+async def test_without_a_measurement_the_share_stays(make, running, seeded, clock, meter, value) -> None:
+    meter.value = value
+    controller = make(**({"metrics": None} if value is None else {}))
+    await turns(controller, clock, 60)
+    flag = await seeded.get("summarize")
+    assert flag.share_millipct <= 1_000
+    (verdict,) = controller.shown["summarize"].verdicts
+    assert verdict.result in {Result.NO_DATA, Result.ERROR}
+    assert controller.shown["summarize"].holds
+
+
+async def test_of_two_one_acts_and_the_other_takes_over(make, running, seeded, clock, told) -> None:
+    one, two = make("one"), make("two")
+    for _ in range(5):
+        await one.turn()
+        await two.turn()
+        clock.at_s += 1
+    assert (one.leading, two.leading, two.shown) == (True, False, {})
+    await one.release()
+    await turns(two, clock, 40)
+    assert (one.leading, two.leading) == (False, True)
+    assert [entry.command for entry in told] == ["advance", "monitor", "complete"]
+
+
+async def test_a_stale_controller_writes_nothing(make, running, seeded, clock, told) -> None:
+    one, two = make("one"), make("two")
+    await one.turn()
+    lease = one._lease
+    await seeded.release_lease(lease)
+    await two.turn()
+    clock.at_s += 1
+    one._lease = lease._replace(until_s=clock.at_s + 60)
+    for _ in range(12):
+        await two.turn()
+        clock.at_s += 1
+    before = await seeded.get("summarize")
+    clock.at_s += 20
+    with suppress(StaleWriter):
+        await one.turn()
+    assert await seeded.get("summarize") == before
+
+
+async def test_an_edit_in_between_is_not_overwritten(make, running, seeded, clock, meter) -> None:
+    class Edited(Meter):
+        """Somebody changes the flag while the controller measures."""
+
+        async def read(self, query):
+            now = await seeded.get("summarize")
+            changed = replace(now, owner=f"edit {len(self.asked)}")
+            entry = record_change(now, changed, actor="bob", command="edit", reason="r", at_s=clock.at_s)
+            await seeded.put_if_revision(changed, now.revision, entry)
+            return await super().read(query)
+
+    controller = make(metrics=Edited(clock))
+    await controller.turn()
+    flag = await seeded.get("summarize")
+    assert (controller.conflicts, flag.owner, flag.share_millipct) == (1, "edit 0", 1_000)
+
+
+async def test_a_repeated_turn_changes_nothing(make, running, seeded, clock) -> None:
+    controller = make()
+    await turns(controller, clock, 3)
+    before = await seeded.get("summarize")
+    for _ in range(5):
+        await controller.turn()
+    assert await seeded.get("summarize") == before
+
+
+async def test_while_the_store_is_in_doubt_nothing_moves(make, running, seeded, clock) -> None:
+    controller = make(standing=lambda: Standing.WENT_BACK)
+    await turns(controller, clock, 40)
+    assert await seeded.get("summarize") == running
+    assert controller.shown == {}
+
+
+async def test_a_kill_on_this_replica_pauses_the_ramp(make, running, seeded, clock) -> None:
+    controller = make(killed_locally=lambda feature: feature == "summarize")
+    await turns(controller, clock, 1)
+    assert (await seeded.get("summarize")).progress.phase is Phase.PAUSED
+
+
+async def test_flags_without_a_ramp_cost_no_measurement(make, seeded, clock, meter) -> None:
+    controller = make()
+    await turns(controller, clock, 3)
+    assert (meter.asked, controller.shown) == ([], {})
+
+
+async def test_it_runs_on_when_a_turn_fails_and_gives_its_lease_back(make, store_path, running, clock) -> None:
+    store = open_store(f"sqlite:///{store_path}")
+    controller = Controller(store, World(clock, "one"), every_s=0.01)
+    task = asyncio.create_task(controller.run())
+    async with asyncio.timeout(10):
+        while not controller.leading:  # noqa: ASYNC110  it tells nobody
+            await asyncio.sleep(0.01)
+    await store.close()
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not controller.leading
