@@ -182,8 +182,7 @@ class Supervisor:
             for task in (*chores, serving, stopping):
                 task.cancel()
             await asyncio.gather(*chores, serving, stopping, return_exceptions=True)
-            with contextlib.suppress(RolloutError):
-                await self._uses.flush()
+            await self._uses.close()
 
     async def collect(self) -> Collector:
         """As `Workers.collect`."""

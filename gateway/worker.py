@@ -32,7 +32,6 @@ from gateway.settings import Settings
 from gateway.start_error import StartError
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
-from rollout.core.errors import RolloutError
 from rollout.follower import Follower
 from rollout.keys.follower import KeyFollower
 from rollout.keys.uses import KeyUses
@@ -245,8 +244,7 @@ class Worker:
     async def _give_back(self) -> None:
         """To the store: unused quotas, and when keys were used."""
         await self._parts.quotas.close()
-        with contextlib.suppress(RolloutError):
-            await self._uses.flush()
+        await self._uses.close()
         for sink in self._parts.sinks:
             await asyncio.to_thread(sink.close)
 

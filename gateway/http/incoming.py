@@ -171,11 +171,7 @@ class Incoming:
     def send(self, chunk: bytes) -> None:
         """Write more of the answer, as one chunk."""
         if chunk and not self.disconnected and not self.response_complete:
-            size = len(chunk)
-            if self._chunked and size < _SIZES_MAX:
-                self.protocol.transport.write(b"%b%b\r\n" % (_SIZE_LINES[size], chunk))
-            else:
-                self._write(b"", chunk)
+            self._write(b"", chunk)
 
     def finish(self, chunk: bytes = b"") -> None:
         """Write the last bytes and end the message."""
@@ -203,7 +199,8 @@ class Incoming:
     def _write(self, before: bytes, chunk: bytes, after: bytes = b"") -> None:
         """Write `chunk`, framed as this answer is, between two pieces that aren't, in one write."""
         if self._chunked and chunk:
-            before = b"%b%x\r\n" % (before, len(chunk))
+            size = len(chunk)
+            before += _SIZE_LINES[size] if size < _SIZES_MAX else b"%x\r\n" % size
             after = b"\r\n" + after
         if len(chunk) < _JOINED_MAX_BYTES:
             self.protocol.transport.write(b"%b%b%b" % (before, chunk, after))

@@ -36,12 +36,6 @@ def streams_possible(wanted: int, files_max: int) -> int:
     return max(0, min(wanted, (files_max - _FILES_SPARE) // _FILES_PER_STREAM))
 
 
-def upstream(port: int, core: int, trickle_s: float) -> Subject:
-    """The quiet upstream, as a server to start."""
-    argv = ("taskset", "-c", str(core), sys.executable, "-m", "loadtests.bench.idle_upstream", str(port))
-    return Subject("quiet upstream", (*argv, str(trickle_s)), port, (core,), {})
-
-
 def measure(stage: Stage, one: Standing, files_max: int) -> None:
     """Resident memory before, with all streams held, and after a while; the result goes to the stage."""
     subject = one.subject

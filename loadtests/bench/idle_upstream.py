@@ -8,15 +8,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from typing import cast
 
-import httptools
 import uvloop
 
-_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_PLAIN = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+from loadtests.bench.answering import BACKLOG, HEAD, Answering, chunk
+
 _TICK_S = 0.02
-_BACKLOG = 4096
 
 
 def event(word: str) -> bytes:
@@ -25,45 +22,24 @@ def event(word: str) -> bytes:
         'data: {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1700000000, "model": "m", '
         f'"choices": [{{"index": 0, "delta": {{"content": "{word}"}}, "finish_reason": null}}]}}\n\n'
     )
-    return f"{len(data):x}\r\n{data}\r\n".encode()
+    return chunk(data.encode())
 
 
-class Stream(asyncio.Protocol):
-    """One connection of the subject."""
+class Stream(Answering):
+    """One connection, held open."""
 
     def __init__(self, held: deque[Stream]) -> None:
+        super().__init__()
         self._held = held
-        self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Part of asyncio's protocol."""
-        self._transport = cast("asyncio.Transport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
-        """Part of asyncio's protocol."""
-        self._transport = None
-
-    def data_received(self, data: bytes) -> None:
-        """Part of asyncio's protocol."""
-        self._parser.feed_data(data)
-
-    def on_message_complete(self) -> None:
-        """Part of httptools' protocol: a POST begins a stream, anything else is a health check."""
-        if self._transport is None:
-            return
-        if self._parser.get_method() != b"POST":
-            self._transport.write(_PLAIN)
-            return
-        self._transport.write(_HEAD + event("once"))
-        self._held.append(self)
+    def begin(self) -> None:
+        """As `Answering.begin`."""
+        if self.write(HEAD + event("once")):
+            self._held.append(self)
 
     def trickle(self) -> bool:
         """Send one more event; False once the subject has gone."""
-        if self._transport is None:
-            return False
-        self._transport.write(event("more"))
-        return True
+        return self.write(event("more"))
 
 
 async def _trickle(held: deque[Stream], trickle_s: float) -> None:
@@ -81,7 +57,7 @@ async def _trickle(held: deque[Stream], trickle_s: float) -> None:
 async def _serve(port: int, trickle_s: float) -> None:
     held: deque[Stream] = deque()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Stream(held), "127.0.0.1", port, backlog=_BACKLOG)
+    server = await loop.create_server(lambda: Stream(held), "127.0.0.1", port, backlog=BACKLOG)
     async with server:
         await _trickle(held, trickle_s)
 

@@ -119,7 +119,7 @@ def _measure(stage: Stage) -> None:
 def _measure_paced(stage: Stage) -> None:
     cells = stage.plan.paced
     (port,) = servers.free_ports(1)
-    server = servers.paced_upstream(port, stage.cores.upstream, stage.plan.beat_s)
+    server = servers.own_upstream("paced", port, stage.cores.upstream, stage.plan.beat_s)
     with (
         servers.running(server, stage.folder, cells.workload),
         stage.all_standing(port, cells.workload, [stage.cores.subject]) as standing,
@@ -134,7 +134,7 @@ def _measure_idle(stage: Stage) -> None:
         stage.skip(f"more than {possible:,} idle streams", f"the system allows a process {files_max:,} open files")
     for name in list(stage.makers):
         (port,) = servers.free_ports(1)
-        quiet = idle.upstream(port, stage.cores.upstream, stage.plan.trickle_s)
+        quiet = servers.own_upstream("quiet", port, stage.cores.upstream, stage.plan.trickle_s)
         try:
             with (
                 servers.running(quiet, stage.folder, stream()),

@@ -17,7 +17,7 @@ import urllib.request
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from loadtests.bench import nginx
+from loadtests.bench import nginx, procfs
 from loadtests.bench.errors import BenchError
 from loadtests.bench.subjects import KEY, Subject
 from loadtests.bench.workloads import PATH, USERS
@@ -38,10 +38,11 @@ def upstream(folder: Path, workload: Workload, port: int, core: int) -> Subject:
     return Subject("upstream", ("taskset", "-c", str(core), *nginx.upstream(folder, workload, port)), port, (core,), {})
 
 
-def paced_upstream(port: int, core: int, beat_s: float) -> Subject:
-    """The upstream whose events come one by one, as a server to start."""
-    argv = ("taskset", "-c", str(core), sys.executable, "-m", "loadtests.bench.paced_upstream", str(port), str(beat_s))
-    return Subject("paced upstream", argv, port, (core,), {})
+def own_upstream(name: str, port: int, core: int, every_s: float) -> Subject:
+    """One of the bench's own upstreams, "quiet" or "paced", as a server to start; `every_s`: between events."""
+    module = {"quiet": "loadtests.bench.idle_upstream", "paced": "loadtests.bench.paced_upstream"}[name]
+    argv = ("taskset", "-c", str(core), sys.executable, "-m", module, str(port), str(every_s))
+    return Subject(f"{name} upstream", argv, port, (core,), {})
 
 
 @contextmanager
@@ -82,6 +83,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):  # workers whose parent left them behind
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    deadline_s = time.monotonic() + _END_S
+    while procfs.used(process.pid).rss_bytes and time.monotonic() < deadline_s:  # the kernel takes them one by one
+        time.sleep(_POLL_S)
 
 
 def _wait_until_it_answers(subject: Subject, process: subprocess.Popen[bytes], workload: Workload, log: Path) -> None:

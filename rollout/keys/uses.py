@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from rollout.core.errors import RolloutError
 from rollout.ports import Store
@@ -27,6 +28,11 @@ class KeyUses:
                 await self.flush()
             except RolloutError as fault:
                 _log.debug("uses of keys stay unwritten: %s", fault.cause)
+
+    async def close(self) -> None:
+        """Write what is there at the end, if the store takes it; never raises."""
+        with suppress(RolloutError):
+            await self.flush()
 
     async def flush(self) -> None:
         """Write what is there, in one call. StoreUnavailable: it is kept for the next time."""

@@ -29,7 +29,7 @@ def test_an_event_is_one_http_chunk() -> None:
 @pytest.fixture
 def quiet(tmp_path: Path) -> Iterator[Standing]:
     (port,) = servers.free_ports(1)
-    subject = idle.upstream(port, CORE, trickle_s=0.05)
+    subject = servers.own_upstream("quiet", port, CORE, 0.05)
     with servers.running(subject, tmp_path, stream()) as session:
         yield Standing(subject, session)
 
