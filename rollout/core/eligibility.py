@@ -48,10 +48,15 @@ def compile_eligibility(flag: FeatureFlag) -> Callable[[Subject], bool] | None:
     return admits
 
 
+def attributes_read(flag: FeatureFlag) -> frozenset[str]:
+    """Names of the attributes that the flag's rule reads."""
+    rule = flag.eligibility.attributes
+    return frozenset() if rule is None else compile_rule(rule).names.difference(NAMES)
+
+
 def unknown_attributes(flag: FeatureFlag, known: frozenset[str]) -> tuple[str, ...]:
     """Attributes that the flag's rule reads but nobody sets: misspelt, or not allowed by the gateway's settings."""
-    rule = flag.eligibility.attributes
-    return () if rule is None else tuple(sorted(compile_rule(rule).names - known - set(NAMES)))
+    return tuple(sorted(attributes_read(flag) - known))
 
 
 def why_not(flag: FeatureFlag, subject: Subject) -> str:
