@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rollout.core.jsonlogic import compile_rule
 from rollout.core.model import Audience, EnrolmentState
+from rollout.core.rule_code import admitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,8 +88,5 @@ def _listing(eligibility: Eligibility) -> Callable[[Subject], bool] | None:
 def _rule(flag: FeatureFlag) -> Callable[[Subject], bool] | None:
     if flag.eligibility.attributes is None:
         return None
-    feature, rule = flag.feature, compile_rule(flag.eligibility.attributes)
-    holds = rule.holds
-    if rule.names.isdisjoint(NAMES):
-        return lambda subject: holds(subject.attributes)
-    return lambda subject: holds(context_of(feature, subject))
+    rule = compile_rule(flag.eligibility.attributes)
+    return admitting(rule.root, flag.feature, None if rule.names.isdisjoint(NAMES) else context_of)

@@ -130,6 +130,8 @@ def _guarded(
 ) -> Callable[[Subject], Decision]:
     """Ask eligibility and prerequisites first; only flags that have any pay for it."""
     ineligible, unmet = _fixed(flag, Reason.INELIGIBLE), _fixed(flag, Reason.PREREQUISITE)
+    if admits is not None and not prerequisites:
+        return lambda subject: decide_split(subject) if admits(subject) else ineligible
 
     def decide_guarded(subject: Subject) -> Decision:
         if admits is not None and not admits(subject):
