@@ -159,6 +159,21 @@ class Histogram:
         return family
 
 
+class Losses:
+    """What observation itself has lost; counted by whoever loses it."""
+
+    def __init__(self) -> None:
+        self.requests = Counter(
+            "glidepath_uncounted_requests", "Requests of ramps that are not in the store's sums.", ()
+        )
+        self.access_log = Counter(
+            "glidepath_access_log_dropped", "Lines lost because writing failed or did not keep up.", ()
+        )
+        self.spans = Counter(
+            "glidepath_spans_dropped", "Spans lost because the collector failed or did not keep up.", ()
+        )
+
+
 class Metrics(Collector):
     """All series of one worker, plus gauges that are read when scraped."""
 
@@ -201,15 +216,14 @@ class Metrics(Collector):
         self.quality_units = Sum("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
         wait = "Commit of a change to its being in force."
         self.propagation = Histogram("glidepath_propagation_seconds", wait, (), PROPAGATION_BUCKETS)
-        lost = "Lines lost because writing failed or did not keep up."
-        self.access_log_dropped = Counter("glidepath_access_log_dropped", lost, ())
-        lost = "Spans lost because the collector failed or did not keep up."
-        self.spans_dropped = Counter("glidepath_spans_dropped", lost, ())
+        self.losses = Losses()
         self._followed: list[tuple[Counter, Callable[[], float]]] = []
         self._sources: list[Callable[[], Iterable[Reading]]] = []
         self._sent: dict[tuple[str, tuple[str, ...]], tuple[float, ...]] = {}
         self._families: dict[str, Counter | Histogram] = {
-            own.name: own for own in vars(self).values() if isinstance(own, (Counter, Histogram))
+            own.name: own
+            for own in (*vars(self).values(), *vars(self.losses).values())
+            if isinstance(own, (Counter, Histogram))
         }
 
     def add_source(self, source: Callable[[], Iterable[Reading]]) -> None:
