@@ -30,6 +30,7 @@ TOKEN_BUCKETS = tuple(4**power for power in range(14))
 PROPAGATION_BUCKETS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5, 10, 30, 60)
 OVERHEAD_BUCKETS = (0.00005, 0.0001, 0.00015, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1)
 
+REQUESTS = "glidepath_requests"
 _MODEL = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name", "glidepath_arm")
 _TOKENS = (*_MODEL, "gen_ai_token_type")
 _DURATION = (*_MODEL, "error_type")
@@ -199,9 +200,7 @@ class Metrics(Collector):
             _MODEL,
             OVERHEAD_BUCKETS,
         )
-        self.requests = Counter(
-            "glidepath_requests", "Settled requests; `served` is empty if nobody was asked.", _REQUEST
-        )
+        self.requests = Counter(REQUESTS, "Settled requests; `served` is empty if nobody was asked.", _REQUEST)
         self.units = Counter("glidepath_units", "Decisions by the kind of unit that was hashed.", ("feature", "unit"))
         self.failovers = Counter(
             "glidepath_failovers", "Requests that the other arm's upstream had to answer, by cause.", _CAUSE
