@@ -37,4 +37,4 @@ def with_attributes(subject: Subject, metadata: Raw) -> Subject | None:
         attributes: dict[str, Attribute] | None = _DECODE(metadata)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return subject._replace(attributes=attributes or NO_ATTRIBUTES)
+    return Subject(*subject[:4], attributes or NO_ATTRIBUTES)
