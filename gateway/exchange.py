@@ -98,7 +98,7 @@ class Exchange:
             call = self._call = parse(incoming.body, headers, principal.tenant, self._request_id, incoming.operation)
             self._wish = asked(headers)
             reach, models = relay.door.tenants.of(principal.tenant).reach, relay.upstream_of_model
-            chosen = self._plan = plan(call, principal, relay.snapshot(), models, reach, headers=headers)
+            chosen = self._plan = plan(call, principal, relay.snapshot(), models, reach, headers)
             self._permit = relay.door.reserve(principal, call, len(incoming.body), chosen, time())
             incoming.listener = self
             relay.active.add(self)

@@ -68,13 +68,12 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     """Endpoint that must answer, where it matters which (`response_ids.mark_of`)."""
 
 
-def plan(
+def plan(  # noqa: PLR0917  a keyword would cost each call more than all of this does with it
     call: Call,
     principal: Principal,
     snapshot: Snapshot,
     upstream_of_model: Mapping[str, str],
     reach: frozenset[str] | None = None,
-    *,
     headers: Mapping[bytes, bytes] = _NO_HEADERS,
 ) -> Plan:
     """Decide who answers `call`. `reach`: upstreams that may get the tenant's data, None for all.
