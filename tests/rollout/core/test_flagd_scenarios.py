@@ -1,7 +1,7 @@
 """What flagd's evaluator scenarios are about, in cases of our own, each asked of our rules and of flagd-core 2.0.0.
 
-The files of flagd's testbed (github.com/open-feature/flagd-testbed, evaluator/gherkin) are not in this tree: no
-Python package brings them, and a copy of them would need the licence they come under. By their names:
+The files of flagd's testbed (github.com/open-feature/flagd-testbed, evaluator/gherkin) are not in this tree:
+the package that brings them, openfeature-flagd-api-testkit, was not to be had, and a copy needs its licence beside it.
 
 | file | scenarios | here |
 | --- | --- | --- |
