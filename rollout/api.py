@@ -10,7 +10,8 @@ from rollout import views
 from rollout.core.codec import render_document
 from rollout.core.errors import InvalidArgument, RevisionConflict, UnknownFeature
 from rollout.core.evaluate import explain
-from rollout.core.model import NAME_PATTERN, FeatureFlag, Subject
+from rollout.core.model import NAME_PATTERN
+from rollout.feature_reads import FeatureReads
 from rollout.follower import Follower
 from rollout.operations import Operations
 from rollout.ports import Clock, Store
@@ -32,38 +33,26 @@ def router(store: Store, follower: Follower, clock: Clock, authorize: Authorize)
     """Make the router to mount under /api/v1."""
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
     operations = Operations(store, follower, clock)
-    _add_reads(routes, operations, follower, clock, authorize)
-    _add_changes(routes, operations, follower, authorize)
+    reads = FeatureReads(operations, store, follower, clock)
+    _add_reads(routes, operations, follower, reads, authorize)
+    _add_changes(routes, operations, reads, authorize)
     return routes
 
 
 def _add_reads(
-    routes: APIRouter, operations: Operations, follower: Follower, clock: Clock, authorize: Authorize
+    routes: APIRouter, operations: Operations, follower: Follower, reads: FeatureReads, authorize: Authorize
 ) -> None:
     viewer = [Depends(authorize("viewer"))]
 
     @routes.get("/features", dependencies=viewer)
     async def list_features() -> views.FeatureList:
-        read = await operations.read()
-        age_s = follower.age_s(clock.now_s())
-        error = follower.last_error
-        killed = {name: follower.is_killed_locally(name) for name in read.flags}
-        return views.FeatureList(
-            version=read.version,
-            store=read.store,
-            age_s=None if age_s == float("inf") else age_s,
-            last_error=None if error is None else error.cause,
-            features=views.feature_views(read.flags, killed, read.store),
-        )
+        return await reads.list()
 
     @routes.get("/features/{feature}", dependencies=viewer)
     async def get_feature(feature: FeatureName, response: Response) -> views.FeatureView:
-        read = await operations.read()
-        if feature not in read.flags:
-            raise UnknownFeature(feature, read.flags)
-        flag = read.flags[feature]
-        response.headers["ETag"] = _etag(flag)
-        return views.feature_view(flag, killed_locally=follower.is_killed_locally(feature), store=read.store)
+        view = await reads.get(feature)
+        response.headers["ETag"] = _etag(view.revision)
+        return view
 
     @routes.get("/features/{feature}/history", dependencies=viewer)
     async def history(
@@ -78,15 +67,14 @@ def _add_reads(
         snapshot = follower.snapshot
         if feature not in snapshot.features:
             raise UnknownFeature(feature, snapshot.features)
-        subject = Subject(asked.conversation, asked.user, asked.tenant, asked.request)
-        return views.explanation_view(explain(snapshot, feature, subject))
+        return views.explanation_view(explain(snapshot, feature, asked.subject()))
 
     @routes.get("/documents", dependencies=viewer)
     async def documents() -> dict[str, Any]:
         return render_document((await operations.read()).flags)
 
 
-def _add_changes(routes: APIRouter, operations: Operations, follower: Follower, authorize: Authorize) -> None:
+def _add_changes(routes: APIRouter, operations: Operations, reads: FeatureReads, authorize: Authorize) -> None:
     operator = Annotated[str, Depends(authorize("operator"))]
 
     @routes.put("/features/{feature}/share", response_model=views.FeatureView)
@@ -103,23 +91,23 @@ def _add_changes(routes: APIRouter, operations: Operations, follower: Follower, 
                 feature, change.millipct(), expected_revision=revision, actor=actor, reason=change.reason
             )
         except RevisionConflict as fault:
-            return _conflict(fault, killed_locally=follower.is_killed_locally(feature))
-        response.headers["ETag"] = _etag(flag)
-        return views.feature_view(flag, killed_locally=follower.is_killed_locally(feature))
+            return await _conflict(fault, reads)
+        response.headers["ETag"] = _etag(flag.revision)
+        return await reads.show(flag)
 
     @routes.post("/features/{feature}/kill")
     async def kill(feature: FeatureName, because: views.Because, actor: operator) -> views.KillAnswer:
         outcome = await operations.kill(feature, actor=actor, reason=because.reason)
-        return views.kill_answer(outcome, killed_locally=follower.is_killed_locally(feature))
+        return reads.killed(outcome)
 
     @routes.post("/features/{feature}/unkill")
     async def unkill(feature: FeatureName, because: views.Because, actor: operator) -> views.KillAnswer:
         outcome = await operations.unkill(feature, actor=actor, reason=because.reason)
-        return views.kill_answer(outcome, killed_locally=follower.is_killed_locally(feature))
+        return reads.killed(outcome)
 
 
-def _etag(flag: FeatureFlag) -> str:
-    return f'"{flag.revision}"'
+def _etag(revision: int) -> str:
+    return f'"{revision}"'
 
 
 def _revision(if_match: str | None) -> int:
@@ -132,11 +120,11 @@ def _revision(if_match: str | None) -> int:
     return int(match[1])
 
 
-def _conflict(fault: RevisionConflict, *, killed_locally: bool) -> Response:
+async def _conflict(fault: RevisionConflict, reads: FeatureReads) -> Response:
     """Answer 412 with the state now in force, so that the caller can decide anew without another read."""
     if fault.current is None:
         return of_fault(fault)
-    current = views.feature_view(fault.current, killed_locally=killed_locally)
+    current = await reads.show(fault.current)
     answer = of_fault(fault, current=current.model_dump(mode="json"))
-    answer.headers["ETag"] = _etag(fault.current)
+    answer.headers["ETag"] = _etag(fault.current.revision)
     return answer
