@@ -21,12 +21,16 @@ import uvicorn
 import yaml
 from fastapi import FastAPI, Header, HTTPException
 from fastapi.responses import JSONResponse
+from msgspec.structs import replace
 
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
 from rollout.api import router
 from rollout.cli import add_commands
+from rollout.core.audit import record_change
 from rollout.core.errors import InvalidArgument, RolloutError
+from rollout.core.gates import Result, Verdict
+from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
 from rollout.follower import Follower
 from rollout.seed import ensure_features
 
@@ -79,7 +83,7 @@ def url(tmp_path: Path) -> Iterator[str]:
     server = Server(tmp_path)
     server.thread.start()
     yield server.url
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 30
     while not getattr(server, "started", False):
         assert time.monotonic() < deadline_s, "the server did not start"
         time.sleep(0.01)
@@ -224,6 +228,72 @@ def test_status_of_a_share(
     assert run("status", "draft", *arguments, *cli.at, "--json") == code
     shown = json.loads(capsys.readouterr().out)
     assert (shown["goal"], shown["flag"]["share"]) == (arguments[1], "5%")
+
+
+PLAN = RampPlan(steps=(Step(share=5_000, bake="10m"), Step(share=50_000)))
+FAILED = Verdict("errors", Result.FAIL, "too many", 1.0, value=0.5, limit=0.02)
+
+
+def put_ramp(path: Path, **progress: Any) -> None:
+    """Bring a ramp of `summarize` to where `progress` says, as a controller would."""
+
+    async def write() -> None:
+        store = open_store(f"sqlite:///{path / 'store.db'}")
+        before = await store.get("summarize")
+        assert before is not None
+        now_s = time.time()
+        begun = Progress(**{"step": 0, "step_began_s": now_s, **progress})
+        after = replace(before, ramp=PLAN, share_millipct=5_000, progress=begun)
+        entry = record_change(
+            before, after, actor="controller", command="step", reason="r", at_s=now_s, verdicts=(FAILED,)
+        )
+        await store.put_if_revision(after, before.revision, entry)
+        await store.close()
+
+    asyncio.run(write())
+
+
+@pytest.mark.parametrize(
+    ("progress", "code", "said"),
+    [
+        ({"phase": Phase.RUNNING}, 7, "RUNNING step 0 of 0..1; completed is not reached yet"),
+        ({"phase": Phase.COMPLETED, "step": 1}, 0, "COMPLETED step 1 of 0..1; completed is reached"),
+        ({"phase": Phase.ROLLED_BACK}, 1, "ROLLED_BACK step 0 of 0..1; completed will not be reached"),
+        ({"phase": Phase.PAUSED}, 6, "PAUSED step 0 of 0..1; paused before completed"),
+    ],
+)
+def test_status_tells_scripts_how_a_ramp_stands(
+    cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str], progress: dict[str, Any], code: int, said: str
+) -> None:
+    cli.text("get")
+    put_ramp(tmp_path, **progress)
+    assert run("status", "summarize", *cli.at) == code
+    assert capsys.readouterr().out.splitlines()[0].endswith(said)
+
+
+def test_status_waits_for_a_ramp(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.text("get")
+    put_ramp(tmp_path, phase=Phase.RUNNING)
+    end = threading.Timer(0.2, put_ramp, (tmp_path,), {"phase": Phase.MONITORING, "step": 1})
+    end.start()
+    assert run("status", "summarize", "--timeout", "10s", "--for", "step:1", *cli.at) == 0
+    end.join()
+    out, err = capsys.readouterr()
+    assert "MONITORING step 1 of 0..1; step:1 is reached" in out
+    assert "RUNNING step 0 of 0..1; baking: 0 s of 10 min" in err
+
+
+def test_a_ramp_is_shown_with_what_holds_it(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    cli.text("get")
+    put_ramp(tmp_path, phase=Phase.RUNNING)
+    shown = cli.text("get", "summarize")
+    assert "summarize  RUNNING  0 of 0..1  5%     5%        50%   2" in shown
+    assert "  - baking: " in shown
+    (hold,) = cli.json("get", "summarize")["ramp_state"]["holds"]
+    assert (hold["reason"], hold["limit"]) == ("baking", 600.0)
+    assert "errors FAIL" in cli.text("history", "summarize")
+    assert cli.json("history", "summarize")["entries"][0]["verdicts"][0]["reason"] == "too many"
 
 
 def test_status_of_a_kill_says_why(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
