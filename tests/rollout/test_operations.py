@@ -128,12 +128,12 @@ async def test_a_kill_made_in_an_outage_is_written_once_when_the_store_is_back(o
     await outage.kill("ann")
     await outage.kill("bob")
     with pytest.raises(StoreUnavailable):
-        await outage.operations.write_pending_kills()
+        await outage.operations.stops.write_pending()
     assert outage.follower.is_killed_locally("summarize")
     clock.at_s += 60
     outage.end()
     for _ in range(2):
-        await outage.operations.write_pending_kills()
+        await outage.operations.stops.write_pending()
     flag = await outage.store.get("summarize")
     assert flag is not None
     assert flag.kill == Kill(on=True, actor="ann", at_s=1_000.0, reason="errors")
@@ -168,7 +168,7 @@ async def test_a_kill_lifted_before_it_was_written_is_not_written(outage: Outage
             await outage.follower.read_kill_file()
         else:
             await outage.operations.unkill("summarize", actor="ann", reason="mended")
-        await outage.operations.write_pending_kills()
+        await outage.operations.stops.write_pending()
         assert await outage.commands() == []
 
 
@@ -178,7 +178,7 @@ async def test_a_kill_by_hand_outlasts_the_pending_one(outage: Outage, kill_path
     outage.begin()
     await outage.kill("ann")
     outage.end()
-    await outage.operations.write_pending_kills()
+    await outage.operations.stops.write_pending()
     assert await outage.commands() == [("kill", "ann", "errors")]
     assert kill_path.read_text() == "summarize  # by hand\n"
 
@@ -192,7 +192,7 @@ async def test_a_pending_kill_of_no_feature_is_given_up(
     await cold.operations.kill("never", actor="ann", reason="r")
     cold.end()
     for _ in range(2):
-        await cold.operations.write_pending_kills()
+        await cold.operations.stops.write_pending()
     assert sorted((await seeded.load())[1]) == ["draft", "summarize"]
     assert cold.follower.is_killed_locally("never")
 
