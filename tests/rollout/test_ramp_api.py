@@ -389,9 +389,8 @@ async def test_the_api_describes_its_verbs(ready: Store, follower: Follower, clo
     app = FastAPI()
     app.include_router(router(ready, follower, clock, authorize), prefix="/api/v1")
     paths = app.openapi()["paths"]
-    for verb in (
-        "start", "pause", "resume", "advance", "approve", "jump", "rollback", "restart", "complete", "extend", "ack", "end"
-    ):  # fmt: skip
+    plain = ("start", "resume", "advance", "restart", "complete", "ack", "end")
+    for verb in (*plain, "pause", "rollback", "approve", "jump", "extend"):
         described = paths[f"/api/v1/features/{{feature}}/ramp/{verb}"]["post"]
         names = {each["name"].lower() for each in described["parameters"]}
         assert {"feature", "idempotency-key"} <= names
