@@ -1,6 +1,5 @@
 """The operator API as a FastAPI router. Who may call what is the mounting application's business: `authorize`."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -8,7 +7,6 @@ from fastapi import APIRouter, Depends, Query, Response
 from rollout import views
 from rollout.answers import Answers
 from rollout.conditions import FeatureName, Key, Revision, etag
-from rollout.core.audit import AuditEntry
 from rollout.core.codec import render_document
 from rollout.core.errors import UnknownFeature
 from rollout.core.evaluate import explain
@@ -28,16 +26,10 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(
-    store: Store,
-    follower: Follower,
-    clock: Clock,
-    authorize: Authorize,
-    tell: Callable[[AuditEntry], None] = lambda _: None,
-) -> APIRouter:
-    """Make the router to mount under /api/v1. `tell` hears of every change that an operator has made."""
+def router(store: Store, follower: Follower, clock: Clock, authorize: Authorize) -> APIRouter:
+    """Make the router to mount under /api/v1."""
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
-    operations, answers = Operations(store, follower, clock, tell), Answers(follower)
+    operations, answers = Operations(store, follower, clock), Answers(follower)
     _add_reads(routes, operations, follower, clock, authorize)
     _add_changes(routes, operations, answers, authorize)
     add_ramp_routes(routes, operations, answers, authorize)

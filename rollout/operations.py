@@ -36,14 +36,12 @@ class Flags(NamedTuple):
 class Operations:
     """The operator's commands. Writes go to the store by compare-and-set, then this replica catches up at once.
 
-    Those that need no revision are in `stops`. `tell` hears of every entry of the audit log that was written.
+    Those that need no revision are in `stops`.
     """
 
-    def __init__(
-        self, store: Store, follower: Follower, clock: Clock, tell: Callable[[AuditEntry], None] = lambda _: None
-    ) -> None:
+    def __init__(self, store: Store, follower: Follower, clock: Clock) -> None:
         self._store, self._follower = store, follower
-        self.writer = FlagWriter(store, follower, clock, tell)
+        self.writer = FlagWriter(store, follower, clock)
         self.stops = Stops(self.writer)
 
     async def read(self) -> Flags:
