@@ -11,11 +11,13 @@ from rollout.core.codec import render_document
 from rollout.core.errors import UnknownFeature
 from rollout.core.evaluate import explain
 from rollout.core.model import Subject
+from rollout.enrolment_api import add_enrolment_routes
 from rollout.follower import Follower
 from rollout.operations import Operations
 from rollout.ports import Clock, Store
 from rollout.problems import ProblemRoute
 from rollout.ramp_api import Authorize, add_ramp_routes
+from rollout.store_api import add_store_routes
 
 __all__ = ["Authorize", "router"]
 
@@ -33,6 +35,8 @@ def router(store: Store, follower: Follower, clock: Clock, authorize: Authorize)
     _add_reads(routes, operations, follower, clock, authorize)
     _add_changes(routes, operations, answers, authorize)
     add_ramp_routes(routes, operations, answers, authorize)
+    add_enrolment_routes(routes, operations, answers, authorize)
+    add_store_routes(routes, operations, store, authorize)
     return routes
 
 
