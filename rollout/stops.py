@@ -34,6 +34,8 @@ OK = "ok"
 _KILLED_HERE = "unavailable, killed on this replica"
 _PENDING = "unavailable, to be written when it is back"
 _KILL = "kill"
+_PATIENCE_S = 0.5
+"""How long a rollback waits for the store before it is in force here."""
 
 
 class StopOutcome(NamedTuple):
@@ -58,13 +60,13 @@ class _Stop(NamedTuple):
 
 
 class Stops:
-    """Writes stops on whatever revision there is. One that the store could not take is pending: it is written whenever
-    the running follower is in touch with the store again, and lost if the process ends before; a local kill isn't.
+    """Writes stops on whatever revision there is; what the store could not take is pending.
 
-    A kill is in force here before the store is asked. A rollback asks first, since it may be staged, or not down to
-    nothing; without the store this replica gives the whole share back, by a local kill that ends once it is written.
-    Without the store no controller raises anything, so a pause has nothing to do here.
-    """  # noqa: D205  the first sentence is as long as it is
+    That is written whenever the running follower is in touch with the store again, and lost if the process ends before;
+    a local kill isn't. A kill is in force here before the store is asked. A rollback asks first, as it may be staged,
+    or not down to nothing; a store that doesn't answer soon costs this replica's candidate the whole share, by a local
+    kill that ends once the rollback is written. Nothing rises without the store, so a pause has nothing to do here.
+    """
 
     def __init__(self, writer: FlagWriter) -> None:
         self._writer, self._follower = writer, writer.follower
@@ -106,9 +108,7 @@ class Stops:
             lift = partial(changes.lifted, order=command.order, killed_locally=here)
             done = await self._written(_Stop(command, lift, takes_away=False))
             if not done.replayed:
-                self._pending.pop(feature, None)
-                await self._follower.unkill_locally(feature)
-                self._ours.discard(feature)
+                await self._lift_here(feature)
         await self._follower.refresh()
         return StopOutcome(feature, done.flag.kill.on, OK, done.flag, done.replayed)
 
@@ -127,15 +127,15 @@ class Stops:
         self._under_way[feature] += 1
         try:
             fault = await self._take_away(stop) if here_first else None
-            done = await self._written(stop)
+            done = await self._soon_written(stop)
         except (StoreUnavailable, InvalidDocument, RevisionConflict):
             fault = fault if here_first else await self._take_away(stop)
             self._pending.setdefault(feature, {}).setdefault(stop.command.name, stop)
             return self._only_here(stop, fault)
         finally:
-            self._under_way[feature] -= 1
-            if feature not in self._pending:
-                await self._give_back(feature)
+            self._under_way -= Counter([feature])
+            if feature not in self._pending and not await self._give_back(feature) and feature in self._ours:
+                self._pending[feature] = {}  # to be tried again
         return StopOutcome(feature, done.flag.kill.on, OK, done.flag, done.replayed)
 
     def _only_here(self, stop: _Stop, fault: RolloutError | None) -> StopOutcome:
@@ -145,6 +145,17 @@ class Stops:
             raise RolloutError(f"neither the store nor the kill file took the {name}: {fault.cause}", hint) from fault
         killed = self._follower.is_killed_locally(feature)
         return StopOutcome(feature, killed, _KILLED_HERE if stop.takes_away else _PENDING, None)
+
+    async def _soon_written(self, stop: _Stop) -> Done:
+        """Write a stop; while the store lets it wait, this replica doesn't."""
+        writing = asyncio.ensure_future(self._written(stop))
+        try:
+            await asyncio.wait({writing}, timeout=_PATIENCE_S)
+            if not writing.done() and not self._follower.is_killed_locally(stop.command.feature):
+                await self._take_away(stop)
+            return await writing
+        finally:
+            writing.cancel()
 
     async def _written(self, stop: _Stop) -> Done:
         try:
@@ -183,11 +194,23 @@ class Stops:
         """End the local kill of stops that all are in the store, once that is in force here; say whether it is."""
         if not await self._follower.refresh():
             return False
-        waiting = any(stop.takes_away for stop in self._pending.get(feature, {}).values())
-        if feature in self._ours and not waiting and not self._under_way[feature]:
+        if feature in self._ours and not self._is_awaited(feature):
             await self._follower.unkill_locally(feature)
             self._ours.discard(feature)
         return True
+
+    async def _lift_here(self, feature: str) -> None:
+        """End any local kill, but for one that a newer stop needs: it then ends with that."""
+        self._pending.get(feature, {}).pop(_KILL, None)
+        self._ours.add(feature)
+        if not self._is_awaited(feature):
+            await self._follower.unkill_locally(feature)
+            self._ours.discard(feature)
+
+    def _is_awaited(self, feature: str) -> bool:
+        """Whether a stop that takes traffic away is not in the store yet."""
+        pending = self._pending.get(feature, {}).values()
+        return self._under_way[feature] > 0 or any(stop.takes_away for stop in pending)
 
     def _drop_lifted(self, feature: str) -> None:
         """Forget the pending stops whose local kill was lifted by hand: whoever did that wants them no more."""

@@ -325,6 +325,52 @@ async def test_a_kill_that_is_still_being_written_is_not_lifted_by_another_stop(
     assert not stops._follower.killed_locally
 
 
+class HangingStore(SqliteStore):
+    """A real store that answers no reads of flags until it is let go."""
+
+    free: asyncio.Event | None = None
+
+    async def get(self, feature: str) -> FeatureFlag | None:
+        if self.free is not None:
+            await self.free.wait()
+        return await super().get(feature)
+
+
+async def test_a_rollback_does_not_wait_for_a_store_that_hangs(store_path: Path, clock: Any) -> None:
+    store = HangingStore(store_path)
+    await ensure_features(store, {"summarize": ("inhouse", "partner")}, clock)
+    await run_ramp(store)
+    follower = Follower(store, clock)
+    await follower.refresh()
+    store.free = asyncio.Event()
+    ordered = asyncio.create_task(
+        Stops(FlagWriter(store, follower, clock)).roll_back("summarize", actor="a", reason="r")
+    )
+    deadline_s = time.monotonic() + 10
+    while not follower.is_killed_locally("summarize"):
+        assert time.monotonic() < deadline_s, "the traffic was not taken away"
+        await asyncio.sleep(0.01)
+    store.free.set()
+    outcome = await ordered
+    assert (outcome.store, outcome.killed) == ("ok", False)
+    assert not follower.killed_locally
+    assert follower.flags["summarize"].share_millipct == 0
+    await store.close()
+
+
+async def test_a_local_kill_ends_when_the_accepted_store_is_in_force(
+    seeded: Store, follower: Follower, clock: Any, store_path: Path
+) -> None:
+    stops = Stops(FlagWriter(seeded, follower, clock))
+    await begin_anew(store_path)
+    assert (await stops.kill("summarize", actor="ann", reason="bad")).store == "ok"
+    assert follower.is_killed_locally("summarize")  # the store is in doubt, and what it says not in force
+    await seeded.accept_loss(follower.position)
+    await stops.write_pending()
+    assert not follower.killed_locally
+    assert follower.flags["summarize"].kill.on
+
+
 async def test_a_rollback_of_a_feature_that_the_store_lost_is_written_anew(
     seeded: Store, follower: Follower, clock: Any, store_path: Path
 ) -> None:
