@@ -17,6 +17,7 @@ from rollout.operations import Operations
 from rollout.ports import Clock, Store
 from rollout.problems import ProblemRoute
 from rollout.ramp_api import Authorize, add_ramp_routes
+from rollout.stops import CapacityOf, unknown_capacity
 from rollout.store_api import add_store_routes
 
 __all__ = ["Authorize", "router"]
@@ -28,10 +29,12 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(store: Store, follower: Follower, clock: Clock, authorize: Authorize) -> APIRouter:
-    """Make the router to mount under /api/v1."""
+def router(
+    store: Store, follower: Follower, clock: Clock, authorize: Authorize, capacity: CapacityOf = unknown_capacity
+) -> APIRouter:
+    """Make the router to mount under /api/v1. `capacity`: what each side bears, for rollbacks that ask."""
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
-    operations = Operations(store, follower, clock)
+    operations = Operations(store, follower, clock, capacity)
     reads = FeatureReads(operations, store, follower, clock)
     answers = Answers(reads, follower)
     _add_reads(routes, operations, follower, reads, authorize)

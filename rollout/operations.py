@@ -19,7 +19,7 @@ from rollout.core.ramp_table import Ramp, Transition
 from rollout.flag_writer import Done, FlagWriter
 from rollout.follower import Follower
 from rollout.ports import Clock, Store
-from rollout.stops import OK, StopOutcome, Stops
+from rollout.stops import OK, CapacityOf, StopOutcome, Stops, unknown_capacity
 
 Step = Callable[[Ramp, Order], Transition]
 """One of `ramp_commands`, with its own arguments given."""
@@ -41,10 +41,10 @@ class Operations:
     Those that need no revision are in `stops`.
     """
 
-    def __init__(self, store: Store, follower: Follower, clock: Clock) -> None:
+    def __init__(self, store: Store, follower: Follower, clock: Clock, capacity: CapacityOf = unknown_capacity) -> None:
         self._store, self._follower = store, follower
         self.writer = FlagWriter(store, follower, clock)
-        self.stops = Stops(self.writer)
+        self.stops = Stops(self.writer, capacity)
 
     async def read(self) -> Flags:
         """Read all flags, from the last good snapshot when the store is down."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,7 @@ from rollout.core.errors import (
     UnknownFeature,
 )
 from rollout.core.model import NOT_LOADED, FeatureFlag
-from rollout.core.ramp_table import Event
+from rollout.core.ramp_table import Capacity, Event
 from rollout.flag_writer import Command, Done
 from rollout.kill_file import ALL
 
@@ -35,7 +36,15 @@ _KILLED_HERE = "unavailable, killed on this replica"
 _PENDING = "unavailable, to be written when it is back"
 _KILL = "kill"
 _PATIENCE_S = 0.5
-"""How long a rollback waits for the store before it is in force here."""
+"""How long a rollback waits for the store before it is in force here, and for what the baseline bears."""
+
+CapacityOf = Callable[[FeatureFlag], Awaitable[Capacity]]
+"""Measures what each side bears of a feature's traffic; bounded in time, never raises."""
+
+
+async def unknown_capacity(_: FeatureFlag) -> Capacity:
+    """Know nothing: a rollback then gives everything back at once, with an alarm if the flag asked for the check."""
+    return Capacity()
 
 
 class StopOutcome(NamedTuple):
@@ -68,8 +77,8 @@ class Stops:
     kill that ends once the rollback is written. Nothing rises without the store, so a pause has nothing to do here.
     """
 
-    def __init__(self, writer: FlagWriter) -> None:
-        self._writer, self._follower = writer, writer.follower
+    def __init__(self, writer: FlagWriter, capacity: CapacityOf = unknown_capacity) -> None:
+        self._writer, self._follower, self._capacity = writer, writer.follower, capacity
         self._pending: dict[str, dict[str, _Stop]] = {}
         self._ours: set[str] = set()  # features whose local kill stands for a stop, and ends with its write
         self._under_way: Counter[str] = Counter()
@@ -83,9 +92,9 @@ class Stops:
         return await self._carry_out(stop, here_first=True)
 
     async def roll_back(self, feature: str, *, actor: str, reason: str, key: CommandKey | None = None) -> StopOutcome:
-        """Give the share back."""
+        """Give the share back, as far at once as the baseline bears, where the flag asks for that check."""
         command = self._writer.command(Event.ROLL_BACK, feature, actor=actor, reason=reason, key=key)
-        step = partial(ramp_commands.roll_back, order=command.order)
+        step = partial(ramp_commands.roll_back, order=command.order, capacity=await self._bears(feature))
         return await self._carry_out(_Stop(command, partial(changes.by_step, step=step), takes_away=True))
 
     async def pause(self, feature: str, *, actor: str, reason: str, key: CommandKey | None = None) -> StopOutcome:
@@ -145,6 +154,16 @@ class Stops:
             raise RolloutError(f"neither the store nor the kill file took the {name}: {fault.cause}", hint) from fault
         killed = self._follower.is_killed_locally(feature)
         return StopOutcome(feature, killed, _KILLED_HERE if stop.takes_away else _PENDING, None)
+
+    async def _bears(self, feature: str) -> Capacity:
+        flag = self._follower.flags.get(feature)
+        if flag is None or not flag.rollback.partner_capacity_check:
+            return Capacity()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await self._capacity(flag)
+        except TimeoutError:
+            return Capacity()
 
     async def _soon_written(self, stop: _Stop) -> Done:
         """Write a stop; while the store lets it wait, this replica doesn't."""
