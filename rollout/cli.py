@@ -1,7 +1,8 @@
 """`glidepath rollout ...`: a thin client of the operator API.
 
 Exit codes: 0 done; 1 refused or failed; 2 bad arguments; 3 somebody else changed it first; 4 no such feature;
-5 unreachable, unauthorised, or the store is down (a kill is then in force on the replica that was asked only).
+5 unreachable, unauthorised, or the store is down (a kill or rollback is then in force on the replica that was
+asked only, a pause is pending there).
 Of `status`: 0 the goal is reached; 1 it will not be: killed, disabled, rolled back or completed short of it; 5 nobody
 answered all the time; 6 paused, so that a person must act; 7 not reached yet, at the timeout if there is one.
 Faults are RolloutErrors; the caller prints them.
@@ -10,7 +11,8 @@ Faults are RolloutErrors; the caller prints them.
 import argparse
 from typing import Any
 
-from rollout.command_line import add_paging, add_reason, add_verb, connect, epilog, say, show
+from rollout.command_line import add_key, add_paging, add_reason, add_verb, connect, epilog, say, show
+from rollout.ramp_cli import add_ramp_verbs
 
 _UNITS = ("conversation", "user", "tenant", "request")
 
@@ -35,6 +37,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     share.add_argument("share", metavar="SHARE", help='as "25%%", "12.5%%" or "0.001%%"')
     share.add_argument("--revision", type=int, help="refuse unless the feature is at this revision (default: as read)")
     add_reason(share)
+    add_key(share)
 
     for name, run, about in (
         ("kill", _kill, "send everybody to the baseline now"),
@@ -43,6 +46,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
         verb = add_verb(verbs, name, run, about)
         _feature(verb)
         add_reason(verb)
+        add_key(verb)
 
     history = add_verb(verbs, "history", _history, "show who changed what and why")
     _feature(history)
@@ -54,6 +58,8 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
         explain.add_argument(f"--{unit}")
     attribute = "what eligibility rules may read; repeat it; JSON numbers, booleans and lists count as such"
     explain.add_argument("--attribute", action="append", default=[], metavar="NAME=VALUE", help=attribute)
+
+    add_ramp_verbs(verbs)
 
 
 def _feature(verb: argparse.ArgumentParser) -> None:
@@ -78,7 +84,7 @@ def _set_share(args: argparse.Namespace) -> int:
     millipct = parse_share(args.share)
     with connect(args) as client:
         revision = client.feature(args.feature)["revision"] if args.revision is None else args.revision
-        flag = client.set_share(args.feature, millipct, revision, args.reason)
+        flag = client.set_share(args.feature, millipct, revision, args.reason, args.idempotency_key)
     return _show_flag(args, flag, flag)
 
 
@@ -87,7 +93,7 @@ def _kill(args: argparse.Namespace) -> int:
     from rollout.core.errors import StoreUnavailable
 
     with connect(args) as client:
-        answer = client.kill(args.feature, args.reason)
+        answer = client.kill(args.feature, args.reason, args.idempotency_key)
     code = _show_flag(args, answer, answer["flag"])
     if answer["store"] != "ok":
         hint = "kill it on every other replica too; this one, if it lives, tells the store once that is back"
@@ -97,7 +103,7 @@ def _kill(args: argparse.Namespace) -> int:
 
 def _unkill(args: argparse.Namespace) -> int:
     with connect(args) as client:
-        answer = client.unkill(args.feature, args.reason)
+        answer = client.unkill(args.feature, args.reason, args.idempotency_key)
     return _show_flag(args, answer, answer["flag"])
 
 

@@ -18,8 +18,9 @@ from rollout.core.ramp_state import Look
 if TYPE_CHECKING:
     from rollout.core.model import FeatureFlag
     from rollout.follower import Follower
-    from rollout.operations import KillOutcome, Operations
+    from rollout.operations import Operations
     from rollout.ports import Clock, Store
+    from rollout.stops import StopOutcome
 
 _AT_ONCE = 16
 OK = "ok"
@@ -58,7 +59,7 @@ class FeatureReads:
         killed = self._follower.is_killed_locally(flag.feature)
         return views.feature_view(flag, killed_locally=killed, now_s=self._clock.now_s(), store=store, look=look)
 
-    def killed(self, outcome: KillOutcome) -> views.KillAnswer:
+    def killed(self, outcome: StopOutcome) -> views.KillAnswer:
         """Show how a kill ended."""
         killed = self._follower.is_killed_locally(outcome.feature)
         return views.kill_answer(outcome, killed_locally=killed, now_s=self._clock.now_s())

@@ -87,3 +87,12 @@ def plain_cell(value: object) -> Text:
     if isinstance(value, Text):
         return value
     return Text("".join(each if each.isprintable() or each == "\n" else " " for each in str(value)))
+
+
+def enrolments_table(feature: str, entries: Iterable[dict[str, Any]]) -> Table:
+    """Show an early-access list."""
+    table = empty_table(("tenant", "user", "state", "requested by", "decided by"), f"early access of {feature}")
+    for entry in entries:
+        cells = (entry["tenant"], entry["user"] or "(all)", entry["state"], entry["requested_by"], entry["decided_by"])
+        table.add_row(*map(plain_cell, cells))
+    return table

@@ -11,8 +11,8 @@ from rollout.core.evaluate import Explanation
 from rollout.core.model import BUCKETS, NO_ATTRIBUTES, FeatureFlag, State, Subject
 from rollout.core.ramp_state import Look, state_of
 from rollout.core.share import format_share, parse_share
-from rollout.operations import KillOutcome
 from rollout.state_views import RampStateView, VerdictView, ramp_state_view, whole
+from rollout.stops import StopOutcome
 
 Reason = Annotated[str, Field(min_length=1, max_length=500, description="why, for the audit log")]
 Unit = Annotated[str | None, Field(max_length=500)]
@@ -216,7 +216,7 @@ def feature_view(
     )
 
 
-def kill_answer(outcome: KillOutcome, *, killed_locally: bool, now_s: float) -> KillAnswer:
+def kill_answer(outcome: StopOutcome, *, killed_locally: bool, now_s: float) -> KillAnswer:
     """Show how a kill ended."""
     flag = outcome.flag
     return KillAnswer(
