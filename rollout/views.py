@@ -16,11 +16,11 @@ from rollout.stops import StopOutcome
 
 Reason = Annotated[str, Field(min_length=1, max_length=500, description="why, for the audit log")]
 Unit = Annotated[str | None, Field(max_length=500)]
-AttributeName = Annotated[str, Field(min_length=1, max_length=200)]
-_Word = Annotated[StrictStr, Field(max_length=500)]
+AttributeName = Annotated[str, Field(min_length=1, max_length=64)]
+_Word = Annotated[StrictStr, Field(max_length=512)]
 _Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
-AttributeValue = _Word | StrictBool | StrictInt | _Number | Annotated[list[_Word], Field(max_length=1_000)]
-_ATTRIBUTES_MAX = 100
+AttributeValue = _Word | StrictBool | StrictInt | _Number | Annotated[list[_Word], Field(max_length=100)]
+_ATTRIBUTES_MAX = 16
 _NO_LOOK = Look()
 
 
@@ -52,7 +52,7 @@ class ShareChange(Because):
 
 
 class Asked(_Request):
-    """A subject to explain; `attributes` are what eligibility rules may read besides."""
+    """A subject to explain; `attributes` are what rules read besides: as in `metadata`, or OFREP's lists."""
 
     conversation: Unit = None
     user: Unit = None
