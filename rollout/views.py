@@ -6,6 +6,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from rollout.core.audit import AuditEntry
+from rollout.core.eligibility import NAMES
 from rollout.core.evaluate import Explanation
 from rollout.core.model import BUCKETS, NO_ATTRIBUTES, FeatureFlag, State, Subject
 from rollout.core.ramp_state import Look, state_of
@@ -58,6 +59,12 @@ class Asked(_Request):
     tenant: Unit = None
     request: Unit = None
     attributes: Annotated[dict[AttributeName, AttributeValue], Field(max_length=_ATTRIBUTES_MAX)] = {}
+
+    @model_validator(mode="after")
+    def _no_name_twice(self) -> "Asked":
+        if taken := self.attributes.keys() & set(NAMES):
+            raise ValueError(f"{', '.join(sorted(taken))} can't be attributes: give them by their own names")
+        return self
 
     def subject(self) -> Subject:
         """Return who is asked about."""

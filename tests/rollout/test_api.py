@@ -375,7 +375,7 @@ async def test_explain_reads_attributes_as_rules_do(api: httpx2.AsyncClient, see
 
 @pytest.mark.parametrize(
     "attributes",
-    [{"": "x"}, {"plan": None}, {"plan": {}}, {"plan": [1]}, {"plan": "x" * 501}, {"a" * 201: 1}, [],
+    [{"": "x"}, {"tenant": "x"}, {"plan": None}, {"plan": {}}, {"plan": [1]}, {"plan": "x" * 501}, {"a" * 201: 1}, [],
      {str(number): 1 for number in range(101)}],
 )  # fmt: skip
 async def test_attributes_that_no_rule_can_read_are_refused(api: httpx2.AsyncClient, attributes: Any) -> None:
