@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
 from rollout import views
+from rollout.code_api import code_router
 from rollout.core.codec import render_document
 from rollout.core.errors import InvalidArgument, RevisionConflict, UnknownFeature
 from rollout.core.evaluate import explain
@@ -15,12 +16,14 @@ from rollout.follower import Follower
 from rollout.operations import Operations
 from rollout.ports import Clock, Store
 from rollout.problems import PreconditionMissing, ProblemRoute, of_fault
+from rollout.surroundings import Surroundings
 
 Authorize = Callable[[str], Callable[..., Awaitable[str] | str]]
 """Role name (viewer, operator, approver, admin) -> FastAPI dependency that gives the actor's name or raises."""
 
 FeatureName = Annotated[str, Path(pattern=NAME_PATTERN)]
 _ETAG = re.compile(r'"?([0-9]{1,18})"?')
+_NOTHING_KNOWN = Surroundings()
 _GREATEST_ID = 2**63 - 1  # what a store's row number can be
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": views.Problem, "content": {"application/problem+json": {}}}
@@ -28,12 +31,15 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(store: Store, follower: Follower, clock: Clock, authorize: Authorize) -> APIRouter:
-    """Make the router to mount under /api/v1."""
+def router(
+    store: Store, follower: Follower, clock: Clock, authorize: Authorize, around: Surroundings = _NOTHING_KNOWN
+) -> APIRouter:
+    """Make the router to mount under /api/v1. `around`: what the mounting process knows beside the store."""
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
     operations = Operations(store, follower, clock)
     _add_reads(routes, operations, follower, clock, authorize)
     _add_changes(routes, operations, follower, authorize)
+    routes.include_router(code_router(store, follower, clock, authorize, around))
     return routes
 
 

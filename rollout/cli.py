@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from rollout.code_cli import add_code_verbs
 from rollout.command_line import add_paging, add_reason, add_verb, connect, epilog, show
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     _feature(explain)
     for unit in _UNITS:
         explain.add_argument(f"--{unit}")
+
+    add_code_verbs(verbs)
 
 
 def _feature(verb: argparse.ArgumentParser) -> None:

@@ -14,11 +14,16 @@ Run = Callable[[argparse.Namespace], int]
 
 
 def add_verb(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Run, about: str
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Run,
+    about: str,
+    *,
+    outputs: tuple[str, ...] = ("table", "json"),
 ) -> argparse.ArgumentParser:
-    """Register one verb with the options that all have."""
+    """Register one verb with the options that all have; the first of `outputs` is the default."""
     verb = verbs.add_parser(name, help=about, description=about)
-    verb.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    verb.add_argument("-o", "--output", choices=outputs, default=outputs[0])
     verb.add_argument("--json", action="store_const", dest="output", const="json", help="the same as -o json")
     verb.add_argument(
         "--admin-url", metavar="URL", help="default: $GLIDEPATH_ADMIN_URL, else [admin] of ./glidepath.toml"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rollout.core.configuration import exported
-from rollout.core.model import FeatureFlag
 from rollout.core.ramp_model import (
     Cause,
     FailureRule,
@@ -25,6 +24,9 @@ from rollout.core.ramp_model import (
     Window,
 )
 from tests.rollout.core.strategies import flags
+
+if TYPE_CHECKING:
+    from rollout.core.model import FeatureFlag
 
 durations = st.sampled_from(["30s", "10m", "1h", "2d"])
 

@@ -14,7 +14,7 @@ from rollout.core.applying import (
     warnings_of,
 )
 from rollout.core.configuration import configured, created, diff
-from rollout.core.errors import DocumentRefused, RampRefused, RevisionConflict, RolloutError
+from rollout.core.errors import DocumentRefused, RampRefused, RevisionConflict
 from rollout.core.model import Eligibility, FeatureFlag, Holdout, Prerequisite, State, UnitKind
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_model import (
@@ -33,6 +33,7 @@ from rollout.core.ramp_model import (
 from tests.rollout.core.document_strategies import stores
 
 NOW = 1_000.0
+UNKNOWN = Known()
 ORDER = Order("ann", "as in the repository", NOW)
 PLAN = RampPlan(steps=(Step(share=1_000, bake="1h"), Step(share=50_000, bake="1h")))
 OTHER_PLAN = RampPlan(steps=(Step(share=2_000, bake="1h"), Step(share=50_000, bake="1h")))
@@ -69,7 +70,7 @@ def ramped(phase: Phase = Phase.READY, **changes: Any) -> FeatureFlag:
 
 
 def one(
-    stored: FeatureFlag | None, wanted: FeatureFlag, *given_keys: str, known: Known = Known(), anew: bool = False
+    stored: FeatureFlag | None, wanted: FeatureFlag, *given_keys: str, known: Known = UNKNOWN, anew: bool = False
 ) -> Proposal:
     flags = {} if stored is None else {stored.feature: stored}
     document = {wanted.feature: Wanted(replace(wanted, revision=0), frozenset(given_keys))}
@@ -275,8 +276,7 @@ def test_applying_leads_to_what_is_wanted_without_touching_state_and_once(
     wanted = {name: Wanted(replace(flag, revision=0), frozenset({"kill"})) for name, flag in documents.items()}
     try:
         proposals = propose(stored, wanted, ORDER, Known())
-    except RolloutError as fault:
-        assert isinstance(fault, (DocumentRefused, RampRefused))
+    except (DocumentRefused, RampRefused):
         return
     after = {**stored, **{each.feature: each.writes[-1].after for each in proposals if each.writes}}
     for each in proposals:
