@@ -20,11 +20,11 @@ from rollout.core.ramp import tick
 from rollout.core.ramp_flag import applied, as_measured, is_watched, queries_of, ramp_of
 from rollout.core.ramp_shown import decode_memory, encode_memory, is_news, shown_of
 from rollout.core.ramp_table import EffectKind, Observations
+from rollout.core.request_sums import samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rollout.core.audit import AuditEntry
     from rollout.core.gates import Verdict
     from rollout.core.lease import Lease
     from rollout.core.model import FeatureFlag
@@ -42,14 +42,13 @@ _AT_ONCE = 16
 
 
 class World(NamedTuple):
-    """What a controller sees and tells beside the store. `holder`: its own name, new at each start of the process."""
+    """What a controller sees beside the store. `holder`: its own name, new at each start of the process."""
 
     clock: Clock
     holder: str
     metrics: MetricSource | None = None
     standing: Callable[[], Standing] = lambda: Standing.FOLLOWS
     killed_locally: Callable[[str], bool] = lambda _: False
-    tell: Callable[[AuditEntry], None] = lambda _: None
 
 
 class Controller:
@@ -133,10 +132,11 @@ class Controller:
     async def _look_at(self, flag: FeatureFlag, lease: Lease) -> None:
         stored = await self._store.get_memory(flag.feature)
         memory = decode_memory(stored[1] if stored is not None and stored[0] == flag.revision else None)
-        measured = await self._measured(flag)
+        measured, samples = await asyncio.gather(self._measured(flag), self._samples(flag))
         now_s = self._world.clock.now_s()
         ramp = ramp_of(flag, memory, killed_locally=self._world.killed_locally(flag.feature))
-        made = tick(ramp, Observations(gates=measured), now_s)
+        seen = Observations(gates=measured, samples=samples, samples_since_s=flag.progress.step_began_s)
+        made = tick(ramp, seen, now_s)
         revision = await self._commit(flag, made, lease, now_s)
         shown = shown_of(made, revision, at_s=now_s, holder=self._world.holder)
         if made.memory != memory or is_news(self.shown.get(flag.feature), shown):
@@ -158,23 +158,30 @@ class Controller:
             verdicts=made.verdicts,
         )
         written = await self._store.put_if_revision(after, flag.revision, entry, fencing=lease)
-        self._tell(flag.feature, entry, made)
+        _log_change(flag.feature, made)
         return written.revision
-
-    def _tell(self, feature: str, entry: AuditEntry, made: Transition) -> None:
-        _log.info("%s: %s: %s", feature, entry.command, entry.reason)
-        for effect in made.effects:
-            if effect.kind is EffectKind.ALARM:
-                _log.warning("%s: %s", feature, effect.text)
-        self._world.tell(entry)
 
     async def _measured(self, flag: FeatureFlag) -> Mapping[str, gates.Reading | Verdict]:
         queries = queries_of(flag, self._world.clock.now_s())
         readings = await asyncio.gather(*map(self._read, queries.values()))
         return dict(zip(queries, readings, strict=True))
 
+    async def _samples(self, flag: FeatureFlag) -> int | None:
+        """Requests that the candidate was assigned since the step began; None where nobody asks for them."""
+        plan, step = flag.ramp, flag.progress.step
+        if plan is None or step >= len(plan.steps) or not plan.criteria(step).min_samples:
+            return None
+        return samples_of(flag.feature, flag.progress, await self._store.read_sums(flag.feature))
+
     async def _read(self, query: MetricQuery) -> gates.Reading:
         source = self._world.metrics
         if source is None:
             return gates.Reading(error="no Prometheus is configured")
         return as_measured(await source.read(query))
+
+
+def _log_change(feature: str, made: Transition) -> None:
+    _log.info("%s: %s: %s", feature, made.event, made.reason)
+    for effect in made.effects:
+        if effect.kind is EffectKind.ALARM:
+            _log.warning("%s: %s", feature, effect.text)
