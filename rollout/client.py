@@ -198,6 +198,9 @@ def _refusal(status: int, content: dict[str, Any]) -> ApiFault:
     current = content.get("current")
     if current is not None:
         hint += f"; it is now at revision {current['revision']} with {current['share']}"
+    further = content.get("faults", [])[1:]
+    if further:
+        hint += f"; further faults: {'; '.join(map(str, further))}"
     if content.get("written"):
         hint += f"; written before that: {', '.join(map(str, content['written']))}"
     return ApiFault(str(content["detail"]), hint, _EXIT_CODES.get(status, 1), status)

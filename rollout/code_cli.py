@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from rollout.command_line import add_verb, connect
@@ -66,7 +67,10 @@ def _export(args: argparse.Namespace) -> int:
     from rollout.core.errors import UnknownFeature
 
     with connect(args) as client:
+        store = client.features()["store"]
         flags = parse_document(client.documents(), trusted=True)
+    if store != "ok":
+        print(f"warning: store: {store}", file=sys.stderr)
     for feature in args.feature:
         if feature not in flags:
             raise UnknownFeature(feature, flags)

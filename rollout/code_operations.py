@@ -9,7 +9,8 @@ from rollout.core.audit import record_change
 from rollout.core.codec import parse_document, read_tree
 from rollout.core.commands import checked_reason
 from rollout.core.configuration import EARLY_ACCESS
-from rollout.core.errors import DocumentRefused, InvalidDocument, RolloutError, UnknownFeature
+from rollout.core.errors import DocumentRefused, InvalidDocument, RolloutError, StoreReset, UnknownFeature
+from rollout.core.position import Standing, compare
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_plan import Findings, PlannedStep, dry_run, total_s
 
@@ -66,7 +67,7 @@ class CodeOperations:
         """
         order = Order(actor, _DRY if dry_run and not reason else checked_reason(reason), self._clock.now_s())
         wanted = read_wanted(document)
-        flags = (await self._store.load())[1]
+        flags = await self._flags()
         proposals = propose(flags, wanted, order, self._known(wanted), anew=anew)
         if dry_run:
             return tuple(Outcome(each, each.revision) for each in proposals)
@@ -93,6 +94,10 @@ class CodeOperations:
         return Planned(feature, rate, steps, flag.ramp.post_monitor_s, total_s(steps, flag.ramp), found)
 
     async def _flags(self) -> Mapping[str, FeatureFlag]:
+        """Read the store; StoreReset for one that lost data: features begun anew would hide that."""
+        standing = compare(self._follower.position, await self._store.position())
+        if standing is not Standing.FOLLOWS:
+            raise StoreReset(f"the store has lost data ({standing})", "restore it, or `glidepath rollout accept-loss`")
         return (await self._store.load())[1]
 
     async def _written(
@@ -117,7 +122,6 @@ class CodeOperations:
             )
             before = await self._store.put_if_revision(after, revision, entry)
             revision = before.revision
-            self._around.tell(entry)
         return revision
 
     def _known(self, wanted: Mapping[str, Wanted]) -> Known:

@@ -72,7 +72,7 @@ def _snapshot(patient: Patient) -> Check:
     follower = patient.follower
     age_s = follower.age_s(patient.clock.now_s())
     if follower.standing is not Standing.FOLLOWS:
-        hint = "restore its data, or accept the loss"
+        hint = "restore its data, or `glidepath rollout accept-loss`"
         return Check(
             "snapshot", "fail", f"the store has lost data: {follower.standing}; what was known is in force", hint
         )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from rollout.core.audit import AuditEntry
     from rollout.ports import MetricSource
 
 CheckResult = Literal["ok", "warn", "fail"]
@@ -25,14 +24,12 @@ class Check(NamedTuple):
 class Surroundings(NamedTuple):
     """A function that gives None doesn't know. `rate_of`: units per second of a feature now, both arms together.
 
-    `upstreams`, `attributes`: names in the configuration. `tell`: of each change that flags as code have written.
-    `metrics`: what PromQL gates are read from; None: nothing is configured. `checks`: more for the doctor; each is
-    bounded in time.
+    `upstreams`, `attributes`: names in the configuration. `metrics`: what PromQL gates are read from; None: nothing is
+    configured. `checks`: more for the doctor; each is bounded in time.
     """
 
     rate_of: Callable[[str], float | None] = lambda _: None
     upstreams: Callable[[], frozenset[str] | None] = lambda: None
     attributes: Callable[[], frozenset[str] | None] = lambda: None
-    tell: Callable[[AuditEntry], None] = lambda _: None
     metrics: MetricSource | None = None
     checks: Sequence[Callable[[], Awaitable[Sequence[Check]]]] = ()

@@ -164,6 +164,25 @@ def test_a_conflict_has_its_exit_code(cli: Cli, folder: Path) -> None:
     assert fault.value.exit_code == 3
 
 
+def test_an_export_of_the_last_good_snapshot_says_so(cli: Cli, tmp_path: Path) -> None:
+    cli.text("export")
+    (tmp_path / "store.db").rename(tmp_path / "away")
+    assert cli.code("export", "draft") == 0
+    shown = cli.capsys.readouterr()
+    assert shown.err == "warning: store: unavailable, this is the last good snapshot\n"
+    assert "draft:" in shown.out
+
+
+def test_all_faults_that_the_gateway_finds_are_told(cli: Cli, folder: Path) -> None:
+    needy = {"candidate": "a", "baseline": "b", "prerequisites": [{"feature": "gone"}]}
+    ramp = {"candidate": "a", "baseline": "b", "ramp": {"steps": [{"share": 5, "max_duration": "0s"}]}}
+    (folder / "a.json").write_text(json.dumps({"x-rollouts": {"f": needy, "g": ramp}}), "utf-8")
+    with pytest.raises(RolloutError, match=r"'g': step 0 must end .* \(and 1 more\)") as fault:
+        cli.code("apply", "-f", str(folder), "--dry-run")
+    assert fault.value.exit_code == 2
+    assert "further faults: 'f' needs 'gone', which is not there" in fault.value.hint
+
+
 def test_validate_needs_no_gateway_and_tells_all_faults(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = EXAMPLE.replace("limit: 0.02", "limit: 0.02\n        min_samples: 5").replace("failure: {count: 3}", "")
     (folder / "bad.yaml").write_text(bad.replace("bake: 6h", "bake: 0s"), "utf-8")
