@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     from rollout.core.ramp_commands import Order
 
+CREATE, APPLY, END = "create", "apply", "end"
+"""Commands, as the audit log has them."""
+
 _RUNS = (Phase.RUNNING, Phase.MONITORING)
 _UNDER_WAY = (*_RUNS, Phase.PAUSED)
 _AT_REST = (Phase.DRAFT, Phase.COMPLETED)
@@ -158,7 +161,7 @@ def _proposal(
     changes = diff(stored, target)
     warnings = warnings_of(target, known)
     if stored is None:
-        writes: tuple[Write, ...] = (Write("create", _with_ramp(target, order)),)
+        writes: tuple[Write, ...] = (Write(CREATE, _with_ramp(target, order)),)
         return Proposal(target.feature, 0, changes, (*_warnings_of_new(target), *warnings), writes)
     writes = tuple(_writes(stored, target, order, anew=anew))
     warned = (*_warnings_of_state(stored, wanted), *_warnings_of_change(stored, target, changes), *warnings)
@@ -175,12 +178,12 @@ def _writes(stored: FeatureFlag, target: FeatureFlag, order: Order, *, anew: boo
     before = stored
     if _must_end(stored, target, redrawn=redrawn):
         before = _ended(stored, order)
-        yield Write("end", before)
+        yield Write(END, before)
     changed = configured(before, target)
     if _takes_plan(stored, target, anew=anew):
-        yield Write("create", _with_ramp(changed, order))
+        yield Write(CREATE, _with_ramp(changed, order))
     elif not same(changed, before):
-        yield Write("apply", changed)
+        yield Write(APPLY, changed)
 
 
 def _must_end(stored: FeatureFlag, target: FeatureFlag, *, redrawn: bool) -> bool:

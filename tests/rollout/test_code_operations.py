@@ -17,7 +17,8 @@ from rollout.core.errors import (
     StoreUnavailable,
     UnknownFeature,
 )
-from rollout.core.ramp_model import Phase
+from rollout.core.ramp_model import GateMemory, Phase
+from rollout.core.ramp_shown import encode_memory
 from rollout.follower import Follower
 from rollout.ports import Store
 from rollout.surroundings import Surroundings
@@ -83,6 +84,16 @@ async def test_another_draw_ends_the_ramp_in_an_entry_of_its_own(code: CodeOpera
     assert history[0].details["candidate"] == "newer"
     assert replay(await seeded.audit()) == flags
     assert (flags["summarize"].share_millipct, flags["summarize"].progress.phase) == (1_000, Phase.READY)
+
+
+async def test_what_gates_remember_lasts_if_their_plan_does(code: CodeOperations, seeded: Store) -> None:
+    await apply(code, document(summarize=RAMPED))
+    memory = encode_memory(GateMemory(attempt=1, blind_since_s=7.0))
+    await seeded.put_memory("summarize", 2, memory)
+    await apply(code, document(summarize=RAMPED | {"owner": "me"}))
+    assert await seeded.get_memory("summarize") == (3, memory)
+    await apply(code, document(summarize=RAMPED | {"rollback": {"mode": "staged"}}))
+    assert await seeded.get_memory("summarize") is None
 
 
 async def test_what_was_written_before_a_rival_is_told(

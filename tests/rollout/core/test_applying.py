@@ -215,16 +215,16 @@ def test_a_document_of_another_revision_is_refused_and_of_no_flag_taken() -> Non
 
 
 def test_all_faults_are_told_together_and_nothing_is_decided() -> None:
-    bad = replace(ramped(), gates=(replace(ERRORS, query=""), replace(JUDGE, metric="juge")))
+    bad = replace(ramped(), gates=(replace(ERRORS, limit=None), replace(JUDGE, metric="juge")))
     needy = replace(BARE, feature="g", prerequisites=(Prerequisite("h"),))
     with pytest.raises(DocumentRefused) as refused:
         propose({}, {"f": Wanted(bad), "g": Wanted(needy)}, ORDER, Known())
     assert refused.value.faults == (
-        "'f': gate 'errors' needs a query",
+        "'f': gate 'errors' needs a limit",
         "'f': gate 'quality' asks for the unknown metric 'juge'; did you mean 'judge'?",
         "'g' needs 'h', which is not there",
     )
-    assert refused.value.cause == "'f': gate 'errors' needs a query (and 2 more)"
+    assert refused.value.cause == "'f': gate 'errors' needs a limit (and 2 more)"
     in_force = one(bad, replace(bad, owner="me"))
     assert commands(in_force) == ["apply"], "a plan that is in force is not judged again"
 
