@@ -6,7 +6,7 @@ others decide on. A document gives a flag that exists no state: it may be as old
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec.structs import fields, replace
@@ -16,6 +16,8 @@ from rollout.core.ramp_model import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from msgspec.structs import FieldInfo
 
 STATE = ("share_millipct", "kill", "progress", "revision")
 EARLY_ACCESS = "eligibility.early_access"
@@ -32,6 +34,13 @@ class Change(msgspec.Struct, frozen=True):
     path: str
     before: Any
     after: Any
+
+
+class _Leaf(NamedTuple):
+    """A leaf's value, and its default (None: it has none)."""
+
+    value: Any
+    default: Any
 
 
 def configured(stored: FeatureFlag, wanted: FeatureFlag) -> FeatureFlag:
@@ -60,14 +69,16 @@ def unwritten_state(stored: FeatureFlag, wanted: FeatureFlag, given: Collection[
 
 
 def diff(before: FeatureFlag | None, after: FeatureFlag) -> tuple[Change, ...]:
-    """Give every leaf in which two flags differ, but for revision and progress; None: the flag is new."""
+    """Give every leaf in which two flags differ, but for revision and progress; None: the flag is new.
+
+    Of what one of them lacks as a whole, such as a gate, leaves at their defaults are left out.
+    """
     old = _leaves_of(_blank(after.feature) if before is None else before)
     if before is None:
         del old["candidate"], old["baseline"]
     new = _leaves_of(after)
     paths = [*new, *(path for path in old if path not in new)]
-    found = (Change(path, old.get(path), new.get(path)) for path in paths)
-    return tuple(each for each in found if not same(each.before, each.after))
+    return tuple(Change(path, *pair) for path in paths if (pair := _difference(old.get(path), new.get(path))))
 
 
 def same(one: object, other: object) -> bool:
@@ -95,27 +106,36 @@ def _blank(feature: str) -> FeatureFlag:
     return FeatureFlag(feature=feature, candidate="", baseline="")
 
 
-def _leaves_of(flag: FeatureFlag) -> dict[str, Any]:
+def _difference(old: _Leaf | None, new: _Leaf | None) -> tuple[Any, Any] | None:
+    """Give both values of a leaf, None where it is absent; None if they don't differ."""
+    was, now = (None if each is None else each.value for each in (old, new))
+    only = old or new
+    if (old is None or new is None) and only is not None and same(only.value, only.default):
+        return None
+    return None if same(was, now) else (was, now)
+
+
+def _leaves_of(flag: FeatureFlag) -> dict[str, _Leaf]:
     return dict(_leaves(flag, "", _NOT_COMPARED))
 
 
-def _leaves(value: msgspec.Struct, path: str, left_out: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
+def _leaves(value: msgspec.Struct, path: str, left_out: Collection[str] = ()) -> Iterator[tuple[str, _Leaf]]:
     for field in fields(value):
         if field.encode_name not in left_out:
-            yield from _leaf(getattr(value, field.name), f"{path}{field.encode_name}", field.name)
+            yield from _leaf(getattr(value, field.name), f"{path}{field.encode_name}", field)
 
 
-def _leaf(value: object, path: str, name: str) -> Iterator[tuple[str, Any]]:
+def _leaf(value: object, path: str, field: FieldInfo) -> Iterator[tuple[str, _Leaf]]:
     if isinstance(value, msgspec.Struct):
         yield from _leaves(value, f"{path}.")
     elif isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
-        keys = _keys(value, _NAMED_BY.get(name, ()))
-        if name in _NAMED_BY:
-            yield path, keys
+        keys = _keys(value, _NAMED_BY.get(field.name, ()))
+        if field.name in _NAMED_BY:
+            yield path, _Leaf(keys, [])
         for key, each in zip(keys, value, strict=True):
             yield from _leaves(each, f"{path}[{key}].")
     else:
-        yield path, _json(value)
+        yield path, _Leaf(_json(value), None if field.default is msgspec.NODEFAULT else _json(field.default))
 
 
 def _keys(items: tuple[Any, ...], named_by: tuple[str, ...]) -> list[str]:

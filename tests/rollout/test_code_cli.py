@@ -130,6 +130,7 @@ def test_the_documented_example_is_applied_and_then_changes_nothing(cli: Cli, ex
     shown = cli.text("apply", "-f", str(example), "--dry-run")
     assert "summarize: change (create), revision 1" in shown
     assert '+ gates[errors].role: "hard"' in shown
+    assert "warning" not in shown
     assert "dry run: 1 feature would change, nothing was written" in shown
     done = cli.json("apply", "-f", str(example), "--reason", "first ramp")
     assert [(each["action"], each["revision"]) for each in done["features"]] == [("change", 2)]

@@ -49,7 +49,8 @@ def test_the_difference_is_told_leaf_by_leaf_with_names_where_there_are_some() -
     assert found["gates"] == (["errors"], ["latency", "errors"])
     assert found["gates[errors].limit"] == (0.5, 0.25)
     assert found["gates[latency].limit"] == (None, 0.5)
-    assert found["prerequisites[other].needs"] == (None, "candidate")
+    assert "gates[latency].window" not in found, "it is at its default"
+    assert found["prerequisites"] == ([], ["other"])
     assert not any(path.startswith("eligibility") for path in found)
 
 
@@ -129,9 +130,12 @@ def test_the_configuration_that_is_exported_changes_nothing(flags: dict[str, Fea
 
 @given(ramped_flags, ramped_flags)
 def test_the_difference_is_complete(one: FeatureFlag, other: FeatureFlag) -> None:
-    after = {path: value for path, value in _leaves_of(other).items() if value is not None}
-    made = dict(_leaves_of(one))
+    before, after = _leaves_of(one), _leaves_of(other)
+    made = {path: leaf.value for path, leaf in before.items()}
     for change in diff(one, other):
         made[change.path] = change.after
-    assert {path: value for path, value in made.items() if value is not None} == after
+    assert {path: made.pop(path, leaf.default) for path, leaf in after.items()} == {
+        path: leaf.value for path, leaf in after.items()
+    }
+    assert all(value is None or value == before[path].default for path, value in made.items())
     assert diff(one, one) == ()
