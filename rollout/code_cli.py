@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rollout.command_line import add_verb, connect
+from rollout.command_line import add_verb, connect, say
 from rollout.core.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -161,5 +160,4 @@ def _failed(check: str, fault: ApiFault) -> dict[str, Any]:
 
 
 def _print(args: argparse.Namespace, answer: dict[str, Any], lines: Iterable[str]) -> int:
-    print(json.dumps(answer, indent=2, ensure_ascii=False) if args.output == "json" else "\n".join(lines))
-    return 0
+    return say(args, answer, "\n".join(lines))
