@@ -13,7 +13,7 @@ from rollout.core.ramp_commands import Order
 from rollout.core.ramp_model import GateMemory, Phase, Progress, Rollback
 from rollout.core.ramp_plan import Findings
 from rollout.core.ramp_table import Capacity, Event, Observations, Ramp, Transition
-from tests.rollout.core.ramp_witness import GATES, PLAN, Seen, Witness, measurement
+from tests.rollout.invariants.ramp_witness import GATES, PLAN, Seen, Witness, measurement
 
 ACTORS = ("ann", "bob", "cid")
 MOODS = {"well": (96, 2, 2), "sick": (20, 70, 10), "flaky": (75, 15, 10), "blind": (10, 5, 85)}

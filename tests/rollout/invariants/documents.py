@@ -1,20 +1,27 @@
-"""Invariants 1-4, 16, 20 and 22 of the rollout engine, as far as document and evaluator go, for whole documents."""
+"""Properties of whole documents and of who gets what by them: invariants 1-4, 16, 20 and 22.
+
+They ask `evaluate` by its module, so that a defect put into it is met here.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from rollout import last_good
+from rollout.adapters import open_store
+from rollout.core import evaluate
 from rollout.core.codec import decode_flag, encode_flag, parse_document, render_document
 from rollout.core.errors import InvalidDocument
-from rollout.core.evaluate import compile_snapshot, decide, in_shadow
+from rollout.core.flagd import flagd_context, is_portable, render_flag
 from rollout.core.model import (
     BUCKETS,
     Arm,
@@ -31,10 +38,21 @@ from rollout.core.model import (
     Subject,
     UnitKind,
 )
-from tests.rollout.core.strategies import flags, shares, subjects
+from rollout.core.position import Position
+from rollout.follower import Follower
+from tests.rollout.core.strategies import flags, flagd_variant, shares, subjects, unit_of
 
 Flags = Mapping[str, FeatureFlag]
 NAMES = ("a", "b", "c")
+
+
+class Standing(NamedTuple):
+    """A clock that stands."""
+
+    at_s: float
+
+    def now_s(self) -> float:
+        return self.at_s
 
 
 def _document(some: list[FeatureFlag], needs: list[bool], by: UnitKind) -> dict[str, FeatureFlag]:
@@ -56,87 +74,98 @@ features = st.sampled_from(NAMES)
 
 
 def decisions(document: Flags, subject: Subject) -> dict[str, Decision]:
-    snapshot = compile_snapshot(document, 1)
-    return {feature: decide(snapshot, feature, subject) for feature in document}
+    snapshot = evaluate.compile_snapshot(document, 1)
+    return {feature: evaluate.decide(snapshot, feature, subject) for feature in document}
 
 
-def treated(document: Flags, subject: Subject) -> set[str]:
-    return {feature for feature, told in decisions(document, subject).items() if told.arm is Arm.CANDIDATE}
+def treated(told: Mapping[str, Decision]) -> set[str]:
+    return {feature for feature, decision in told.items() if decision.arm is Arm.CANDIDATE}
 
 
 @given(documents, features, shares, shares, subjects)
-def test_01_the_treated_stay_treated_as_any_share_grows(
+def treated_stay_treated(
     document: dict[str, FeatureFlag], feature: str, one: int, other: int, subject: Subject
 ) -> None:
     small, large = (
         document | {feature: replace(document[feature], share_millipct=share)} for share in sorted((one, other))
     )
-    assert treated(small, subject) <= treated(large, subject)
-
-
-@given(documents, shares, subjects)
-def test_01_the_held_out_are_never_treated(document: dict[str, FeatureFlag], share: int, subject: Subject) -> None:
-    grown = {feature: replace(flag, share_millipct=share) for feature, flag in document.items()}
-    before, after = decisions(document, subject), decisions(grown, subject)
-    for feature in NAMES:
-        if before[feature].reason is Reason.HOLDOUT:
-            assert after[feature].arm is Arm.BASELINE
-            assert after[feature].reason in {Reason.HOLDOUT, Reason.PREREQUISITE}
+    before, after = decisions(small, subject), decisions(large, subject)
+    assert treated(before) <= treated(after)
+    for each in NAMES:
+        if before[each].reason is Reason.HOLDOUT:
+            assert after[each].arm is Arm.BASELINE
+            assert after[each].reason in {Reason.HOLDOUT, Reason.PREREQUISITE}
 
 
 @given(documents, subjects, st.permutations(NAMES))
-def test_02_a_decision_depends_on_document_and_context_alone(
+def a_decision_depends_on_document_and_context_alone(
     document: dict[str, FeatureFlag], subject: Subject, order: list[str]
 ) -> None:
+    """Whatever way the document came: as stored, as printed, from the last good snapshot of a replica that restarts."""
     told = decisions(document, subject)
     parts = Subject(*subject[:4], attributes=dict(reversed(list(subject.attributes.items()))))
     stored = {feature: decode_flag(encode_flag(document[feature])) for feature in order}
     printed = parse_document(json.dumps(render_document(document)))
     assert decisions(stored, parts) == decisions(printed, subject) == told
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "last-good.json"
+        last_good.write(path, last_good.LastGood(Position(1, 7), 0.0, document))
+        replicas = [Follower(open_store(f"sqlite:///{folder}/none"), Standing(0.0), last_good=path) for _ in range(2)]
+        for replica in replicas:
+            assert {each: evaluate.decide(replica.snapshot, each, subject) for each in document} == told
 
 
-@pytest.mark.parametrize("version", [2, 3])
-@pytest.mark.parametrize("salt", ["summarize", "s", "ü"])
-def test_03_shares_and_samples_keep_their_size_and_are_independent(version: int, salt: str) -> None:
+@given(flags, subjects)
+def flagd_core_decides_the_same(some: FeatureFlag, subject: Subject) -> None:
+    flag = replace(some, salt="", hash_version=3, holdout=Holdout())
+    assert is_portable(flag)
+    rendered = render_flag(flag) | {"name": flag.feature}
+    theirs = flagd_variant(rendered, flagd_context(flag, subject), unit_of(flag, subject), flag.baseline)
+    told = evaluate.decide(evaluate.compile_snapshot({flag.feature: flag}, 1), flag.feature, subject)
+    assert theirs == told.upstream
+
+
+def near(observed: int, count: int, wanted: float) -> bool:
+    return abs(observed - count * wanted) < 4.5 * math.sqrt(count * wanted * (1 - wanted))
+
+
+def shares_and_samples_are_independent(version: int, salt: str, count: int = 20_000) -> None:
+    """How many of `count` subjects get what: within binomial bounds, in all combinations."""
     pro = Eligibility(attributes={"==": [{"var": "plan"}, "pro"]})
     flag = FeatureFlag(
         feature="f", candidate="a", baseline="b", salt=salt, hash_version=version, share_millipct=30_000,
         eligibility=pro, holdout=Holdout(20_000), shadow=Shadow(40_000, "", 1, 1),
     )  # fmt: skip
-    snapshot = compile_snapshot({"f": flag}, 1)
-    count = 20_000
+    snapshot = evaluate.compile_snapshot({"f": flag}, 1)
     everybody = [Subject(f"{salt}-{number}", attributes={"plan": "pro"}) for number in range(count)]
-    told = [decide(snapshot, "f", subject) for subject in everybody]
+    told = [evaluate.decide(snapshot, "f", subject) for subject in everybody]
     below = [decision.bucket < 30_000 for decision in told]
     held = [decision.reason is Reason.HOLDOUT for decision in told]
-    sampled = [in_shadow(snapshot, *both) for both in zip(told, everybody, strict=True)]
-
-    def near(observed: int, wanted: float) -> bool:
-        return abs(observed - count * wanted) < 4.5 * math.sqrt(count * wanted * (1 - wanted))
-
-    assert near(sum(below), 0.3)
-    assert near(sum(held), 0.2)
-    assert near(sum(sampled), 0.4)
-    assert near(sum(map(min, below, held)), 0.3 * 0.2)
-    assert near(sum(map(min, below, sampled)), 0.3 * 0.4)
-    assert near(sum(map(min, held, sampled)), 0.2 * 0.4)
-    assert near(sum(map(min, below, held, sampled)), 0.3 * 0.2 * 0.4)
-    assert near(sum(decision.arm is Arm.CANDIDATE for decision in told), 0.3 * 0.8)
+    sampled = [evaluate.in_shadow(snapshot, *both) for both in zip(told, everybody, strict=True)]
+    assert near(sum(below), count, 0.3)
+    assert near(sum(held), count, 0.2)
+    assert near(sum(sampled), count, 0.4)
+    assert near(sum(map(min, below, held)), count, 0.3 * 0.2)
+    assert near(sum(map(min, below, sampled)), count, 0.3 * 0.4)
+    assert near(sum(map(min, held, sampled)), count, 0.2 * 0.4)
+    assert near(sum(map(min, below, held, sampled)), count, 0.3 * 0.2 * 0.4)
+    assert near(sum(decision.arm is Arm.CANDIDATE for decision in told), count, 0.3 * 0.8)
 
 
 junk: Any = st.none() | st.integers() | st.floats() | st.binary() | st.text() | st.lists(st.integers(), max_size=2)
 
 
 @given(documents, st.builds(Subject, junk, junk, junk, junk, junk | st.dictionaries(st.text(), junk)), junk)
-def test_04_whatever_comes_in_it_is_an_arm_and_a_reason(
+def whatever_comes_in_it_is_an_arm_and_a_reason(
     document: dict[str, FeatureFlag], subject: Subject, feature: Any
 ) -> None:
-    snapshot = compile_snapshot(document, 1)
+    """The reason is what the gateway counts decisions by: a closed set."""
+    snapshot = evaluate.compile_snapshot(document, 1)
     for asked in (*NAMES, feature):
-        told = decide(snapshot, asked, subject)
+        told = evaluate.decide(snapshot, asked, subject)
         assert told.reason in Reason
         assert told.arm is Arm.BASELINE or told.reason is Reason.SPLIT
-        assert in_shadow(snapshot, told, subject) in {True, False}
+        assert evaluate.in_shadow(snapshot, told, subject) in {True, False}
 
 
 CUTS: list[Callable[[FeatureFlag, int], FeatureFlag]] = [
@@ -148,7 +177,7 @@ CUTS: list[Callable[[FeatureFlag, int], FeatureFlag]] = [
 
 
 @given(documents, features, st.sampled_from(CUTS), shares, subjects)
-def test_16_a_rollback_exposes_nobody_new(
+def a_cut_exposes_nobody_new(
     document: dict[str, FeatureFlag],
     feature: str,
     cut: Callable[[FeatureFlag, int], FeatureFlag],
@@ -163,7 +192,7 @@ def test_16_a_rollback_exposes_nobody_new(
 
 
 @given(documents, subjects)
-def test_20_a_decision_carries_what_a_log_line_needs(document: dict[str, FeatureFlag], subject: Subject) -> None:
+def a_decision_carries_what_a_log_line_needs(document: dict[str, FeatureFlag], subject: Subject) -> None:
     for feature, told in decisions(document, subject).items():
         flag = document[feature]
         assert (told.feature, told.revision, told.hash_version) == (feature, flag.revision, flag.hash_version)
@@ -178,7 +207,7 @@ def test_20_a_decision_carries_what_a_log_line_needs(document: dict[str, Feature
         st.sampled_from("abcde"), st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(Needs), max_size=3)
     )
 )
-def test_22_what_validation_lets_through_never_meets_a_fault(wanted: dict[str, dict[str, Needs]]) -> None:
+def what_is_let_through_never_meets_a_fault(wanted: dict[str, dict[str, Needs]]) -> None:
     arms = {"candidate": "x", "baseline": "y", "share_millipct": BUCKETS}
     entries = {
         name: arms | {"prerequisites": [{"feature": other, "needs": needs} for other, needs in others.items()]}
