@@ -130,7 +130,8 @@ class Controller:
 
     async def _look_at(self, flag: FeatureFlag, lease: Lease) -> None:
         stored = await self._store.get_memory(flag.feature)
-        memory = decode_memory(stored[1] if stored is not None and stored[0] == flag.revision else None)
+        # Also that of an older revision: an edit must not make a gate forget its FAILs, another attempt does.
+        memory = decode_memory(None if stored is None else stored[1])
         measured = await self._measured(flag)
         now_s = self._world.clock.now_s()
         ramp = ramp_of(flag, memory, killed_locally=self._world.killed_locally(flag.feature))

@@ -105,6 +105,7 @@ class Witness:
             self.broken.append(f"{number}: {seen}")
 
     def see(self, seen: Seen) -> None:
+        self.tried["steps"] += 1
         if seen.made is None:
             self.holds("refused", seen.after == seen.before, seen)
             return
