@@ -8,7 +8,6 @@ notice is tried in `test_invariants_notice.py`; the protocol of two controllers 
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from tests.rollout.invariants.histories import (
     Told,
     fleet_history,
     fleet_life,
+    led,
     lone_fleet_history,
     lone_fleet_life,
     outage_life,
@@ -36,9 +36,10 @@ from tests.rollout.invariants.machines import AnyFaults, AnyInterleaving
 from tests.rollout.invariants.ramp_history import AnyHistory, history, kept
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
-    Life = Callable[[str, int, int], Awaitable[Told]]
+    from tests.rollout.invariants.histories import Life
+
     ToldBy = Callable[[Callable[[], Told], Life], Told]
 
 
@@ -59,7 +60,7 @@ def told_by(request: pytest.FixtureRequest) -> ToldBy:
         told = []
         for seed in range(some(4)):
             server.command("FLUSHALL")
-            told.append(asyncio.run(life(server.url, seed, 400)))
+            told.append(led(life(server.url, seed, 400)))
         return together(told)
 
     return lived
@@ -102,7 +103,7 @@ def test_invariant_07_absence_neither_advances_nor_rolls_back() -> None:
 
 def test_invariant_08_a_hard_fail_held_for_its_limit_rolls_back_also_over_restarts_and_edits() -> None:
     kept("08", at_least=20)
-    restart_history()[2].kept("08", at_least=some(500))
+    restart_history()[2].kept("08", at_least=some(150))
 
 
 def test_invariant_09_nothing_less_than_a_row_or_a_burst_rolls_back() -> None:
@@ -114,7 +115,7 @@ def test_invariant_10_each_transition_is_made_once_and_no_stale_writer_writes(
 ) -> None:
     told = told_by(lone_fleet_history, lone_fleet_life)
     told.kept("10", at_least=some(100))
-    assert min(told.tried["StaleWriter"], told.tried["leases"]) >= some(10), told.tried
+    assert min(told.tried["StaleWriter"], told.tried["leases"]) >= told.steps // 500, told.tried
 
 
 def test_invariant_11_a_restart_at_any_call_changes_nothing_of_a_ramps_life() -> None:
@@ -130,7 +131,7 @@ def test_invariant_12_of_two_edits_one_is_refused_and_no_tick_undoes_a_persons_c
     kept("12", at_least=1_000)
     told = told_by(fleet_history, fleet_life)
     told.kept("12", at_least=some(100))
-    assert told.tried["RevisionConflict"] >= some(10), told.tried
+    assert told.tried["RevisionConflict"] >= told.steps // 500, told.tried
 
 
 def test_invariant_13_replay_of_the_log_is_the_state_and_decisions_say_by_what() -> None:
@@ -142,7 +143,7 @@ def test_invariant_13_replay_of_the_log_is_the_state_and_decisions_say_by_what()
 def test_invariant_14_without_a_good_store_the_last_good_snapshot_serves_and_the_ramp_holds() -> None:
     replica_history().kept("14", at_least=some(10_000))
     assert replica_history().tried["served"] >= some(500)
-    asyncio.run(outage_life())
+    led(outage_life())
 
 
 def test_invariant_16_a_rollback_exposes_nobody_and_nothing_else_lowers_the_share() -> None:

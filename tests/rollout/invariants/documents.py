@@ -34,13 +34,14 @@ from rollout.core.model import (
     Prerequisite,
     Reason,
     Shadow,
+    Snapshot,
     State,
     Subject,
     UnitKind,
 )
 from rollout.core.position import Position
 from rollout.follower import Follower
-from tests.rollout.core.strategies import flags, flagd_variant, shares, subjects, unit_of
+from tests.rollout.core.strategies import flagd_variant, flags, shares, subjects, unit_of
 
 Flags = Mapping[str, FeatureFlag]
 NAMES = ("a", "b", "c")
@@ -55,6 +56,25 @@ class Standing(NamedTuple):
         return self.at_s
 
 
+SHARES = st.sampled_from([0, 1_000, 25_000, 50_000, 75_000, BUCKETS]) | shares
+
+
+def _in_operation(flag: FeatureFlag, share: int, held: int) -> FeatureFlag:
+    """The flag with nothing in the way of its split: of flags at random hardly one in a hundred draws one."""
+    return replace(
+        flag,
+        state=State.ENABLED,
+        kill=Kill(),
+        eligibility=Eligibility(),
+        share_millipct=share,
+        holdout=replace(flag.holdout, millipct=held),
+    )
+
+
+in_operation = st.builds(_in_operation, flags, SHARES, st.sampled_from([0, 0, 20_000]))
+any_flags = st.one_of(in_operation, in_operation, in_operation, flags)
+
+
 def _document(some: list[FeatureFlag], needs: list[bool], by: UnitKind) -> dict[str, FeatureFlag]:
     """Three features; the first may need the second, the second the third."""
     named = [replace(flag, feature=name, salt="", bucket_by=by) for flag, name in zip(some, NAMES, strict=True)]
@@ -66,35 +86,46 @@ def _document(some: list[FeatureFlag], needs: list[bool], by: UnitKind) -> dict[
 
 documents = st.builds(
     _document,
-    st.lists(flags, min_size=3, max_size=3),
-    st.lists(st.booleans(), min_size=2, max_size=2),
+    st.lists(any_flags, min_size=3, max_size=3),
+    st.lists(st.sampled_from([False, False, True]), min_size=2, max_size=2),
     st.sampled_from(UnitKind),
 )
 features = st.sampled_from(NAMES)
 
 
+def told(snapshot: Snapshot, subject: Subject) -> dict[str, Decision]:
+    return {feature: evaluate.decide(snapshot, feature, subject) for feature in snapshot.features}
+
+
 def decisions(document: Flags, subject: Subject) -> dict[str, Decision]:
-    snapshot = evaluate.compile_snapshot(document, 1)
-    return {feature: evaluate.decide(snapshot, feature, subject) for feature in document}
+    return told(evaluate.compile_snapshot(document, 1), subject)
 
 
-def treated(told: Mapping[str, Decision]) -> set[str]:
-    return {feature for feature, decision in told.items() if decision.arm is Arm.CANDIDATE}
+def treated(decided: Mapping[str, Decision]) -> set[str]:
+    return {feature for feature, decision in decided.items() if decision.arm is Arm.CANDIDATE}
 
 
-@given(documents, features, shares, shares, subjects)
+def crowd(subject: Subject) -> list[Subject]:
+    """The subject, and others that differ in what is drawn by."""
+    others = (subject._replace(conversation=f"c{n}", user=f"u{n}", tenant=f"t{n}", request=f"r{n}") for n in range(20))
+    return [subject, *others]
+
+
+@given(documents, features, SHARES, SHARES, subjects)
 def treated_stay_treated(
     document: dict[str, FeatureFlag], feature: str, one: int, other: int, subject: Subject
 ) -> None:
     small, large = (
-        document | {feature: replace(document[feature], share_millipct=share)} for share in sorted((one, other))
+        evaluate.compile_snapshot(document | {feature: replace(document[feature], share_millipct=share)}, 1)
+        for share in sorted((one, other))
     )
-    before, after = decisions(small, subject), decisions(large, subject)
-    assert treated(before) <= treated(after)
-    for each in NAMES:
-        if before[each].reason is Reason.HOLDOUT:
-            assert after[each].arm is Arm.BASELINE
-            assert after[each].reason in {Reason.HOLDOUT, Reason.PREREQUISITE}
+    for each in crowd(subject):
+        before, after = told(small, each), told(large, each)
+        assert treated(before) <= treated(after)
+        for name in NAMES:
+            if before[name].reason is Reason.HOLDOUT:
+                assert after[name].arm is Arm.BASELINE
+                assert after[name].reason in {Reason.HOLDOUT, Reason.PREREQUISITE}
 
 
 @given(documents, subjects, st.permutations(NAMES))
@@ -102,27 +133,27 @@ def a_decision_depends_on_document_and_context_alone(
     document: dict[str, FeatureFlag], subject: Subject, order: list[str]
 ) -> None:
     """Whatever way the document came: as stored, as printed, from the last good snapshot of a replica that restarts."""
-    told = decisions(document, subject)
+    here = decisions(document, subject)
     parts = Subject(*subject[:4], attributes=dict(reversed(list(subject.attributes.items()))))
     stored = {feature: decode_flag(encode_flag(document[feature])) for feature in order}
     printed = parse_document(json.dumps(render_document(document)))
-    assert decisions(stored, parts) == decisions(printed, subject) == told
+    assert decisions(stored, parts) == decisions(printed, subject) == here
     with TemporaryDirectory() as folder:
         path = Path(folder) / "last-good.json"
         last_good.write(path, last_good.LastGood(Position(1, 7), 0.0, document))
         replicas = [Follower(open_store(f"sqlite:///{folder}/none"), Standing(0.0), last_good=path) for _ in range(2)]
         for replica in replicas:
-            assert {each: evaluate.decide(replica.snapshot, each, subject) for each in document} == told
+            assert told(replica.snapshot, subject) == here
 
 
-@given(flags, subjects)
+@given(any_flags, subjects)
 def flagd_core_decides_the_same(some: FeatureFlag, subject: Subject) -> None:
     flag = replace(some, salt="", hash_version=3, holdout=Holdout())
     assert is_portable(flag)
-    rendered = render_flag(flag) | {"name": flag.feature}
-    theirs = flagd_variant(rendered, flagd_context(flag, subject), unit_of(flag, subject), flag.baseline)
-    told = evaluate.decide(evaluate.compile_snapshot({flag.feature: flag}, 1), flag.feature, subject)
-    assert theirs == told.upstream
+    for each in crowd(subject)[:3]:
+        rendered = render_flag(flag) | {"name": flag.feature}
+        theirs = flagd_variant(rendered, flagd_context(flag, each), unit_of(flag, each), flag.baseline)
+        assert theirs == decisions({flag.feature: flag}, each)[flag.feature].upstream
 
 
 def near(observed: int, count: int, wanted: float) -> bool:
@@ -138,10 +169,10 @@ def shares_and_samples_are_independent(version: int, salt: str, count: int = 20_
     )  # fmt: skip
     snapshot = evaluate.compile_snapshot({"f": flag}, 1)
     everybody = [Subject(f"{salt}-{number}", attributes={"plan": "pro"}) for number in range(count)]
-    told = [evaluate.decide(snapshot, "f", subject) for subject in everybody]
-    below = [decision.bucket < 30_000 for decision in told]
-    held = [decision.reason is Reason.HOLDOUT for decision in told]
-    sampled = [evaluate.in_shadow(snapshot, *both) for both in zip(told, everybody, strict=True)]
+    decided = [evaluate.decide(snapshot, "f", subject) for subject in everybody]
+    below = [decision.bucket < 30_000 for decision in decided]
+    held = [decision.reason is Reason.HOLDOUT for decision in decided]
+    sampled = [evaluate.in_shadow(snapshot, *both) for both in zip(decided, everybody, strict=True)]
     assert near(sum(below), count, 0.3)
     assert near(sum(held), count, 0.2)
     assert near(sum(sampled), count, 0.4)
@@ -149,7 +180,7 @@ def shares_and_samples_are_independent(version: int, salt: str, count: int = 20_
     assert near(sum(map(min, below, sampled)), count, 0.3 * 0.4)
     assert near(sum(map(min, held, sampled)), count, 0.2 * 0.4)
     assert near(sum(map(min, below, held, sampled)), count, 0.3 * 0.2 * 0.4)
-    assert near(sum(decision.arm is Arm.CANDIDATE for decision in told), count, 0.3 * 0.8)
+    assert near(sum(decision.arm is Arm.CANDIDATE for decision in decided), count, 0.3 * 0.8)
 
 
 junk: Any = st.none() | st.integers() | st.floats() | st.binary() | st.text() | st.lists(st.integers(), max_size=2)
@@ -162,10 +193,10 @@ def whatever_comes_in_it_is_an_arm_and_a_reason(
     """The reason is what the gateway counts decisions by: a closed set."""
     snapshot = evaluate.compile_snapshot(document, 1)
     for asked in (*NAMES, feature):
-        told = evaluate.decide(snapshot, asked, subject)
-        assert told.reason in Reason
-        assert told.arm is Arm.BASELINE or told.reason is Reason.SPLIT
-        assert evaluate.in_shadow(snapshot, told, subject) in {True, False}
+        decided = evaluate.decide(snapshot, asked, subject)
+        assert decided.reason in Reason
+        assert decided.arm is Arm.BASELINE or decided.reason is Reason.SPLIT
+        assert evaluate.in_shadow(snapshot, decided, subject) in {True, False}
 
 
 CUTS: list[Callable[[FeatureFlag, int], FeatureFlag]] = [
@@ -176,7 +207,7 @@ CUTS: list[Callable[[FeatureFlag, int], FeatureFlag]] = [
 ]
 
 
-@given(documents, features, st.sampled_from(CUTS), shares, subjects)
+@given(documents, features, st.sampled_from(CUTS), SHARES, subjects)
 def a_cut_exposes_nobody_new(
     document: dict[str, FeatureFlag],
     feature: str,
@@ -184,22 +215,24 @@ def a_cut_exposes_nobody_new(
     share: int,
     subject: Subject,
 ) -> None:
-    after = document | {feature: cut(document[feature], share)}
-    was, now = decisions(document, subject), decisions(after, subject)
-    for each in NAMES:
-        if was[each].arm is Arm.BASELINE:
-            assert (now[each].arm, now[each].upstream) == (Arm.BASELINE, was[each].upstream)
+    before = evaluate.compile_snapshot(document, 1)
+    after = evaluate.compile_snapshot(document | {feature: cut(document[feature], share)}, 1)
+    for each in crowd(subject):
+        was, now = told(before, each), told(after, each)
+        for name in NAMES:
+            if was[name].arm is Arm.BASELINE:
+                assert (now[name].arm, now[name].upstream) == (Arm.BASELINE, was[name].upstream)
 
 
 @given(documents, subjects)
 def a_decision_carries_what_a_log_line_needs(document: dict[str, FeatureFlag], subject: Subject) -> None:
-    for feature, told in decisions(document, subject).items():
+    for feature, decided in decisions(document, subject).items():
         flag = document[feature]
-        assert (told.feature, told.revision, told.hash_version) == (feature, flag.revision, flag.hash_version)
-        assert told.share_millipct == flag.share_millipct
-        if told.reason is Reason.SPLIT:
-            assert (told.bucket < flag.share_millipct) == (told.arm is Arm.CANDIDATE)
-        assert (told.bucket == -1) == (told.unit_kind is None)
+        assert (decided.feature, decided.revision, decided.hash_version) == (feature, flag.revision, flag.hash_version)
+        assert decided.share_millipct == flag.share_millipct
+        if decided.reason is Reason.SPLIT:
+            assert (decided.bucket < flag.share_millipct) == (decided.arm is Arm.CANDIDATE)
+        assert (decided.bucket == -1) == (decided.unit_kind is None)
 
 
 @given(
@@ -217,5 +250,5 @@ def what_is_let_through_never_meets_a_fault(wanted: dict[str, dict[str, Needs]])
         document = parse_document({"x-rollouts": entries})
     except InvalidDocument:
         return
-    for told in decisions(document, Subject("c")).values():
-        assert (told.arm, told.reason) == (Arm.CANDIDATE, Reason.SPLIT)
+    for decided in decisions(document, Subject("c")).values():
+        assert (decided.arm, decided.reason) == (Arm.CANDIDATE, Reason.SPLIT)

@@ -1,4 +1,4 @@
-"""What may be committed to a store: the ledger stands before a real one and holds each write against those before it."""
+"""What may be committed: a ledger stands before a real store and holds each write against those before it."""
 
 from __future__ import annotations
 

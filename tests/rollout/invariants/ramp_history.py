@@ -75,3 +75,7 @@ class AnyHistory(RuleBasedStateMachine):
     @rule()
     def edit(self) -> None:
         self.world.edit()
+
+    @rule()
+    def kill_here(self) -> None:
+        self.world.kill_here()
