@@ -17,9 +17,18 @@ from rollout.core.errors import RevisionConflict, RolloutError, StaleWriter
 from rollout.core.lease import CONTROLLER
 from rollout.core.position import Standing
 from rollout.core.ramp import tick
-from rollout.core.ramp_flag import applied, as_measured, is_watched, queries_of, ramp_of
+from rollout.core.ramp_flag import (
+    applied,
+    as_measured,
+    capacity_of,
+    capacity_queries_of,
+    is_watched,
+    queries_of,
+    ramp_of,
+)
 from rollout.core.ramp_shown import decode_memory, encode_memory, is_news, shown_of
-from rollout.core.ramp_table import EffectKind, Observations
+from rollout.core.ramp_table import Capacity, EffectKind, Observations
+from rollout.core.request_sums import samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -132,10 +141,14 @@ class Controller:
         stored = await self._store.get_memory(flag.feature)
         # Also that of an older revision: an edit must not make a gate forget its FAILs, another attempt does.
         memory = decode_memory(None if stored is None else stored[1])
-        measured = await self._measured(flag)
+        measured, samples, capacity = await asyncio.gather(
+            self._measured(flag), self._samples(flag), read_capacity(self._world.metrics, flag)
+        )
         now_s = self._world.clock.now_s()
         ramp = ramp_of(flag, memory, killed_locally=self._world.killed_locally(flag.feature))
-        made = tick(ramp, Observations(gates=measured), now_s)
+        began_s = flag.progress.step_began_s
+        seen = Observations(gates=measured, samples=samples, samples_since_s=began_s, capacity=capacity)
+        made = tick(ramp, seen, now_s)
         revision = await self._commit(flag, made, lease, now_s)
         shown = shown_of(made, revision, at_s=now_s, holder=self._world.holder)
         if made.memory != memory or is_news(self.shown.get(flag.feature), shown):
@@ -165,11 +178,27 @@ class Controller:
         readings = await asyncio.gather(*map(self._read, queries.values()))
         return dict(zip(queries, readings, strict=True))
 
+    async def _samples(self, flag: FeatureFlag) -> int | None:
+        """Requests that the candidate was assigned since the step began; None where nobody asks for them."""
+        plan, step = flag.ramp, flag.progress.step
+        if plan is None or step >= len(plan.steps) or not plan.criteria(step).min_samples:
+            return None
+        return samples_of(flag.feature, flag.progress, await self._store.read_sums(flag.feature))
+
     async def _read(self, query: MetricQuery) -> gates.Reading:
         source = self._world.metrics
         if source is None:
             return gates.Reading(error="no Prometheus is configured")
         return as_measured(await source.read(query))
+
+
+async def read_capacity(metrics: MetricSource | None, flag: FeatureFlag) -> Capacity:
+    """Ask what each side bears of the feature's traffic, where the flag says how; bounded in time, never raises."""
+    queries = capacity_queries_of(flag)
+    if metrics is None or not queries:
+        return Capacity()
+    readings = await asyncio.gather(*map(metrics.read, queries.values()))
+    return capacity_of(dict(zip(queries, readings, strict=True)))
 
 
 def _log_change(feature: str, made: Transition) -> None:
