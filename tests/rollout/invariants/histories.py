@@ -183,9 +183,9 @@ def replica_history() -> Told:
 
 @cache
 def restart_history() -> tuple[list[list[AuditEntry]], list[list[AuditEntry]], Told]:
-    """What was committed without and with restarts, 120 s each, and what the ledgers say."""
+    """What was committed without and with restarts, 120 s each, and what the ledgers say: 5 000 steps."""
     spared, crashed, told = [], [], []
-    for seed in range(some(SEEDS)):
+    for seed in range(some(4)):
         for crash, commits in ((False, spared), (True, crashed)):
             entries, one = led(enduring_life(seed, 120, crash=crash))
             commits.append(entries)
