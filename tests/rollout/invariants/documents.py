@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from hypothesis import given
@@ -43,6 +42,7 @@ from rollout.core.model import (
 from rollout.core.position import Position
 from rollout.follower import Follower
 from tests.rollout.core.strategies import flagd_variant, flags, shares, subjects, unit_of
+from tests.rollout.invariants import places
 
 Flags = Mapping[str, FeatureFlag]
 NAMES = ("a", "b", "c")
@@ -140,7 +140,7 @@ def a_decision_depends_on_document_and_context_alone(
     stored = {feature: decode_flag(encode_flag(document[feature])) for feature in order}
     printed = parse_document(json.dumps(render_document(document)))
     assert decisions(stored, parts) == decisions(printed, subject) == here
-    with TemporaryDirectory() as folder:
+    with places.folder() as folder:
         path = Path(folder) / "last-good.json"
         last_good.write(path, last_good.LastGood(Position(1, 7), 0.0, document))
         replicas = [Follower(open_store(f"sqlite:///{folder}/none"), Standing(0.0), last_good=path) for _ in range(2)]
@@ -148,8 +148,9 @@ def a_decision_depends_on_document_and_context_alone(
             assert told(replica.snapshot, subject) == here
 
 
-@given(any_flags, subjects)
+@given(in_operation, subjects)
 def flagd_core_decides_the_same(some: FeatureFlag, subject: Subject) -> None:
+    """The split; its rules are held against flagd-core's in `core/test_flagd.py`."""
     flag = replace(some, salt="", hash_version=3, holdout=Holdout())
     assert is_portable(flag)
     for each in crowd(subject)[:3]:

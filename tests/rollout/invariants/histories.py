@@ -12,7 +12,6 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hypothesis import settings
@@ -20,6 +19,7 @@ from hypothesis import settings
 from rollout.adapters import open_store
 from rollout.core.ramp_model import Phase
 from tests.rollout.invariants import fleet as fleets
+from tests.rollout.invariants import places
 from tests.rollout.invariants import replicas as followers
 from tests.rollout.invariants.fleet import FEATURE, Clock, Fleet
 from tests.rollout.invariants.ledger import Ledger
@@ -97,7 +97,7 @@ async def lone_fleet_life(url: str, seed: int, steps: int) -> Told:
 
 async def enduring_life(seed: int, seconds: int, *, crash: bool) -> tuple[list[AuditEntry], Told]:
     """One controller, which is replaced at some call of every turn, or never; and what was committed."""
-    with TemporaryDirectory() as folder:
+    with places.folder() as folder:
         clock = Clock()
         store = open_store(f"sqlite:///{folder}/store.db", clock.now_s)
         fleet = Fleet(Ledger(store), clock, controllers=1)
@@ -110,7 +110,7 @@ async def enduring_life(seed: int, seconds: int, *, crash: bool) -> tuple[list[A
 
 async def replica_life(seed: int, steps: int) -> Told:
     """Replicas of one store, with kills, faults and restarts; at the end a document that nobody can read."""
-    with TemporaryDirectory() as folder:
+    with places.folder() as folder:
         clock = Clock()
         path = Path(folder) / "store.db"
         store = open_store(f"sqlite:///{path}", clock.now_s)
@@ -125,7 +125,7 @@ async def replica_life(seed: int, steps: int) -> Told:
 
 async def outage_life() -> None:
     """For an hour no call is answered: the ramp holds where it is, then goes on."""
-    with TemporaryDirectory() as folder:
+    with places.folder() as folder:
         clock = Clock()
         store = open_store(f"sqlite:///{folder}/store.db", clock.now_s)
         fleet = Fleet(Ledger(store), clock)
@@ -159,7 +159,7 @@ def led(life: Coroutine[Any, Any, T]) -> T:
 
 
 def on_sqlite(life: Life, seed: int, steps: int) -> Told:
-    with TemporaryDirectory() as folder:
+    with places.folder() as folder:
         return led(life(f"sqlite:///{folder}/store.db", seed, steps))
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rollout.adapters import open_store
+from tests.rollout.invariants import places
 from tests.rollout.invariants.fleet import GATES, HELPFUL, ORDERS, Clock, Fleet
 from tests.rollout.invariants.ledger import Ledger
 from tests.rollout.invariants.replicas import SHARES, Committed, Replicas
@@ -31,7 +31,7 @@ class OnStore(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder, self.runner, self.clock = TemporaryDirectory(), asyncio.Runner(), Clock()
+        self.folder, self.runner, self.clock = places.folder(), asyncio.Runner(), Clock()
         self.path = Path(self.folder.name) / "store.db"
         self.store = open_store(f"sqlite:///{self.path}", self.clock.now_s)
 
