@@ -1,4 +1,4 @@
-"""Where stores of simulated time live: in memory if there is such a place, since what a disk is slow at proves nothing."""
+"""Where stores of simulated time live: in memory if it can be, since how slow a disk is proves nothing."""
 
 from __future__ import annotations
 
