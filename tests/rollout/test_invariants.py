@@ -17,7 +17,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from rollout.core.ramp_model import Phase
 from tests.contracts.conftest import RedisServer, running_redis
-from tests.rollout.invariants import documents, plans
+from tests.rollout.invariants import conversations, documents, plans
 from tests.rollout.invariants.histories import (
     Told,
     fleet_history,
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 ELSEWHERE = {
     15: "shadow calls: nothing makes any yet",
-    19: "conversations stay: a caller can't say yet where its conversation began",
 }
 """Without a test here, and why."""
 
@@ -168,7 +167,12 @@ def test_invariant_18_out_of_a_rollback_leads_a_command_after_the_cooldown_alone
     assert history().tried["exits"] >= 10
 
 
-def test_invariant_20_a_decision_carries_what_a_log_line_needs() -> None:
+def test_invariant_19_a_conversation_stays_on_its_arm_and_pinned_ones_are_counted_apart() -> None:
+    conversations.a_conversation_keeps_its_arm()
+
+
+def test_invariant_20_a_log_line_carries_what_a_decision_says() -> None:
+    conversations.a_line_has_all_that_a_decision_says()
     documents.a_decision_carries_what_a_log_line_needs()
 
 
