@@ -99,7 +99,7 @@ class RedisControl(RedisConnection):
 
     async def get_memory(self, feature: str) -> tuple[int, bytes] | None:
         """See `Store.get_memory`."""
-        stored = await self._answer(self._redis.hget(names.MEMORIES, feature))
+        stored = cast("bytes | None", await self._answer(self._redis.hget(names.MEMORIES, feature)))
         revision, _, memory = (stored or b"").partition(b"|")
         return None if stored is None else (int(revision), memory)
 
