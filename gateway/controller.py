@@ -27,20 +27,23 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from gateway.settings import Settings
-    from rollout.ports import Clock, Store
+    from rollout.ports import Clock, MetricSource, Store
 
 
-def automation_of(settings: Settings, store: Store, follower: Follower, clock: Clock) -> Automation:
+def automation_of(
+    settings: Settings, store: Store, follower: Follower, clock: Clock, metrics: MetricSource | None
+) -> Automation:
     """Make the automation. Raises the rollout's `InvalidArgument` for addresses that can't be meant."""
     receivers = tuple(
         Receiver(name, each.url, Path(each.secret_file), None if each.kinds is None else frozenset(each.kinds))
         for name, each in settings.webhooks.items()
     )
     rules = AutomationRules(settings.controller.every_s, settings.controller.lease_s, receivers)
-    return Automation(store, follower, clock, rules, _metrics_of(settings, clock))
+    return Automation(store, follower, clock, rules, metrics)
 
 
-def _metrics_of(settings: Settings, clock: Clock) -> PrometheusSource | None:
+def metrics_of(settings: Settings, clock: Clock) -> MetricSource | None:
+    """Make the source of what gates ask, if one is configured; `InvalidArgument` as above."""
     wanted = settings.prometheus
     if wanted is None:
         return None
@@ -68,7 +71,12 @@ async def _run(settings: Settings, announce: Callable[[str], None]) -> None:
         make_state_dir(state_dir)
         # Its own file: what it knew decides whether the store has lost data, and gateways may share the directory.
         follower = Follower(store, clock, last_good=state_dir / "controller.json", kill_file=state_dir / "kill")
-        await _serve(settings, follower, automation_of(settings, store, follower, clock), announce)
+        metrics = metrics_of(settings, clock)
+        try:
+            await _serve(settings, follower, automation_of(settings, store, follower, clock, metrics), announce)
+        finally:
+            if metrics is not None:
+                await metrics.close()
     finally:
         await store.close()
 

@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 from collections import defaultdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
@@ -21,7 +22,7 @@ import msgspec
 
 from gateway.auth import Keyring, new_key
 from gateway.build import form
-from gateway.controller import automation_of
+from gateway.controller import automation_of, metrics_of
 from gateway.core import messages as say
 from gateway.core.traffic_rate import TrafficRate
 from gateway.first_start import first_key, make_state_dir
@@ -32,6 +33,7 @@ from gateway.metrics import REQUESTS
 from gateway.settings import SettingsError
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
+from rollout.controller import read_capacity
 from rollout.core.errors import RolloutError, StoreReset, StoreUnavailable
 from rollout.core.model import NOT_LOADED
 from rollout.core.position import Standing, compare
@@ -117,8 +119,11 @@ class Supervisor:
         self._keys = KeyFollower(store, self._clock, self._keyring.replace, last_good=state_dir / "last-good-keys.json")
         self._uses = KeyUses(store, self._keyring.take_uses)
         settings = configuration.settings
+        self._metrics = metrics_of(settings, self._clock)
         self._automation = (
-            automation_of(settings, store, self._follower, self._clock) if settings.controller.enabled else None
+            automation_of(settings, store, self._follower, self._clock, self._metrics)
+            if settings.controller.enabled
+            else None
         )
         self._traffic = TrafficRate()
         self._unseeded: Settings | None = None
@@ -161,10 +166,15 @@ class Supervisor:
         from gateway.request_api import request_router  # noqa: PLC0415  see above
         from rollout.api import router  # noqa: PLC0415  see above
         from rollout.keys.api import key_router  # noqa: PLC0415  see above
-        from rollout.stops import unknown_capacity  # noqa: PLC0415  see above
+        from rollout.surroundings import Surroundings  # noqa: PLC0415  see above
 
-        capacity = unknown_capacity if self._automation is None else self._automation.capacity
-        api = router(self._store, self._follower, self._clock, authorizer(self._keyring), capacity)
+        capacity = partial(read_capacity, self._metrics)
+        around = Surroundings(
+            rate_of=self._traffic.per_s,
+            upstreams=lambda: frozenset(self.fleet.configuration.settings.upstreams),
+            metrics=self._metrics,
+        )
+        api = router(self._store, self._follower, self._clock, authorizer(self._keyring), capacity, around=around)
         api.include_router(request_router(self.find_request, self._store.history, authorizer(self._keyring)))
         api.include_router(key_router(self._store, self._clock, authorizer(self._keyring), new_key, self._keys.refresh))
         return OperatorPort(build_admin(api, self), settings.server.keep_alive_s)
@@ -205,6 +215,8 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(*chores, serving, stopping, return_exceptions=True)
             await self._uses.close()
+            if self._metrics is not None:
+                await self._metrics.close()
 
     async def collect(self) -> Collector:
         """As `Workers.collect`."""

@@ -8,15 +8,13 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from rollout.controller import EVERY_S, TTL_S, Controller, World, read_capacity
+from rollout.controller import EVERY_S, TTL_S, Controller, World
 from rollout.telling import Teller
 from rollout.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rollout.core.model import FeatureFlag
-    from rollout.core.ramp_table import Capacity
     from rollout.follower import Follower
     from rollout.ports import Clock, MetricSource, Store
     from rollout.webhooks import Receiver
@@ -36,8 +34,8 @@ class Automation:
     def __init__(
         self, store: Store, follower: Follower, clock: Clock, rules: AutomationRules, metrics: MetricSource | None
     ) -> None:
-        """InvalidArgument for receivers that can't be meant. `metrics` is closed with this."""
-        self._metrics, self._every_s = metrics, rules.every_s
+        """InvalidArgument for receivers that can't be meant. `metrics` is its giver's to close."""
+        self._every_s = rules.every_s
         world = World(
             clock=clock,
             holder=holder_name(),
@@ -50,10 +48,6 @@ class Automation:
         self._teller = Teller(store, clock, lambda: self.controller.leading, self.webhooks.publish)
         self._told = bool(rules.receivers)
 
-    async def capacity(self, flag: FeatureFlag) -> Capacity:
-        """See `read_capacity`."""
-        return await read_capacity(self._metrics, flag)
-
     async def run(self) -> None:
         """Work until cancelled, then give the lease back. Whoever leads next tells again what was told last."""
         try:
@@ -63,13 +57,7 @@ class Automation:
                 if self._told:
                     tasks.create_task(self._teller.run(self._every_s))
         finally:
-            await self.close()
-
-    async def close(self) -> None:
-        """Release connections."""
-        await self.webhooks.close()
-        if self._metrics is not None:
-            await self._metrics.close()
+            await self.webhooks.close()
 
 
 def holder_name() -> str:

@@ -72,7 +72,7 @@ async def test_a_ramp_is_walked_its_changes_told_and_all_given_back(
     assert automation.controller.leading
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert (automation.controller.leading, source.closed) == (False, 1)
+    assert (automation.controller.leading, source.closed) == (False, 0)
     other = open_store(f"sqlite:///{store_path}")
     assert await other.acquire_lease("controller", "next", 1.0) is not None
     await other.close()

@@ -69,4 +69,4 @@ async def test_what_the_controller_saw_and_whom_it_told_show_where_it_leads(runn
     }
     zeros = [each for family in ramp_families(follower, automation) for each in family.samples if each.value == 0]
     assert {"delivered", "given_up"} <= {each.labels.get("outcome") for each in zeros}
-    await automation.close()
+    await automation.webhooks.close()
