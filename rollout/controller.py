@@ -17,7 +17,8 @@ from rollout.core.errors import RevisionConflict, RolloutError, StaleWriter
 from rollout.core.lease import CONTROLLER
 from rollout.core.position import Standing
 from rollout.core.ramp import tick
-from rollout.core.ramp_flag import applied, as_measured, decode_memory, encode_memory, is_watched, queries_of, ramp_of
+from rollout.core.ramp_flag import applied, as_measured, is_watched, queries_of, ramp_of
+from rollout.core.ramp_shown import decode_memory, encode_memory, is_news, shown_of
 from rollout.core.ramp_table import EffectKind, Observations
 
 if TYPE_CHECKING:
@@ -28,25 +29,16 @@ if TYPE_CHECKING:
     from rollout.core.lease import Lease
     from rollout.core.model import FeatureFlag
     from rollout.core.promql import MetricQuery
-    from rollout.core.ramp_model import GateMemory, Phase
-    from rollout.core.ramp_table import Hold, Transition
+    from rollout.core.ramp_shown import Shown
+    from rollout.core.ramp_table import Transition
     from rollout.ports import Clock, MetricSource, Store
 
 _log = logging.getLogger(__name__)
 ACTOR = "controller"
 EVERY_S = 1.0
 TTL_S = 10.0
-
-
-class Shown(NamedTuple):
-    """What the last tick saw of one ramp, for operators (`at_s`: Unix time)."""
-
-    revision: int
-    phase: Phase
-    step: int
-    at_s: float
-    holds: tuple[Hold, ...]
-    verdicts: tuple[Verdict, ...]
+_AT_ONCE = 16
+"""Ramps that are measured at the same time: one that Prometheus lets wait must not hold up all others."""
 
 
 class World(NamedTuple):
@@ -98,11 +90,27 @@ class Controller:
         _, flags = await self._store.load()
         watched = [flag for flag in flags.values() if is_watched(flag)]
         self.shown = {flag.feature: self.shown[flag.feature] for flag in watched if flag.feature in self.shown}
-        for flag in watched:
+        places = asyncio.Semaphore(_AT_ONCE)
+        async with asyncio.TaskGroup() as looks:
+            for flag in watched:
+                looks.create_task(self._in_turn(flag, lease, places))
+
+    async def _in_turn(self, flag: FeatureFlag, lease: Lease, places: asyncio.Semaphore) -> None:
+        """Look at one ramp; what goes wrong with it holds no other one up."""
+        async with places:
+            if self._lease is not lease:
+                return  # it was lost meanwhile
             try:
                 await self._look_at(flag, lease)
             except RevisionConflict:  # somebody was faster: the next turn sees what they made
                 self.conflicts += 1
+            except StaleWriter as fault:
+                self._lease = None
+                _log.warning("%s: the controller holds: %s", flag.feature, fault.cause)
+            except RolloutError as fault:
+                _log.warning("%s: the controller holds: %s", flag.feature, fault.cause)
+            except Exception:  # noqa: BLE001  a defect moves nothing
+                _log.exception("%s: the controller holds", flag.feature)
 
     async def release(self) -> None:
         """Let another one act at once; never raises."""
@@ -129,26 +137,29 @@ class Controller:
         now_s = self._world.clock.now_s()
         ramp = ramp_of(flag, memory, killed_locally=self._world.killed_locally(flag.feature))
         made = tick(ramp, Observations(gates=measured), now_s)
-        try:
-            revision = await self._write(flag, made, memory, lease, now_s)
-        except StaleWriter:
-            self._lease = None
-            raise
-        progress = made.progress
-        self.shown[flag.feature] = Shown(revision, progress.phase, progress.step, now_s, made.holds, made.verdicts)
+        revision = await self._commit(flag, made, lease, now_s)
+        shown = shown_of(made, revision, at_s=now_s, holder=self._world.holder)
+        if made.memory != memory or is_news(self.shown.get(flag.feature), shown):
+            await self._store.put_memory(flag.feature, revision, encode_memory(made.memory, shown), fencing=lease)
+            self.shown[flag.feature] = shown
 
-    async def _write(self, flag: FeatureFlag, made: Transition, before: GateMemory, lease: Lease, now_s: float) -> int:
-        """Commit what a tick made; the flag's revision afterwards."""
-        revision = flag.revision
-        if made.event is not None:
-            after = applied(flag, made)
-            entry = record_change(flag, after, actor=ACTOR, command=str(made.event), reason=made.reason, at_s=now_s)
-            written = await self._store.put_if_revision(after, revision, entry, fencing=lease)
-            revision = written.revision
-            self._tell(flag.feature, entry, made)
-        if made.memory != before or revision != flag.revision:
-            await self._store.put_memory(flag.feature, revision, encode_memory(made.memory), fencing=lease)
-        return revision
+    async def _commit(self, flag: FeatureFlag, made: Transition, lease: Lease, now_s: float) -> int:
+        """Write and tell what a tick decided; the flag's revision afterwards."""
+        if made.event is None:
+            return flag.revision
+        after = applied(flag, made)
+        entry = record_change(
+            flag,
+            after,
+            actor=ACTOR,
+            command=str(made.event),
+            reason=made.reason,
+            at_s=now_s,
+            verdicts=made.verdicts,
+        )
+        written = await self._store.put_if_revision(after, flag.revision, entry, fencing=lease)
+        self._tell(flag.feature, entry, made)
+        return written.revision
 
     def _tell(self, feature: str, entry: AuditEntry, made: Transition) -> None:
         _log.info("%s: %s: %s", feature, entry.command, entry.reason)

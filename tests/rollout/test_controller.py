@@ -16,6 +16,7 @@ from rollout.core.ramp_commands import Order
 from rollout.core.ramp_flag import applied, ramp_of
 from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateMemory, Phase, RampPlan, Role, Step
 from rollout.core.ramp_plan import Findings
+from rollout.core.ramp_shown import decode_shown
 from rollout.core.readings import measured, no_data, unusable
 
 GATE = Gate(
@@ -107,6 +108,44 @@ async def test_a_breach_rolls_back_after_the_gates_rule(make, running, seeded, c
     flag = await seeded.get("summarize")
     assert (flag.progress.phase, flag.share_millipct) == (Phase.ROLLED_BACK, 0)
     assert "errors" in flag.progress.rolled_back.reason
+
+
+async def test_an_entry_says_what_the_gates_had_said(make, running, seeded, clock, meter) -> None:
+    controller = make()
+    await turns(controller, clock, 5)
+    meter.value = 0.5
+    await turns(controller, clock, 2)
+    rolled_back, *_ = await seeded.history("summarize")
+    (verdict,) = rolled_back.verdicts
+    assert (verdict.gate, verdict.result, verdict.value, verdict.limit) == ("errors", Result.FAIL, 0.5, 0.02)
+
+
+async def test_what_was_seen_is_kept_for_every_replica(make, running, seeded, clock) -> None:
+    await turns(make(), clock, 5)
+    flag = await seeded.get("summarize")
+    revision, raw = await seeded.get_memory("summarize")
+    shown = decode_shown(raw)
+    assert (revision, shown.revision, shown.holder, shown.phase) == (flag.revision, flag.revision, "one", Phase.RUNNING)
+    assert [hold.reason for hold in shown.holds] == ["baking"]
+
+
+async def test_a_defect_in_one_ramp_holds_no_other_up(make, running, seeded, clock, meter, caplog) -> None:
+    flag = await seeded.get("summarize")
+    other = replace(flag, feature="reply", gates=(replace(GATE, query="boom"),), revision=0)
+    entry = record_change(None, other, actor="ann", command="start", reason="too", at_s=clock.at_s)
+    await seeded.put_if_revision(other, 0, entry)
+    read = meter.read
+
+    async def reads(query):
+        if query.expression == "boom":
+            raise ZeroDivisionError
+        return await read(query)
+
+    meter.read = reads
+    await turns(make(), clock, 40)
+    phases = {name: each.progress.phase for name, each in (await seeded.load())[1].items()}
+    assert (phases["summarize"], phases["reply"]) == (Phase.COMPLETED, Phase.RUNNING)
+    assert "reply: the controller holds" in caplog.text
 
 
 async def test_failures_counted_survive_a_restart_of_the_controller(make, running, seeded, clock, meter) -> None:
