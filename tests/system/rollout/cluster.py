@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+import redis
 
 from rollout.adapters import open_store
+from rollout.adapters.redis_scripts import lease_of
 from rollout.core.audit import AuditEntry, replay
+from rollout.core.lease import CONTROLLER
+from rollout.core.ramp_model import Phase
 from tests.system.rollout.ledger import Ledger
 from tests.system.rollout.relay import Relay
 from tests.system.rollout.traffic import Traffic
@@ -28,9 +32,13 @@ if TYPE_CHECKING:
     from tests.system.rollout.background import Background
 
 REPLICAS = range(3)
+CONTROLLERS = range(2)
 WORKERS = (2, 1, 1)
-EXPIRY_S = 2.0
-"""Within which a controller's lease ends."""
+UPSTREAMS = {"inhouse": "vllm", "partner": "openai"}
+LEASE_S = 1.5
+EVERY_S = 0.2
+ANSWERS = 20
+"""Of each replica, before what they say is looked at."""
 
 
 class Redis:
@@ -107,10 +115,64 @@ class Replica:
 
 
 class Cluster:
-    """All of it; Redis is reached through the relay only, but for what the test itself reads."""
+    """All of it; Redis is reached through relays only, but for what the test itself reads.
 
-    def __init__(self, redis: Redis, relay: Relay, replicas: Sequence[Replica], background: Background) -> None:
-        self.redis, self.relay, self.replicas, self._background = redis, relay, tuple(replicas), background
+    The replicas share one relay, each controller has its own: `controllers`, by their number.
+    """
+
+    def __init__(
+        self, start: Callable[..., Any], folder: Path, background: Background, features: Sequence[str]
+    ) -> None:
+        self._start, self._folder, self._background, self._features = start, folder, background, features
+        self.redis = Redis(folder)
+        self.relay = self._relay()
+        self.controller_relays = tuple(self._relay() for _ in CONTROLLERS)
+        commands = {name: start_upstream(start, name) for name in UPSTREAMS}
+        self._upstreams = {name: each.shown(r"READY (http://\S+)/v1")[1] for name, each in commands.items()}
+        self.replicas: list[Replica] = []
+        self.controllers: dict[int, Any] = {}
+
+    def start_replicas(self, own_controllers: int) -> None:
+        """Start them all at once; so many of them have a controller in them."""
+        gateways = [
+            self._start("gateway", "--config", self._configure(number, self.relay, enabled=number < own_controllers))
+            for number in REPLICAS
+        ]
+        self.replicas = [Replica(gateway) for gateway in gateways]
+
+    def start_controller(self, number: int) -> None:
+        """Start a controller in a process of its own."""
+        file = self._configure(len(REPLICAS) + number, self.controller_relays[number])
+        self.controllers[number] = self._start("controller", "--config", file)
+        self.controllers[number].shown("http://")
+
+    def close(self) -> None:
+        for replica in self.replicas:
+            replica.close()
+        for relay in (self.relay, *self.controller_relays):
+            self._background.do(relay.close())
+        self.redis.kill()
+
+    def leader(self) -> int | None:
+        """Number of the controller that holds the lease now."""
+        with redis.Redis(port=self.redis.port) as client:
+            held = client.hgetall(lease_of(CONTROLLER))
+        if not held or int(held[b"until_ms"]) < time.time() * 1_000:
+            return None
+        pid = int(held[b"holder"].split(b":")[1])
+        return next((number for number, each in self.controllers.items() if each.process.pid == pid), None)
+
+    def _relay(self) -> Relay:
+        relay = Relay(self.redis.port)
+        self._background.do(relay.start())
+        return relay
+
+    def _configure(self, number: int, relay: Relay, *, enabled: bool = False) -> str:
+        """Write a process's configuration; the file's name."""
+        text = config(relay, self._upstreams, self._features, number, enabled=enabled)
+        name = f"process-{number}.toml"
+        (self._folder / name).write_text(text, "utf-8")
+        return name
 
     @contextmanager
     def traffic(self, *features: str) -> Iterator[Traffic]:
@@ -126,12 +188,37 @@ class Cluster:
 
     @contextmanager
     def black_hole(self) -> Iterator[None]:
-        """Redis is reachable and silent meanwhile."""
-        self.relay.dark = True
+        """Redis is reachable and silent meanwhile, for everybody."""
+        relays = (self.relay, *self.controller_relays)
+        for relay in relays:
+            relay.dark = True
         try:
             yield
         finally:
-            self.relay.dark = False
+            for relay in relays:
+                relay.dark = False
+
+    def wait_for_answers(self, traffic: Traffic) -> None:
+        """Until every replica has answered what was asked after this moment, a round of its callers."""
+        now_s = time.time()
+        at_once(lambda: all(len(traffic.since(now_s, replica)) >= ANSWERS for replica in REPLICAS))
+
+    def completed(self, feature: str) -> Callable[[], bool]:
+        return lambda: self.flags()[feature].progress.phase == Phase.COMPLETED
+
+    def release(self, controller: int) -> None:
+        """Deliver what a controller's relay kept back."""
+        self._background.do(self.controller_relays[controller].release())
+
+    def begin_ramp(self, feature: str, shares: Sequence[int], bake: str) -> None:
+        """Give a feature a ramp of these steps, and start it."""
+        steps = [{"share": share, "bake": bake} for share in shares]
+        replica = self.replicas[1]
+        document = replica.api.get("/documents").json()["x-rollouts"][feature]
+        wanted = {"x-rollouts": {feature: {**document, "ramp": {"steps": steps}}}}
+        made = replica.api.put("/documents", json=wanted, params={"reason": "a test"})
+        assert made.status_code == 200, made.text
+        replica.command_of(feature, "ramp/start", **{"if-match": f'"{replica.feature(feature)["revision"]}"'})
 
     def ledger(self, feature: str) -> Ledger:
         return Ledger(feature, [entry for entry in self.audit() if entry.feature == feature])
@@ -185,11 +272,12 @@ async def _read_audit(store: Any) -> list[AuditEntry]:
     return found
 
 
-def config(store_url: str, upstreams: Mapping[str, str], features: Sequence[str], number: int, more: str = "") -> str:
-    """A replica's configuration, with a folder of its own for its state."""
-    text = f"[server]\nport = 0\nworkers = {WORKERS[number % len(WORKERS)]}\n[admin]\nport = 0\n{more}"
-    text += f'[store]\nurl = "{store_url}"\nstate_dir = "state-{number}"\n'
-    for name, kind in (("inhouse", "vllm"), ("partner", "openai")):
+def config(relay: Relay, upstreams: Mapping[str, str], features: Sequence[str], number: int, *, enabled: bool) -> str:
+    """A configuration for gateways and controllers, with a folder of its own for the process's state."""
+    text = f"[server]\nport = 0\nworkers = {WORKERS[number % len(WORKERS)]}\n[admin]\nport = 0\n"
+    text += f'[store]\nurl = "redis://127.0.0.1:{relay.port}/0"\nstate_dir = "state-{number}"\n'
+    text += f"[controller]\nport = 0\nenabled = {str(enabled).lower()}\nevery_s = {EVERY_S}\nlease_s = {LEASE_S}\n"
+    for name, kind in UPSTREAMS.items():
         text += f'[upstreams.{name}]\nkind = "{kind}"\nbase_urls = ["{upstreams[name]}/v1"]\nmodel = "{name}-sim"\n'
     for feature in features:
         text += f'[features.{feature}]\ncandidate = "inhouse"\nbaseline = "partner"\n'
@@ -203,36 +291,22 @@ def start_upstream(start: Callable[..., Any], name: str) -> Any:
 
 @contextmanager
 def running_cluster(
-    start: Callable[..., Any], folder: Path, background: Background, features: Sequence[str], more: Sequence[str]
+    start: Callable[..., Any],
+    folder: Path,
+    background: Background,
+    features: Sequence[str],
+    *,
+    own_controllers: int = 0,
 ) -> Iterator[Cluster]:
-    """Start everything at once. `more`: further sections of each replica's configuration."""
-    redis = Redis(folder)
-    relay = Relay(redis.port)
-    background.do(relay.start())
-    commands = {name: start_upstream(start, name) for name in ("inhouse", "partner")}
-    upstreams = {name: command.shown(r"READY (http://\S+)/v1")[1] for name, command in commands.items()}
-    store_url = f"redis://127.0.0.1:{relay.port}/0"
-    for number in REPLICAS:
-        text = config(store_url, upstreams, features, number, more[number])
-        (folder / f"replica-{number}.toml").write_text(text, "utf-8")
-    gateways = [start("gateway", "--config", f"replica-{n}.toml", GLIDEPATH_BOOTSTRAP_KEY=KEY) for n in REPLICAS]
-    replicas = [Replica(gateway) for gateway in gateways]
+    """Start Redis, upstreams and replicas."""
+    cluster = Cluster(partial(start, GLIDEPATH_BOOTSTRAP_KEY=KEY), folder, background, features)
     try:
-        yield Cluster(redis, relay, replicas, background)
+        cluster.start_replicas(own_controllers)
+        yield cluster
     finally:
-        for replica in replicas:
-            replica.close()
-        background.do(relay.close())
-        redis.kill()
+        cluster.close()
 
 
 def dark_s() -> float:
     """How long Redis is black-holed: as long as promised where time is no matter."""
     return float(os.environ.get("GLIDEPATH_TEST_DARK_S", "30" if os.environ.get("CI") else "12"))
-
-
-def shown(found: Any) -> str:
-    """Findings of a run for a failed assertion: few are enough."""
-    return json.dumps(
-        {name: [each._asdict() for each in value[:3]] for name, value in found._asdict().items()}, indent=1
-    )

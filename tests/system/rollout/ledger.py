@@ -36,6 +36,19 @@ class Findings(NamedTuple):
     """Assigned the baseline, without a kill, though that revision gives the candidate."""
 
 
+def assert_good(found: Findings) -> None:
+    """Nothing is wrong; else a few of each kind are shown."""
+    few = {name: answers[:3] for name, answers in found._asdict().items() if answers}
+    assert not few, few
+
+
+def assert_whole_ramp(ledger: Ledger, shares: Sequence[int]) -> None:
+    """Controllers made each step of a ramp to its end once, in order, and nothing else."""
+    made = [(entry.command, entry.share_after_millipct) for entry in ledger.entries if entry.actor == "controller"]
+    advances = [("advance", share) for share in shares[1:]]
+    assert made == [*advances, ("monitor", shares[-1]), ("complete", shares[-1])], ledger.entries
+
+
 class Ledger:
     """Every revision of one feature, from its audit entries, oldest first and complete."""
 
