@@ -27,6 +27,7 @@ TTFT_BUCKETS = (
 TPOT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
 DURATION_BUCKETS = tuple(round(0.01 * 2**power, 2) for power in range(14))
 TOKEN_BUCKETS = tuple(4**power for power in range(14))
+PROPAGATION_BUCKETS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5, 10, 30, 60)
 OVERHEAD_BUCKETS = (0.00005, 0.0001, 0.00015, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1)
 
 _MODEL = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name", "glidepath_arm")
@@ -198,12 +199,12 @@ class Metrics(Collector):
             "glidepath_quality_score_sum", "Sum of scores in [0,1]; the last feedback per request counts.", _FEEDBACK
         )
         self.quality_units = Sum("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
-        self.access_log_dropped = Counter(
-            "glidepath_access_log_dropped", "Lines lost because writing failed or did not keep up.", ()
-        )
-        self.spans_dropped = Counter(
-            "glidepath_spans_dropped", "Spans lost because the collector failed or did not keep up.", ()
-        )
+        wait = "Commit of a change to its being in force."
+        self.propagation = Histogram("glidepath_propagation_seconds", wait, (), PROPAGATION_BUCKETS)
+        lost = "Lines lost because writing failed or did not keep up."
+        self.access_log_dropped = Counter("glidepath_access_log_dropped", lost, ())
+        lost = "Spans lost because the collector failed or did not keep up."
+        self.spans_dropped = Counter("glidepath_spans_dropped", lost, ())
         self._followed: list[tuple[Counter, Callable[[], float]]] = []
         self._sources: list[Callable[[], Iterable[Reading]]] = []
         self._sent: dict[tuple[str, tuple[str, ...]], tuple[float, ...]] = {}

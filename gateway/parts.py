@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.access_log import AccessLog
-from gateway.app import build_app
+from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
@@ -33,6 +33,8 @@ from gateway.upstream import build_upstream
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fastapi import APIRouter, Request
+
     from gateway.door import Guest
     from gateway.feedback import Others
     from gateway.quotas import QuotaStore
@@ -41,7 +43,11 @@ if TYPE_CHECKING:
     from gateway.tracing import SpanSink
     from gateway.upstream import Upstream
     from rollout.core.keys import KeyRecord
+    from rollout.core.model import Snapshot
+    from rollout.core.ofrep import Asker
     from rollout.follower import Follower
+
+    FlagRouter = Callable[[Callable[[], Snapshot], Callable[[Request], Asker]], APIRouter]
 
 STANDARD_OUTPUT = "-"
 
@@ -91,8 +97,12 @@ def build_parts(
     *,
     unready: Callable[[], str | None],
     others: Others,
+    flag_router: FlagRouter | None = None,
 ) -> Parts:
-    """Make the relay stack; opens no connection. Raises `StartError` when something optional is missing."""
+    """Make the relay stack; opens no connection. Raises `StartError` when something optional is missing.
+
+    `flag_router`: makes what lets SDKs of feature flags read the same decisions.
+    """
     metrics = Metrics()
     answers = AnswerIndex(metrics)
     sinks = _sinks(settings.observability, metrics)
@@ -112,6 +122,8 @@ def build_parts(
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
     app = build_app(relay, recorder, answers, unready, others)
+    if flag_router is not None:
+        app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
     reception = Reception(
         relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
     )

@@ -24,7 +24,6 @@ from rollout.core.ramp_table import EffectKind, Observations
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rollout.core.audit import AuditEntry
     from rollout.core.gates import Verdict
     from rollout.core.lease import Lease
     from rollout.core.model import FeatureFlag
@@ -42,14 +41,13 @@ _AT_ONCE = 16
 
 
 class World(NamedTuple):
-    """What a controller sees and tells beside the store. `holder`: its own name, new at each start of the process."""
+    """What a controller sees beside the store. `holder`: its own name, new at each start of the process."""
 
     clock: Clock
     holder: str
     metrics: MetricSource | None = None
     standing: Callable[[], Standing] = lambda: Standing.FOLLOWS
     killed_locally: Callable[[str], bool] = lambda _: False
-    tell: Callable[[AuditEntry], None] = lambda _: None
 
 
 class Controller:
@@ -158,15 +156,8 @@ class Controller:
             verdicts=made.verdicts,
         )
         written = await self._store.put_if_revision(after, flag.revision, entry, fencing=lease)
-        self._tell(flag.feature, entry, made)
+        _log_change(flag.feature, made)
         return written.revision
-
-    def _tell(self, feature: str, entry: AuditEntry, made: Transition) -> None:
-        _log.info("%s: %s: %s", feature, entry.command, entry.reason)
-        for effect in made.effects:
-            if effect.kind is EffectKind.ALARM:
-                _log.warning("%s: %s", feature, effect.text)
-        self._world.tell(entry)
 
     async def _measured(self, flag: FeatureFlag) -> Mapping[str, gates.Reading | Verdict]:
         queries = queries_of(flag, self._world.clock.now_s())
@@ -178,3 +169,10 @@ class Controller:
         if source is None:
             return gates.Reading(error="no Prometheus is configured")
         return as_measured(await source.read(query))
+
+
+def _log_change(feature: str, made: Transition) -> None:
+    _log.info("%s: %s: %s", feature, made.event, made.reason)
+    for effect in made.effects:
+        if effect.kind is EffectKind.ALARM:
+            _log.warning("%s: %s", feature, effect.text)
