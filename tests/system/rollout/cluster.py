@@ -105,6 +105,11 @@ class Replica:
         body = {"share_millipct": share_millipct, "reason": "a test"}
         return self.api.put(f"/features/{feature}/share", json=body, headers={"if-match": f'"{known}"'})
 
+    def standing(self) -> str:
+        """How the store stands to what this replica read of it before."""
+        (found,) = (name for name, on in self.samples().items() if name.startswith("glidepath_store_standing") and on)
+        return found.split('"')[1]
+
     def command_of(self, feature: str, verb: str, body: Mapping[str, Any] | None = None, **headers: str) -> Any:
         """Carry out a verb of the API; its answer, which must be good."""
         answer = self.api.post(
@@ -134,11 +139,16 @@ class Cluster:
 
     def start_replicas(self, own_controllers: int) -> None:
         """Start them all at once; so many of them have a controller in them."""
-        gateways = [
-            self._start("gateway", "--config", self._configure(number, self.relay, enabled=number < own_controllers))
-            for number in REPLICAS
-        ]
+        files = [self._configure(number, self.relay, enabled=number < own_controllers) for number in REPLICAS]
+        gateways = [self._start("gateway", "--config", file) for file in files]
         self.replicas = [Replica(gateway) for gateway in gateways]
+
+    def restart_replica(self, number: int) -> None:
+        """End one and start it again, with the state it had."""
+        before = self.replicas[number]
+        before.close()
+        assert before.command.stop() == 0
+        self.replicas[number] = Replica(self._start("gateway", "--config", f"process-{number}.toml"))
 
     def start_controller(self, number: int) -> None:
         """Start a controller in a process of its own."""

@@ -47,10 +47,14 @@ class Relay:
         self._released.set()
 
     async def close(self) -> None:
+        """Break all connections, and see them end."""
         assert self._server is not None
         self._server.close()
-        for writer in tuple(self._open):
-            writer.close()
+        await self.release()
+        while self._open:
+            for writer in tuple(self._open):
+                writer.close()
+            await asyncio.sleep(0.01)
 
     async def _serve(self, from_caller: asyncio.StreamReader, caller: asyncio.StreamWriter) -> None:
         try:
