@@ -1,26 +1,26 @@
 """The operator API as a FastAPI router. Who may call what is the mounting application's business: `authorize`."""
 
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from rollout import views
+from rollout.answers import Answers
+from rollout.conditions import FeatureName, Key, Revision, etag
+from rollout.core.audit import AuditEntry
 from rollout.core.codec import render_document
-from rollout.core.errors import InvalidArgument, RevisionConflict, UnknownFeature
+from rollout.core.errors import UnknownFeature
 from rollout.core.evaluate import explain
-from rollout.core.model import NAME_PATTERN, FeatureFlag, Subject
+from rollout.core.model import Subject
 from rollout.follower import Follower
 from rollout.operations import Operations
 from rollout.ports import Clock, Store
-from rollout.problems import PreconditionMissing, ProblemRoute, of_fault
+from rollout.problems import ProblemRoute
+from rollout.ramp_api import Authorize, add_ramp_routes
 
-Authorize = Callable[[str], Callable[..., Awaitable[str] | str]]
-"""Role name (viewer, operator, approver, admin) -> FastAPI dependency that gives the actor's name or raises."""
+__all__ = ["Authorize", "router"]
 
-FeatureName = Annotated[str, Path(pattern=NAME_PATTERN)]
-_ETAG = re.compile(r'"?([0-9]{1,18})"?')
 _GREATEST_ID = 2**63 - 1  # what a store's row number can be
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": views.Problem, "content": {"application/problem+json": {}}}
@@ -28,12 +28,19 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(store: Store, follower: Follower, clock: Clock, authorize: Authorize) -> APIRouter:
-    """Make the router to mount under /api/v1."""
+def router(
+    store: Store,
+    follower: Follower,
+    clock: Clock,
+    authorize: Authorize,
+    tell: Callable[[AuditEntry], None] = lambda _: None,
+) -> APIRouter:
+    """Make the router to mount under /api/v1. `tell` hears of every change that an operator has made."""
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
-    operations = Operations(store, follower, clock)
+    operations, answers = Operations(store, follower, clock, tell), Answers(follower)
     _add_reads(routes, operations, follower, clock, authorize)
-    _add_changes(routes, operations, follower, authorize)
+    _add_changes(routes, operations, answers, authorize)
+    add_ramp_routes(routes, operations, answers, authorize)
     return routes
 
 
@@ -62,7 +69,7 @@ def _add_reads(
         if feature not in read.flags:
             raise UnknownFeature(feature, read.flags)
         flag = read.flags[feature]
-        response.headers["ETag"] = _etag(flag)
+        response.headers["ETag"] = etag(flag)
         return views.feature_view(flag, killed_locally=follower.is_killed_locally(feature), store=read.store)
 
     @routes.get("/features/{feature}/history", dependencies=viewer)
@@ -86,57 +93,31 @@ def _add_reads(
         return render_document((await operations.read()).flags)
 
 
-def _add_changes(routes: APIRouter, operations: Operations, follower: Follower, authorize: Authorize) -> None:
+def _add_changes(routes: APIRouter, operations: Operations, answers: Answers, authorize: Authorize) -> None:
     operator = Annotated[str, Depends(authorize("operator"))]
 
     @routes.put("/features/{feature}/share", response_model=views.FeatureView)
-    async def set_share(
+    async def set_share(  # noqa: PLR0917  called by FastAPI, by name
         feature: FeatureName,
         change: views.ShareChange,
         actor: operator,
+        revision: Revision,
+        key: Key,
         response: Response,
-        if_match: Annotated[str | None, Header()] = None,
     ) -> views.FeatureView | Response:
-        revision = _revision(if_match)
-        try:
-            flag = await operations.set_share(
-                feature, change.millipct(), expected_revision=revision, actor=actor, reason=change.reason
-            )
-        except RevisionConflict as fault:
-            return _conflict(fault, killed_locally=follower.is_killed_locally(feature))
-        response.headers["ETag"] = _etag(flag)
-        return views.feature_view(flag, killed_locally=follower.is_killed_locally(feature))
+        work = operations.set_share(
+            feature, change.millipct(), expected_revision=revision, actor=actor, reason=change.reason, key=key
+        )
+        return await answers.done(work, response)
 
     @routes.post("/features/{feature}/kill")
-    async def kill(feature: FeatureName, because: views.Because, actor: operator) -> views.KillAnswer:
-        outcome = await operations.kill(feature, actor=actor, reason=because.reason)
-        return views.kill_answer(outcome, killed_locally=follower.is_killed_locally(feature))
+    async def kill(
+        feature: FeatureName, because: views.Because, actor: operator, key: Key, response: Response
+    ) -> views.KillAnswer:
+        return await answers.killed(operations.kill(feature, actor=actor, reason=because.reason, key=key), response)
 
     @routes.post("/features/{feature}/unkill")
-    async def unkill(feature: FeatureName, because: views.Because, actor: operator) -> views.KillAnswer:
-        outcome = await operations.unkill(feature, actor=actor, reason=because.reason)
-        return views.kill_answer(outcome, killed_locally=follower.is_killed_locally(feature))
-
-
-def _etag(flag: FeatureFlag) -> str:
-    return f'"{flag.revision}"'
-
-
-def _revision(if_match: str | None) -> int:
-    if if_match is None:
-        hint = 'read the feature and send its ETag, as in If-Match: "7"'
-        raise PreconditionMissing("a change of the share needs the revision it was made for", hint)
-    match = _ETAG.fullmatch(if_match.strip())
-    if match is None:
-        raise InvalidArgument(f"If-Match {if_match!r} is not one revision", 'send a single ETag, as in If-Match: "7"')
-    return int(match[1])
-
-
-def _conflict(fault: RevisionConflict, *, killed_locally: bool) -> Response:
-    """Answer 412 with the state now in force, so that the caller can decide anew without another read."""
-    if fault.current is None:
-        return of_fault(fault)
-    current = views.feature_view(fault.current, killed_locally=killed_locally)
-    answer = of_fault(fault, current=current.model_dump(mode="json"))
-    answer.headers["ETag"] = _etag(fault.current)
-    return answer
+    async def unkill(
+        feature: FeatureName, because: views.Because, actor: operator, key: Key, response: Response
+    ) -> views.KillAnswer:
+        return await answers.killed(operations.unkill(feature, actor=actor, reason=because.reason, key=key), response)

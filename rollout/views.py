@@ -10,7 +10,7 @@ from rollout.core.audit import AuditEntry
 from rollout.core.evaluate import Explanation
 from rollout.core.model import BUCKETS, FeatureFlag, State
 from rollout.core.share import format_share, parse_share
-from rollout.operations import KillOutcome
+from rollout.stops import StopOutcome
 
 Reason = Annotated[str, Field(min_length=1, max_length=500, description="why, for the audit log")]
 Unit = Annotated[str | None, Field(max_length=500)]
@@ -186,7 +186,7 @@ def feature_views(
     return [feature_view(flags[name], killed_locally=killed_locally[name], store=store) for name in sorted(flags)]
 
 
-def kill_answer(outcome: KillOutcome, *, killed_locally: bool) -> KillAnswer:
+def kill_answer(outcome: StopOutcome, *, killed_locally: bool) -> KillAnswer:
     """Show how a kill ended."""
     flag = outcome.flag
     return KillAnswer(
