@@ -14,7 +14,7 @@ from rollout.core.errors import UnknownFeature
 from rollout.core.evaluate import explain
 from rollout.core.model import Subject
 from rollout.follower import Follower
-from rollout.operations import Operations
+from rollout.operations import Operations, Restore, nothing_else
 from rollout.ports import Clock, Store
 from rollout.problems import ProblemRoute
 from rollout.ramp_api import Authorize, add_ramp_routes
@@ -34,10 +34,12 @@ def router(
     clock: Clock,
     authorize: Authorize,
     tell: Callable[[AuditEntry], None] = lambda _: None,
+    *,
+    restore: Restore = nothing_else,
 ) -> APIRouter:
-    """Make the router to mount under /api/v1. `tell` hears of every change that an operator has made."""
+    """Make the router to mount under /api/v1. `tell` and `restore`: see `Operations`."""
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
-    operations, answers = Operations(store, follower, clock, tell), Answers(follower)
+    operations, answers = Operations(store, follower, clock, tell, restore), Answers(follower)
     _add_reads(routes, operations, follower, clock, authorize)
     _add_changes(routes, operations, answers, authorize)
     add_ramp_routes(routes, operations, answers, authorize)

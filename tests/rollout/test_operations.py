@@ -92,3 +92,4 @@ async def test_a_loss_is_accepted_by_a_person_and_for_all(
         assert await follower.refresh()
         assert follower.flags == (await seeded.load())[1]
     assert [entry.command for entry in await seeded.history("summarize")] == ["accept-loss", "create"]
+    assert set(here.flags) == set((await seeded.load())[1]) > {"summarize"}
