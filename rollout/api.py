@@ -1,6 +1,5 @@
 """The operator API as a FastAPI router. Who may call what is the mounting application's business: `authorize`."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -8,16 +7,17 @@ from fastapi import APIRouter, Depends, Query, Response
 from rollout import views
 from rollout.answers import Answers
 from rollout.conditions import FeatureName, Key, Revision, etag
-from rollout.core.audit import AuditEntry
 from rollout.core.codec import render_document
 from rollout.core.errors import UnknownFeature
 from rollout.core.evaluate import explain
 from rollout.core.model import Subject
+from rollout.enrolment_api import add_enrolment_routes
 from rollout.follower import Follower
 from rollout.operations import Operations, Restore, nothing_else
 from rollout.ports import Clock, Store
 from rollout.problems import ProblemRoute
 from rollout.ramp_api import Authorize, add_ramp_routes
+from rollout.store_api import add_store_routes
 
 __all__ = ["Authorize", "router"]
 
@@ -33,16 +33,17 @@ def router(
     follower: Follower,
     clock: Clock,
     authorize: Authorize,
-    tell: Callable[[AuditEntry], None] = lambda _: None,
     *,
     restore: Restore = nothing_else,
 ) -> APIRouter:
-    """Make the router to mount under /api/v1. `tell` and `restore`: see `Operations`."""
+    """Make the router to mount under /api/v1. `restore`: see `Operations`."""
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
-    operations, answers = Operations(store, follower, clock, tell, restore), Answers(follower)
+    operations, answers = Operations(store, follower, clock, restore), Answers(follower)
     _add_reads(routes, operations, follower, clock, authorize)
     _add_changes(routes, operations, answers, authorize)
     add_ramp_routes(routes, operations, answers, authorize)
+    add_enrolment_routes(routes, operations, answers, authorize)
+    add_store_routes(routes, operations, store, authorize)
     return routes
 
 

@@ -57,12 +57,10 @@ class Done(NamedTuple):
 
 
 class FlagWriter:
-    """Writes what commands make of flags. `tell` hears of every entry that was written."""
+    """Writes what commands make of flags."""
 
-    def __init__(
-        self, store: Store, follower: Follower, clock: Clock, tell: Callable[[AuditEntry], None] = lambda _: None
-    ) -> None:
-        self._store, self._clock, self._tell = store, clock, tell
+    def __init__(self, store: Store, follower: Follower, clock: Clock) -> None:
+        self._store, self._clock = store, clock
         self.follower = follower
 
     def command(self, name: str, feature: str, *, actor: str, reason: str, key: CommandKey | None = None) -> Command:
@@ -117,7 +115,7 @@ class FlagWriter:
         return base
 
     async def put(self, before: FeatureFlag | None, changed: Changed, command: Command) -> FeatureFlag:
-        """Write one change with its entry and the gates' memory, and tell of it. `before`: None makes the flag."""
+        """Write one change with its entry and the gates' memory. `before`: None makes the flag."""
         order, revision = command.order, 0 if before is None else before.revision
         entry = record_change(
             before, changed.flag, actor=order.actor, command=command.name, reason=order.reason, at_s=order.at_s
@@ -131,7 +129,6 @@ class FlagWriter:
         for effect in changed.effects:
             if effect.kind is EffectKind.ALARM:
                 _log.warning("%s: %s", command.feature, effect.text)
-        self._tell(entry)
         return written
 
     async def replay(self, command: Command, outcome: bytes) -> Done:

@@ -8,12 +8,14 @@ from typing import NamedTuple
 from rollout.core import flag_changes as changes
 from rollout.core import ramp_commands
 from rollout.core.audit import AuditEntry
-from rollout.core.errors import InvalidDocument, RevisionConflict, StoreUnavailable
+from rollout.core.enrolment import EnrolmentStep, enrol, find
+from rollout.core.errors import InvalidArgument, InvalidDocument, RevisionConflict, StoreUnavailable
 from rollout.core.loss import kept
 from rollout.core.model import NOT_LOADED, FeatureFlag
 from rollout.core.once import CommandKey
 from rollout.core.position import Position, Standing, compare
 from rollout.core.ramp_commands import Order
+from rollout.core.ramp_model import GateMemory
 from rollout.core.ramp_table import Ramp, Transition
 from rollout.flag_writer import Command, Done, FlagWriter
 from rollout.follower import Follower
@@ -45,20 +47,12 @@ async def nothing_else(_actor: str, _reason: str) -> None:
 class Operations:
     """The operator's commands. Writes go to the store by compare-and-set, then this replica catches up at once.
 
-    Those that need no revision are in `stops`. `tell` hears of every entry of the audit log that was written;
-    `restore` is awaited when a loss of the store is accepted.
+    Those that need no revision are in `stops`; `restore` is awaited when a loss of the store is accepted.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        follower: Follower,
-        clock: Clock,
-        tell: Callable[[AuditEntry], None] = lambda _: None,
-        restore: Restore = nothing_else,
-    ) -> None:
+    def __init__(self, store: Store, follower: Follower, clock: Clock, restore: Restore = nothing_else) -> None:
         self._store, self._follower, self._restore = store, follower, restore
-        self.writer = FlagWriter(store, follower, clock, tell)
+        self.writer = FlagWriter(store, follower, clock)
         self.stops = Stops(self.writer)
 
     async def read(self) -> Flags:
@@ -115,6 +109,31 @@ class Operations:
     async def unkill(self, feature: str, *, actor: str, reason: str, key: CommandKey | None = None) -> StopOutcome:
         """See `Stops.unkill`."""
         return await self.stops.unkill(feature, actor=actor, reason=reason, key=key)
+
+    async def enrol(
+        self,
+        feature: str,
+        step: EnrolmentStep,
+        tenant: str,
+        user: str = "",
+        *,
+        actor: str,
+        reason: str,
+        key: CommandKey | None = None,
+    ) -> Done:
+        """Take a step on the early-access list, of a user or a whole tenant (""); needs no revision, as wishes add up.
+
+        InvalidArgument for an approval of what nobody, or the actor, has asked for, and for what isn't on the list.
+        """
+        command = self.writer.command(f"enrol-{step}", feature, actor=actor, reason=reason, key=key)
+
+        def change(flag: FeatureFlag, memory: GateMemory) -> changes.Changed:
+            if step is EnrolmentStep.APPROVE and find(flag, tenant, user) is None:
+                raise InvalidArgument("nobody has asked for this early access", "request it first, as somebody else")
+            after = enrol(flag, step, tenant, user, actor=actor, at_s=command.order.at_s)
+            return changes.Changed(after, memory)
+
+        return await self.writer.at_any_revision(command, change)
 
     async def accept_loss(self, *, actor: str, reason: str) -> Position | None:
         """Have every replica go on with the store as it is after it lost data; None when this replica sees no loss.

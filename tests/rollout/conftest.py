@@ -7,9 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx2
 import pytest
+from fastapi import FastAPI, Header, HTTPException
 
 from rollout.adapters import open_store
+from rollout.api import router
 from rollout.follower import Follower
 from rollout.ports import Store
 from rollout.seed import ensure_features
@@ -58,6 +61,35 @@ async def follower(seeded: Store, clock: ManualClock, kill_path: Path) -> Follow
     made = Follower(seeded, clock, kill_file=kill_path)
     assert await made.refresh()
     return made
+
+
+def authorize_exactly(role: str) -> Callable[..., str]:
+    """The header names the actor as "role,role:name"; a role covers no other one."""
+
+    def actor(authorization: str = Header(default=":")) -> str:
+        roles, _, name = authorization.partition(":")
+        if role not in roles.split(","):
+            raise HTTPException(403, f"the key lacks the role {role}")
+        return name
+
+    return actor
+
+
+@pytest.fixture
+async def operator_api() -> AsyncIterator[Callable[..., httpx2.AsyncClient]]:
+    """Make clients of the operator API; their headers name the actor, as "operator:ann"."""
+    made: list[httpx2.AsyncClient] = []
+
+    def make(store: Store, follower: Follower, clock: ManualClock, actor: str = "operator:ann") -> httpx2.AsyncClient:
+        app = FastAPI()
+        app.include_router(router(store, follower, clock, authorize_exactly), prefix="/api/v1")
+        transport, headers = httpx2.ASGITransport(app), {"Authorization": actor}
+        made.append(httpx2.AsyncClient(transport=transport, base_url="http://api/api/v1", headers=headers))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.aclose()
 
 
 class Asked(NamedTuple):
