@@ -11,8 +11,10 @@ import contextlib
 import logging
 import signal
 import sys
+from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -21,10 +23,12 @@ from gateway.auth import Keyring, new_key
 from gateway.build import form
 from gateway.controller import automation_of
 from gateway.core import messages as say
+from gateway.core.traffic_rate import TrafficRate
 from gateway.first_start import first_key, make_state_dir
 from gateway.fleet import Configuration, Fleet
 from gateway.listeners import Listeners, url_of
 from gateway.loop import loop_factory, repeat, spare_collections
+from gateway.metrics import REQUESTS
 from gateway.settings import SettingsError
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _KILLS_EVERY_S = 0.1
+_TRAFFIC_EVERY_S = 2.0
 
 
 class Started(NamedTuple):
@@ -115,6 +120,7 @@ class Supervisor:
         self._automation = (
             automation_of(settings, store, self._follower, self._clock) if settings.controller.enabled else None
         )
+        self._traffic = TrafficRate()
         self._unseeded: Settings | None = None
         self._kills_told: frozenset[str] = frozenset()
         self._stop, self._hurry, self._reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -181,6 +187,7 @@ class Supervisor:
             self._keys.run(),
             self._uses.run(),
             repeat(_KILLS_EVERY_S, self._tell_kills),
+            repeat(_TRAFFIC_EVERY_S, self._note_traffic),
             *(() if self._automation is None else (self._automation.run(),)),
         )
         chores = [loop.create_task(each) for each in steps]
@@ -252,6 +259,13 @@ class Supervisor:
         """Kills that no file holds reach the workers in no other way."""
         if self._follower.kills_in_memory != self._kills_told:
             await self.catch_up()
+
+    async def _note_traffic(self) -> None:
+        totals: defaultdict[str, float] = defaultdict(float)
+        for series in self.fleet.board.ledger.totals():
+            if series.family == REQUESTS:
+                totals[series.labels[0]] += series.values[0]
+        self._traffic.note(monotonic(), totals)
 
     def _on_stop(self) -> None:
         (self._hurry if self._stop.is_set() else self._stop).set()

@@ -100,6 +100,7 @@ class Worker:
                 self._keys.run(),
                 self._uses.run(),
                 parts.quotas.run(),
+                parts.collector.run(),
                 repeat(_SWEEP_EVERY_S, self._sweep),
                 repeat(_SWEEP_CALLERS_EVERY_S, self._sweep_callers),
             )
@@ -245,8 +246,9 @@ class Worker:
         self._ended.set()
 
     async def _give_back(self) -> None:
-        """To the store: unused quotas, and when keys were used."""
+        """To the store: unused quotas, what was counted last, and when keys were used."""
         await self._parts.quotas.close()
+        await self._parts.collector.flush()
         await self._uses.close()
         for sink in self._parts.sinks:
             await asyncio.to_thread(sink.close)

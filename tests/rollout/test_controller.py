@@ -18,6 +18,7 @@ from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateMemory, Pha
 from rollout.core.ramp_plan import Findings
 from rollout.core.ramp_shown import decode_shown
 from rollout.core.readings import measured, no_data, unusable
+from rollout.core.request_sums import requests_key
 
 GATE = Gate(
     name="errors",
@@ -146,6 +147,33 @@ async def test_a_defect_in_one_ramp_holds_no_other_up(make, running, seeded, clo
     phases = {name: each.progress.phase for name, each in (await seeded.load())[1].items()}
     assert (phases["summarize"], phases["reply"]) == (Phase.COMPLETED, Phase.RUNNING)
     assert "reply: the controller holds" in caplog.text
+
+
+async def test_a_step_waits_for_its_samples(make, seeded, running, clock) -> None:
+    steps = tuple(replace(step, min_samples=20) for step in PLAN.steps)
+    flag = replace(running, ramp=replace(PLAN, steps=steps))
+    entry = record_change(running, flag, actor="ann", command="edit", reason="r", at_s=clock.at_s)
+    flag = await seeded.put_if_revision(flag, running.revision, entry)
+    controller, key = make(), requests_key("summarize", flag.progress)
+    await seeded.add_sums({key: [19, 900]}, "a")
+    await turns(controller, clock, 20)
+    (hold,) = controller.shown["summarize"].holds
+    assert (hold.reason, hold.value, hold.limit) == ("insufficient_samples", 19, 20)
+    await seeded.add_sums({key: [1, 0]}, "b")
+    await turns(controller, clock, 1)
+    flag = await seeded.get("summarize")
+    assert flag.share_millipct == 50_000
+    await turns(controller, clock, 20)
+    (hold,) = controller.shown["summarize"].holds
+    assert (hold.reason, hold.value, hold.limit) == ("insufficient_samples", 0, 20)
+
+
+async def test_a_step_that_the_plan_has_no_more_asks_for_no_samples(make, seeded, running, clock) -> None:
+    flag = replace(running, progress=replace(running.progress, step=7))
+    entry = record_change(running, flag, actor="ann", command="edit", reason="r", at_s=clock.at_s)
+    await seeded.put_if_revision(flag, running.revision, entry)
+    await turns(make(), clock, 1)
+    assert (await seeded.get("summarize")).progress.phase is Phase.PAUSED
 
 
 async def test_failures_counted_survive_a_restart_of_the_controller(make, running, seeded, clock, meter) -> None:
