@@ -134,8 +134,8 @@ class Stops:
             return self._only_here(stop, fault)
         finally:
             self._under_way[feature] -= 1
-            if feature not in self._pending:
-                await self._give_back(feature)
+            if feature not in self._pending and not await self._give_back(feature):
+                self._pending[feature] = {}  # it is tried again once the store's word is in force here
         return StopOutcome(feature, done.flag.kill.on, OK, done.flag, done.replayed)
 
     def _only_here(self, stop: _Stop, fault: RolloutError | None) -> StopOutcome:

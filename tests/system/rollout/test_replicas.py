@@ -224,6 +224,7 @@ def test_an_accepted_loss_costs_no_request_and_raises_no_share(cluster: Cluster)
     flags = cluster.flags()
     assert set(flags) == set(FEATURES)
     assert flags["lost"].kill.on
+    assert not any(replica.feature("lost")["killed_locally"] for replica in cluster.replicas)
     assert {flag.share_millipct for name, flag in flags.items() if name != "lost"} == {0}
     assert flags == cluster.replayed()
     cluster.commit_share("edited", 10_000)
