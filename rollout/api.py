@@ -10,8 +10,8 @@ from rollout.conditions import FeatureName, Key, Revision, etag
 from rollout.core.codec import render_document
 from rollout.core.errors import UnknownFeature
 from rollout.core.evaluate import explain
-from rollout.core.model import Subject
 from rollout.enrolment_api import add_enrolment_routes
+from rollout.feature_reads import FeatureReads
 from rollout.follower import Follower
 from rollout.operations import Operations, Restore, nothing_else
 from rollout.ports import Clock, Store
@@ -38,8 +38,10 @@ def router(
 ) -> APIRouter:
     """Make the router to mount under /api/v1. `restore`: see `Operations`."""
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
-    operations, answers = Operations(store, follower, clock, restore), Answers(follower)
-    _add_reads(routes, operations, follower, clock, authorize)
+    operations = Operations(store, follower, clock, restore)
+    reads = FeatureReads(operations, store, follower, clock)
+    answers = Answers(reads, follower)
+    _add_reads(routes, operations, follower, reads, authorize)
     _add_changes(routes, operations, answers, authorize)
     add_ramp_routes(routes, operations, answers, authorize)
     add_enrolment_routes(routes, operations, answers, authorize)
@@ -48,32 +50,19 @@ def router(
 
 
 def _add_reads(
-    routes: APIRouter, operations: Operations, follower: Follower, clock: Clock, authorize: Authorize
+    routes: APIRouter, operations: Operations, follower: Follower, reads: FeatureReads, authorize: Authorize
 ) -> None:
     viewer = [Depends(authorize("viewer"))]
 
     @routes.get("/features", dependencies=viewer)
     async def list_features() -> views.FeatureList:
-        read = await operations.read()
-        age_s = follower.age_s(clock.now_s())
-        error = follower.last_error
-        killed = {name: follower.is_killed_locally(name) for name in read.flags}
-        return views.FeatureList(
-            version=read.version,
-            store=read.store,
-            age_s=None if age_s == float("inf") else age_s,
-            last_error=None if error is None else error.cause,
-            features=views.feature_views(read.flags, killed, read.store),
-        )
+        return await reads.list()
 
     @routes.get("/features/{feature}", dependencies=viewer)
     async def get_feature(feature: FeatureName, response: Response) -> views.FeatureView:
-        read = await operations.read()
-        if feature not in read.flags:
-            raise UnknownFeature(feature, read.flags)
-        flag = read.flags[feature]
-        response.headers["ETag"] = etag(flag)
-        return views.feature_view(flag, killed_locally=follower.is_killed_locally(feature), store=read.store)
+        view = await reads.get(feature)
+        response.headers["ETag"] = etag(view.revision)
+        return view
 
     @routes.get("/features/{feature}/history", dependencies=viewer)
     async def history(
@@ -88,8 +77,7 @@ def _add_reads(
         snapshot = follower.snapshot
         if feature not in snapshot.features:
             raise UnknownFeature(feature, snapshot.features)
-        subject = Subject(asked.conversation, asked.user, asked.tenant, asked.request)
-        return views.explanation_view(explain(snapshot, feature, subject))
+        return views.explanation_view(explain(snapshot, feature, asked.subject()))
 
     @routes.get("/documents", dependencies=viewer)
     async def documents() -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """`glidepath rollout ...`: a thin client of the operator API.
 
 Exit codes: 0 done; 1 refused or failed; 2 bad arguments; 3 somebody else changed it first; 4 no such feature;
-5 unreachable, unauthorised, or the store is down (a kill is then in force on the replica that was asked only).
+5 unreachable, unauthorised, or the store is down (a kill or rollback is then in force on the replica that was
+asked only, a pause is pending there).
 Faults are RolloutErrors; the caller prints them.
 """
 
@@ -11,7 +12,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rollout.command_line import add_paging, add_reason, add_verb, connect, epilog, show
+from rollout.command_line import add_key, add_paging, add_reason, add_verb, connect, epilog, show
+from rollout.ramp_cli import add_ramp_verbs
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -36,6 +38,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     share.add_argument("share", metavar="SHARE", help='as "25%%", "12.5%%" or "0.001%%"')
     share.add_argument("--revision", type=int, help="refuse unless the feature is at this revision (default: as read)")
     add_reason(share)
+    add_key(share)
 
     for name, run, about in (
         ("kill", _kill, "send everybody to the baseline now"),
@@ -44,6 +47,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
         verb = add_verb(verbs, name, run, about)
         _feature(verb)
         add_reason(verb)
+        add_key(verb)
 
     history = add_verb(verbs, "history", _history, "show who changed what and why")
     _feature(history)
@@ -53,6 +57,8 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     _feature(explain)
     for unit in _UNITS:
         explain.add_argument(f"--{unit}")
+
+    add_ramp_verbs(verbs)
 
 
 def _feature(verb: argparse.ArgumentParser) -> None:
@@ -76,7 +82,7 @@ def _set_share(args: argparse.Namespace) -> int:
     millipct = parse_share(args.share)
     with connect(args) as client:
         revision = client.feature(args.feature)["revision"] if args.revision is None else args.revision
-        flag = client.set_share(args.feature, millipct, revision, args.reason)
+        flag = client.set_share(args.feature, millipct, revision, args.reason, args.idempotency_key)
     return _show_flag(args, flag, flag)
 
 
@@ -85,7 +91,7 @@ def _kill(args: argparse.Namespace) -> int:
     from rollout.core.errors import StoreUnavailable
 
     with connect(args) as client:
-        answer = client.kill(args.feature, args.reason)
+        answer = client.kill(args.feature, args.reason, args.idempotency_key)
     code = _show_flag(args, answer, answer["flag"])
     if answer["store"] != "ok":
         hint = "kill it on every other replica too; this one, if it lives, tells the store once that is back"
@@ -95,7 +101,7 @@ def _kill(args: argparse.Namespace) -> int:
 
 def _unkill(args: argparse.Namespace) -> int:
     with connect(args) as client:
-        answer = client.unkill(args.feature, args.reason)
+        answer = client.unkill(args.feature, args.reason, args.idempotency_key)
     return _show_flag(args, answer, answer["flag"])
 
 

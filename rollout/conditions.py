@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Path, Request
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.model import NAME_PATTERN, FeatureFlag
+from rollout.core.model import NAME_PATTERN
 from rollout.core.once import KEY_MAX, CommandKey, digest_of
 from rollout.problems import PreconditionMissing
 
@@ -19,9 +19,9 @@ FeatureName = Annotated[str, Path(pattern=NAME_PATTERN)]
 _IfMatch = Annotated[str | None, Header(description='the revision it is made for, as "7"; 428 without')]
 
 
-def etag(flag: FeatureFlag) -> str:
+def etag(revision: int) -> str:
     """Write a flag's revision as an ETag."""
-    return f'"{flag.revision}"'
+    return f'"{revision}"'
 
 
 def _revision(if_match: _IfMatch = None) -> int:

@@ -81,3 +81,12 @@ def empty_table(columns: Iterable[str], title: str | None = None) -> Table:
 def plain_cell(value: object) -> Text:
     """Show any text as it is: reasons and names may hold what rich would take for markup."""
     return value if isinstance(value, Text) else Text(str(value))
+
+
+def enrolments_table(feature: str, entries: Iterable[dict[str, Any]]) -> Table:
+    """Show an early-access list."""
+    table = empty_table(("tenant", "user", "state", "requested by", "decided by"), f"early access of {feature}")
+    for entry in entries:
+        cells = (entry["tenant"], entry["user"] or "(all)", entry["state"], entry["requested_by"], entry["decided_by"])
+        table.add_row(*map(plain_cell, cells))
+    return table

@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import httpx2
 import pytest
-from fastapi import FastAPI, Header, HTTPException
+from fastapi import FastAPI
 
 from rollout.adapters import open_store
 from rollout.api import router
 from rollout.follower import Follower
 from rollout.ports import Store
 from rollout.seed import ensure_features
+from tests.rollout.admin_port import authorize_exactly
 
 WANTED = {"draft": ("inhouse", "partner"), "summarize": ("inhouse", "partner")}
 
@@ -61,18 +62,6 @@ async def follower(seeded: Store, clock: ManualClock, kill_path: Path) -> Follow
     made = Follower(seeded, clock, kill_file=kill_path)
     assert await made.refresh()
     return made
-
-
-def authorize_exactly(role: str) -> Callable[..., str]:
-    """The header names the actor as "role,role:name"; a role covers no other one."""
-
-    def actor(authorization: str = Header(default=":")) -> str:
-        roles, _, name = authorization.partition(":")
-        if role not in roles.split(","):
-            raise HTTPException(403, f"the key lacks the role {role}")
-        return name
-
-    return actor
 
 
 @pytest.fixture
