@@ -29,6 +29,7 @@ Restore = Callable[[str, str], Awaitable[object]]
 """Writes back, for an actor and a reason, what else a store has lost."""
 
 _ATTEMPTS = 10
+_IN_DOUBT = "has lost data, this is what was known before"
 _LAST_GOOD = "unavailable, this is the last good snapshot"
 
 
@@ -56,7 +57,9 @@ class Operations:
         self.stops = Stops(self.writer)
 
     async def read(self) -> Flags:
-        """Read all flags, from the last good snapshot when the store is down."""
+        """Read all flags, from the last good snapshot when the store is down, or in doubt: those are in force then."""
+        if self._follower.standing is not Standing.FOLLOWS:
+            return Flags(self._follower.version, self._follower.flags, _IN_DOUBT)
         try:
             version, flags = await self._store.load()
         except (StoreUnavailable, InvalidDocument):

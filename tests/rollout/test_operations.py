@@ -87,6 +87,8 @@ async def test_a_loss_is_accepted_by_a_person_and_for_all(
     await begin_anew(store_path)
     await ensure_features(seeded, {"summarize": ("inhouse-2", "partner")}, clock)
     assert not await elsewhere.refresh()
+    shown = await Operations(seeded, elsewhere, clock).read()
+    assert (shown.flags, "lost data" in shown.store) == (elsewhere.flags, True)
     assert await operations.accept_loss(actor="ann", reason="the disk is gone") == here.position
     for follower in (here, elsewhere):
         assert await follower.refresh()

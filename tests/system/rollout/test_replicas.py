@@ -179,6 +179,8 @@ def test_a_redis_that_comes_back_empty_raises_no_share_and_kill_still_works(clus
         cluster.redis.start()
         at_once(lambda: standings(cluster) == {"emptied"})
         assert cluster.version() == 0
+        shown = cluster.replicas[2].state()
+        assert ({each["feature"] for each in shown["features"]}, shown["store"] == "ok") == (set(FEATURES), False)
         cluster.with_store(raise_share)
         at_once(lambda: standings(cluster) == {"replaced"})
         raised_s = time.time()
