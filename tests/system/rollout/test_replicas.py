@@ -14,6 +14,7 @@ import pytest
 
 from rollout.core.audit import record_change
 from rollout.core.model import FeatureFlag
+from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
 from tests.system.rollout.cluster import REPLICAS, WORKERS, Cluster, dark_s, running_cluster
 from tests.system.rollout.ledger import assert_good, assert_whole_ramp
 from tests.system.traps.conftest import at_once
@@ -160,8 +161,15 @@ def test_a_silent_redis_fails_no_request_holds_ramps_and_kill_still_works(cluste
 
 
 async def raise_share(store: Any) -> None:
-    """As somebody does who takes the empty store for a new one."""
-    flag = FeatureFlag(feature="lost", candidate="inhouse", baseline="partner", share_millipct=100_000)
+    """As somebody does who takes the empty store for a new one: half of all, and a ramp that is due to go on."""
+    flag = FeatureFlag(
+        feature="lost",
+        candidate="inhouse",
+        baseline="partner",
+        share_millipct=50_000,
+        ramp=RampPlan((Step(50_000), Step(100_000))),
+        progress=Progress(Phase.RUNNING, attempt=1, step=0, ramp_began_s=1.0, step_began_s=1.0),
+    )
     entry = record_change(None, flag, actor="stranger", command="create", reason="a test", at_s=time.time())
     await store.put_if_revision(flag, 0, entry)
 
@@ -187,6 +195,7 @@ def test_a_redis_that_comes_back_empty_raises_no_share_and_kill_still_works(clus
         cluster.wait_for_answers(traffic)
         told = {(each.feature, each.revision) for each in traffic.since(raised_s)}
         assert told == {(feature, ledger.entries[-1].revision_after) for feature, ledger in before.items()}
+        assert cluster.version() == 1
         cluster.replicas[1].command_of("lost", "kill")
         at_once(lambda: all(each.samples()['glidepath_killed{feature="lost"}'] == 1 for each in cluster.replicas))
         killed_s = time.time()
@@ -225,7 +234,7 @@ def test_an_accepted_loss_costs_no_request_and_raises_no_share(cluster: Cluster)
     assert {each.assigned for each in traffic.since(settled_s)} == {"baseline"}
     flags = cluster.flags()
     assert set(flags) == set(FEATURES)
-    assert flags["lost"].kill.on
+    assert (flags["lost"].kill.on, flags["lost"].progress.phase) == (True, Phase.PAUSED)
     assert not any(replica.feature("lost")["killed_locally"] for replica in cluster.replicas)
     assert {flag.share_millipct for name, flag in flags.items() if name != "lost"} == {0}
     assert flags == cluster.replayed()
