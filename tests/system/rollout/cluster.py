@@ -35,7 +35,7 @@ REPLICAS = range(3)
 CONTROLLERS = range(2)
 WORKERS = (2, 1, 1)
 UPSTREAMS = {"inhouse": "vllm", "partner": "openai"}
-LEASE_S = 1.5
+LEASE_S = 2.0
 EVERY_S = 0.2
 ANSWERS = 20
 """Of each replica, before what they say is looked at."""
@@ -70,6 +70,12 @@ class Redis:
             return client.connect_ex(("127.0.0.1", self.port)) == 0
 
 
+def samples_of(page: str) -> dict[str, float]:
+    """Metrics by name and labels."""
+    pairs = (line.rpartition(" ") for line in page.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}
+
+
 class Replica:
     """One gateway with its operator API."""
 
@@ -86,9 +92,7 @@ class Replica:
 
     def samples(self) -> dict[str, float]:
         """Metrics by name and labels."""
-        lines = self._admin.get("/metrics").text.splitlines()
-        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
-        return {name: float(value) for name, _, value in pairs}
+        return samples_of(self._admin.get("/metrics").text)
 
     def feature(self, feature: str) -> dict[str, Any]:
         answer = self.api.get(f"/features/{feature}")
@@ -171,6 +175,16 @@ class Cluster:
             return None
         pid = int(held[b"holder"].split(b":")[1])
         return next((number for number, each in self.controllers.items() if each.process.pid == pid), None)
+
+    def wait_for_leader(self) -> int:
+        found: list[int] = []
+        at_once(lambda: found.extend(number for number in [self.leader()] if number is not None) or found)
+        return found[0]
+
+    def leads(self, number: int) -> float:
+        """What a controller says of itself."""
+        url = self.controllers[number].shown(r"http://\S+/metrics")[0]
+        return samples_of(httpx2.get(url, timeout=30).text)["glidepath_controller_leading"]
 
     def _relay(self) -> Relay:
         relay = Relay(self.redis.port)

@@ -40,7 +40,7 @@ def cluster(
     with running_cluster(module_command, module_folder, background, FEATURES) as started:
         for number in CONTROLLERS:
             started.start_controller(number)
-        at_once(lambda: started.leader() is not None)
+        started.wait_for_leader()
         yield started
 
 
@@ -54,7 +54,7 @@ def judge_end(cluster: Cluster, feature: str, seen: list[Seen]) -> None:
 def test_a_killed_leader_is_replaced_within_its_lease_and_no_step_is_made_twice(
     cluster: Cluster, measured: Measured
 ) -> None:
-    first = cluster.leader()
+    first = cluster.wait_for_leader()
     with cluster.traffic("orphaned") as traffic:
         cluster.begin_ramp("orphaned", SHARES, "2s")
         at_once(lambda: cluster.flags()["orphaned"].progress.step == 1)
@@ -71,8 +71,27 @@ def test_a_killed_leader_is_replaced_within_its_lease_and_no_step_is_made_twice(
     cluster.start_controller(first)
 
 
+def test_a_leader_that_is_told_to_end_hands_over_at_once(cluster: Cluster, measured: Measured) -> None:
+    first = cluster.wait_for_leader()
+    assert cluster.controllers[first].stop() == 0
+    ended_s = time.time()
+    at_once(lambda: cluster.leader() not in {None, first})
+    measured("lease handed over, s", time.time() - ended_s)
+    cluster.start_controller(first)
+
+
+def test_a_leader_that_is_cut_off_knows_that_it_leads_no_more(cluster: Cluster) -> None:
+    first = cluster.wait_for_leader()
+    other = 1 - first
+    cluster.controller_relays[first].dark = True
+    try:
+        at_once(lambda: (cluster.leads(first), cluster.leads(other)) == (0, 1))
+    finally:
+        cluster.controller_relays[first].dark = False
+
+
 def test_a_leader_that_slept_past_its_lease_changes_nothing_when_it_wakes(cluster: Cluster) -> None:
-    first = cluster.leader()
+    first = cluster.wait_for_leader()
     with cluster.traffic("frozen") as traffic:
         cluster.begin_ramp("frozen", SHARES, "2s")
         at_once(lambda: cluster.flags()["frozen"].progress.step == 1)
@@ -91,13 +110,13 @@ def test_a_leader_that_slept_past_its_lease_changes_nothing_when_it_wakes(cluste
 
 def test_a_write_that_arrives_after_the_lease_went_to_another_is_refused_by_its_token(cluster: Cluster) -> None:
     """Nobody has written meanwhile, so the revision would let it pass."""
-    old = cluster.leader()
-    new = 1 - old
     for relay in cluster.controller_relays:
         relay.keeps_back = lambda data: OF_A_CONTROLLER in data
     with cluster.traffic("late") as traffic:
         cluster.begin_ramp("late", SHARES, "1s")
-        at_once(lambda: cluster.controller_relays[old].kept > 0)
+        at_once(lambda: any(relay.kept for relay in cluster.controller_relays))
+        old = next(number for number in CONTROLLERS if cluster.controller_relays[number].kept)
+        new = 1 - old
         sleeper = cluster.controllers[old].process.pid
         os.kill(sleeper, signal.SIGSTOP)
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from tests.system.rollout.background import Background
     from tests.system.rollout.conftest import Measured
+    from tests.system.rollout.ledger import Ledger
+    from tests.system.rollout.traffic import Seen
 
 pytestmark = pytest.mark.system
 
@@ -100,13 +102,11 @@ def test_of_a_hundred_concurrent_edits_each_is_made_once_or_refused(cluster: Clu
 
 def test_a_kill_amid_edits_is_in_force_at_once_and_stays(cluster: Cluster) -> None:
     cluster.commit_share("contended", 60_000)
-    killed_s: list[float] = []
 
     def edit(number: int) -> None:
         replica = cluster.replicas[number % len(cluster.replicas)]
         if number == EDITS // 4:
             replica.command_of("contended", "kill")
-            killed_s.append(time.time())
             return
         answer = replica.set_share("contended", 50_000 - 1_000 * (number % 50))
         assert answer.status_code in {200, 409, 412}, answer.text
@@ -115,14 +115,14 @@ def test_a_kill_amid_edits_is_in_force_at_once_and_stays(cluster: Cluster) -> No
         list(people.map(edit, range(EDITS)))
         at_once(lambda: cluster.flags()["contended"].kill.on)
         cluster.settle()
+        settled_s = time.time()
         cluster.wait_for_answers(traffic)
+    assert {each.assigned for each in traffic.since(settled_s)} == {"baseline"}
     assert_good(cluster.ledger("contended").judge(traffic.seen))
-    after = traffic.since(killed_s[0] + IN_FORCE_S + SLACK_S) or traffic.seen[-len(REPLICAS) :]
-    assert {each.assigned for each in after} == {"baseline"}
     assert cluster.flags() == cluster.replayed()
 
 
-def test_a_silent_redis_fails_no_request_holds_ramps_and_kill_still_works(cluster: Cluster) -> None:
+def test_a_silent_redis_fails_no_request_holds_ramps_and_kill_still_works(cluster: Cluster, measured: Measured) -> None:
     cluster.commit_share("silent", 50_000)
     killer = 2
     with cluster.traffic("silent", "held") as traffic:
@@ -144,6 +144,8 @@ def test_a_silent_redis_fails_no_request_holds_ramps_and_kill_still_works(cluste
         cluster.settle()
         settled_s = time.time()
         cluster.wait_for_answers(traffic)
+    measured("answers while Redis was silent", len(dark))
+    measured("the slowest of them, s", max(each.got_s - each.sent_s for each in dark))
     killed = [each for each in dark if each.feature == "silent" and each.sent_s > asked_s + IN_FORCE_S]
     arms = {number: {each.assigned for each in killed if each.replica == number} for number in REPLICAS}
     assert arms == {0: {"candidate", "baseline"}, 1: {"candidate", "baseline"}, killer: {"baseline"}}
@@ -178,7 +180,20 @@ def standings(cluster: Cluster) -> set[str]:
     return {replica.standing() for replica in cluster.replicas}
 
 
-def test_a_redis_that_comes_back_empty_raises_no_share_and_kill_still_works(cluster: Cluster) -> None:
+class Loss(NamedTuple):
+    """What was answered while Redis came back empty, had another flag written, and a kill."""
+
+    before: dict[str, Ledger]
+    seen: list[Seen]
+    written_s: float
+    """When all replicas had seen the other flag."""
+    killed_s: float
+    """When all had the kill in force."""
+
+
+@pytest.fixture(scope="module")
+def loss(cluster: Cluster) -> Loss:
+    """Afterwards the store has one feature, killed, of all, and no key; it is in doubt until that is accepted."""
     cluster.commit_share("lost", 40_000)
     cluster.commit_share("edited", 30_000)
     before = {feature: cluster.ledger(feature) for feature in ("lost", "edited")}
@@ -191,23 +206,27 @@ def test_a_redis_that_comes_back_empty_raises_no_share_and_kill_still_works(clus
         assert ({each["feature"] for each in shown["features"]}, shown["store"] == "ok") == (set(FEATURES), False)
         cluster.with_store(raise_share)
         at_once(lambda: standings(cluster) == {"replaced"})
-        raised_s = time.time()
+        written_s = time.time()
         cluster.wait_for_answers(traffic)
-        told = {(each.feature, each.revision) for each in traffic.since(raised_s)}
-        assert told == {(feature, ledger.entries[-1].revision_after) for feature, ledger in before.items()}
         assert cluster.version() == 1
         cluster.replicas[1].command_of("lost", "kill")
         at_once(lambda: all(each.samples()['glidepath_killed{feature="lost"}'] == 1 for each in cluster.replicas))
         killed_s = time.time()
         cluster.wait_for_answers(traffic)
-    late = [each for each in traffic.since(killed_s) if each.feature == "lost"]
-    assert {each.assigned for each in late} == {"baseline"}
-    for ledger in before.values():
-        assert_good(ledger.judge(traffic.seen))
+    return Loss(before, traffic.seen, written_s, killed_s)
 
 
+def test_a_redis_that_comes_back_empty_raises_no_share_and_kill_still_works(loss: Loss) -> None:
+    told = {(each.feature, each.revision) for each in loss.seen if each.sent_s > loss.written_s}
+    assert told == {(feature, ledger.entries[-1].revision_after) for feature, ledger in loss.before.items()}
+    killed = {each.assigned for each in loss.seen if each.feature == "lost" and each.sent_s > loss.killed_s}
+    assert killed == {"baseline"}
+    for ledger in loss.before.values():
+        assert_good(ledger.judge(loss.seen))
+
+
+@pytest.mark.usefixtures("loss")
 def test_a_replica_that_starts_before_a_store_in_doubt_leaves_it_alone(cluster: Cluster) -> None:
-    """After the test above: the store has one feature, killed, of six, and no key."""
     version = cluster.version()
     cluster.restart_replica(2)
     with cluster.traffic("edited") as traffic:
@@ -218,8 +237,9 @@ def test_a_replica_that_starts_before_a_store_in_doubt_leaves_it_alone(cluster: 
     assert cluster.version() == version
 
 
+@pytest.mark.usefixtures("loss")
 def test_an_accepted_loss_costs_no_request_and_raises_no_share(cluster: Cluster) -> None:
-    """After the test above. What the store lost begins anew, at share 0; callers' keys stay good."""
+    """What the store lost begins anew, at share 0; callers' keys stay good."""
     with cluster.traffic("lost", "edited") as traffic:
         answer = cluster.replicas[0].api.post("/store/accept-loss", json={"reason": "a test"})
         assert answer.status_code == 200, answer.text
