@@ -162,13 +162,15 @@ class Supervisor:
         from rollout.api import router  # noqa: PLC0415  see above
         from rollout.keys.api import key_router  # noqa: PLC0415  see above
         from rollout.keys.operations import KeyOperations  # noqa: PLC0415  see above
+        from rollout.stops import unknown_capacity  # noqa: PLC0415  see above
 
         keys = KeyOperations(self._store, self._clock, new_key, self._keys.refresh)
 
         async def restore(actor: str, reason: str) -> None:
             await keys.restore(self._keys.records, actor=actor, reason=reason)
 
-        api = router(self._store, self._follower, self._clock, authorizer(self._keyring), restore=restore)
+        capacity = unknown_capacity if self._automation is None else self._automation.capacity
+        api = router(self._store, self._follower, self._clock, authorizer(self._keyring), capacity, restore=restore)
         api.include_router(request_router(self.find_request, self._store.history, authorizer(self._keyring)))
         api.include_router(key_router(self._store, self._clock, authorizer(self._keyring), new_key, self._keys.refresh))
         return OperatorPort(build_admin(api, self), settings.server.keep_alive_s)

@@ -17,6 +17,7 @@ from rollout.operations import Operations, Restore, nothing_else
 from rollout.ports import Clock, Store
 from rollout.problems import ProblemRoute
 from rollout.ramp_api import Authorize, add_ramp_routes
+from rollout.stops import CapacityOf, unknown_capacity
 from rollout.store_api import add_store_routes
 
 __all__ = ["Authorize", "router"]
@@ -33,12 +34,16 @@ def router(
     follower: Follower,
     clock: Clock,
     authorize: Authorize,
+    capacity: CapacityOf = unknown_capacity,
     *,
     restore: Restore = nothing_else,
 ) -> APIRouter:
-    """Make the router to mount under /api/v1. `restore`: see `Operations`."""
+    """Make the router to mount under /api/v1.
+
+    `capacity`: what each side bears, for rollbacks that ask; `restore`: see `Operations`.
+    """
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
-    operations = Operations(store, follower, clock, restore)
+    operations = Operations(store, follower, clock, capacity, restore)
     reads = FeatureReads(operations, store, follower, clock)
     answers = Answers(reads, follower)
     _add_reads(routes, operations, follower, reads, authorize)

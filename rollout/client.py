@@ -20,15 +20,16 @@ _LIMIT_S = 10.0
 _KEY_ID = r"[A-Za-z0-9_-]{1,64}"
 _EXIT_CODES = {401: 5, 403: 5, 404: 4, 409: 1, 412: 3, 422: 2, 428: 2, 503: 5}
 _UNREACHABLE = 5
+_SERVER_FAULT = 500
 _AUTHORITY = {401, 403}  # these may come from in front of the API
 
 
 class ApiFault(RolloutError):  # noqa: N818  named like the faults in core.errors
-    """The API refused, or nobody answered."""
+    """The API refused, or nobody answered. `passing`: it may be over in a moment, as while a gateway restarts."""
 
-    def __init__(self, cause: str, hint: str, exit_code: int) -> None:
+    def __init__(self, cause: str, hint: str, exit_code: int, *, passing: bool = False) -> None:
         super().__init__(cause, hint)
-        self.exit_code = exit_code
+        self.exit_code, self.passing = exit_code, passing
 
 
 class Client:
@@ -106,7 +107,7 @@ class Client:
         """GET a page of the audit log."""
         return self._call("GET", f"{_path(feature)}/history{_page(limit, before)}")
 
-    def explain(self, feature: str, subject: dict[str, str | None]) -> dict[str, Any]:
+    def explain(self, feature: str, subject: dict[str, Any]) -> dict[str, Any]:
         """POST a subject to explain."""
         return self._call("POST", f"{_path(feature)}/explain", subject)
 
@@ -152,14 +153,15 @@ class Client:
             yield
         except (httpx2.RequestError, httpx2.InvalidURL) as fault:
             cause = f"no answer from {self._address}: {fault or type(fault).__name__}"
-            raise ApiFault(cause, "is the gateway running, and is this its admin address?", _UNREACHABLE) from fault
+            hint = "is the gateway running, and is this its admin address?"
+            raise ApiFault(cause, hint, _UNREACHABLE, passing=True) from fault
 
     def _fault(self, answer: httpx2.Response) -> ApiFault:
         content = _json_object(answer)
         ours = content is not None and "detail" in content and ("hint" in content or answer.status_code in _AUTHORITY)
         if content is None or not ours:
             cause = f"{self._address} answered {answer.status_code}, not as the operator API does"
-            return ApiFault(cause, "is this the admin address of a gateway?", _UNREACHABLE)
+            return ApiFault(cause, "is this the admin address of a gateway?", _UNREACHABLE, passing=True)
         return _refusal(answer.status_code, content)
 
 
@@ -209,4 +211,4 @@ def _refusal(status: int, content: dict[str, Any]) -> ApiFault:
     current = content.get("current")
     if current is not None:
         hint += f"; it is now at revision {current['revision']} with {current['share']}"
-    return ApiFault(str(content["detail"]), hint, _EXIT_CODES.get(status, 1))
+    return ApiFault(str(content["detail"]), hint, _EXIT_CODES.get(status, 1), passing=status >= _SERVER_FAULT)

@@ -20,7 +20,7 @@ from rollout.core.ramp_table import Ramp, Transition
 from rollout.flag_writer import Command, Done, FlagWriter
 from rollout.follower import Follower
 from rollout.ports import Clock, Store
-from rollout.stops import OK, StopOutcome, Stops
+from rollout.stops import OK, CapacityOf, StopOutcome, Stops, unknown_capacity
 
 Step = Callable[[Ramp, Order], Transition]
 """One of `ramp_commands`, with its own arguments given."""
@@ -51,10 +51,17 @@ class Operations:
     Those that need no revision are in `stops`; `restore` is awaited when a loss of the store is accepted.
     """
 
-    def __init__(self, store: Store, follower: Follower, clock: Clock, restore: Restore = nothing_else) -> None:
+    def __init__(
+        self,
+        store: Store,
+        follower: Follower,
+        clock: Clock,
+        capacity: CapacityOf = unknown_capacity,
+        restore: Restore = nothing_else,
+    ) -> None:
         self._store, self._follower, self._restore = store, follower, restore
         self.writer = FlagWriter(store, follower, clock)
-        self.stops = Stops(self.writer)
+        self.stops = Stops(self.writer, capacity)
 
     async def read(self) -> Flags:
         """Read all flags, from the last good snapshot when the store is down, or in doubt: those are in force then."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Response
 
@@ -22,6 +22,9 @@ Authorize = Callable[[str], Callable[..., Awaitable[str] | str]]
 """Role name (viewer, operator, approver, admin) -> FastAPI dependency that gives the actor's name or raises."""
 
 _PATH = "/features/{feature}/ramp"
+_PENDING: dict[int | str, dict[str, Any]] = {
+    202: {"model": FeatureView, "description": "The store can't be written: it holds on this replica, and is pending"}
+}
 _PLAIN: Mapping[Event, tuple[Step, str]] = {
     Event.START: (commands.start, "Begin the ramp"),
     Event.RESUME: (commands.resume, "Go on where the pause began"),
@@ -109,13 +112,13 @@ def _add_stops(routes: APIRouter, operations: Operations, answers: Answers, auth
     operator = Annotated[str, Depends(authorize("operator"))]
     stops = operations.stops
 
-    @routes.post(f"{_PATH}/pause", summary="Stop the automation; 202: while the store can't be written")
+    @routes.post(f"{_PATH}/pause", responses=_PENDING, summary="Stop the automation")
     async def pause_ramp(
         feature: FeatureName, because: views.Because, actor: operator, key: Key, response: Response
     ) -> FeatureView:
         return await answers.stopped(stops.pause(feature, actor=actor, reason=because.reason, key=key), response)
 
-    @routes.post(f"{_PATH}/rollback", summary="Give the share back; 202: here only, while the store can't be written")
+    @routes.post(f"{_PATH}/rollback", responses=_PENDING, summary="Give the share back")
     async def roll_back_ramp(
         feature: FeatureName, because: views.Because, actor: operator, key: Key, response: Response
     ) -> FeatureView:

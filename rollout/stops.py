@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,7 @@ from rollout.core.errors import (
     UnknownFeature,
 )
 from rollout.core.model import NOT_LOADED, FeatureFlag
-from rollout.core.ramp_table import Event
+from rollout.core.ramp_table import Capacity, Event
 from rollout.flag_writer import Command, Done
 from rollout.kill_file import ALL
 
@@ -34,6 +35,16 @@ OK = "ok"
 _KILLED_HERE = "unavailable, killed on this replica"
 _PENDING = "unavailable, to be written when it is back"
 _KILL = "kill"
+_PATIENCE_S = 0.5
+"""How long a rollback waits for the store before it is in force here, and for what the baseline bears."""
+
+CapacityOf = Callable[[FeatureFlag], Awaitable[Capacity]]
+"""Measures what each side bears of a feature's traffic; bounded in time, never raises."""
+
+
+async def unknown_capacity(_: FeatureFlag) -> Capacity:
+    """Know nothing: a rollback then gives everything back at once, with an alarm if the flag asked for the check."""
+    return Capacity()
 
 
 class StopOutcome(NamedTuple):
@@ -58,16 +69,16 @@ class _Stop(NamedTuple):
 
 
 class Stops:
-    """Writes stops on whatever revision there is. One that the store could not take is pending: it is written whenever
-    the running follower is in touch with the store again, and lost if the process ends before; a local kill isn't.
+    """Writes stops on whatever revision there is; what the store could not take is pending.
 
-    A kill is in force here before the store is asked. A rollback asks first, since it may be staged, or not down to
-    nothing; without the store this replica gives the whole share back, by a local kill that ends once it is written.
-    Without the store no controller raises anything, so a pause has nothing to do here.
-    """  # noqa: D205  the first sentence is as long as it is
+    That is written whenever the running follower is in touch with the store again, and lost if the process ends before;
+    a local kill isn't. A kill is in force here before the store is asked. A rollback asks first, as it may be staged,
+    or not down to nothing; a store that doesn't answer soon costs this replica's candidate the whole share, by a local
+    kill that ends once the rollback is written. Nothing rises without the store, so a pause has nothing to do here.
+    """
 
-    def __init__(self, writer: FlagWriter) -> None:
-        self._writer, self._follower = writer, writer.follower
+    def __init__(self, writer: FlagWriter, capacity: CapacityOf = unknown_capacity) -> None:
+        self._writer, self._follower, self._capacity = writer, writer.follower, capacity
         self._pending: dict[str, dict[str, _Stop]] = {}
         self._ours: set[str] = set()  # features whose local kill stands for a stop, and ends with its write
         self._under_way: Counter[str] = Counter()
@@ -81,9 +92,9 @@ class Stops:
         return await self._carry_out(stop, here_first=True)
 
     async def roll_back(self, feature: str, *, actor: str, reason: str, key: CommandKey | None = None) -> StopOutcome:
-        """Give the share back."""
+        """Give the share back, as far at once as the baseline bears, where the flag asks for that check."""
         command = self._writer.command(Event.ROLL_BACK, feature, actor=actor, reason=reason, key=key)
-        step = partial(ramp_commands.roll_back, order=command.order)
+        step = partial(ramp_commands.roll_back, order=command.order, capacity=await self._bears(feature))
         return await self._carry_out(_Stop(command, partial(changes.by_step, step=step), takes_away=True))
 
     async def pause(self, feature: str, *, actor: str, reason: str, key: CommandKey | None = None) -> StopOutcome:
@@ -106,9 +117,7 @@ class Stops:
             lift = partial(changes.lifted, order=command.order, killed_locally=here)
             done = await self._written(_Stop(command, lift, takes_away=False))
             if not done.replayed:
-                self._pending.pop(feature, None)
-                await self._follower.unkill_locally(feature)
-                self._ours.discard(feature)
+                await self._lift_here(feature)
         await self._follower.refresh()
         return StopOutcome(feature, done.flag.kill.on, OK, done.flag, done.replayed)
 
@@ -127,15 +136,15 @@ class Stops:
         self._under_way[feature] += 1
         try:
             fault = await self._take_away(stop) if here_first else None
-            done = await self._written(stop)
+            done = await self._soon_written(stop)
         except (StoreUnavailable, InvalidDocument, RevisionConflict):
             fault = fault if here_first else await self._take_away(stop)
             self._pending.setdefault(feature, {}).setdefault(stop.command.name, stop)
             return self._only_here(stop, fault)
         finally:
-            self._under_way[feature] -= 1
-            if feature not in self._pending and not await self._give_back(feature):
-                self._pending[feature] = {}  # it is tried again once the store's word is in force here
+            self._under_way -= Counter([feature])
+            if feature not in self._pending and not await self._give_back(feature) and feature in self._ours:
+                self._pending[feature] = {}  # to be tried again
         return StopOutcome(feature, done.flag.kill.on, OK, done.flag, done.replayed)
 
     def _only_here(self, stop: _Stop, fault: RolloutError | None) -> StopOutcome:
@@ -145,6 +154,27 @@ class Stops:
             raise RolloutError(f"neither the store nor the kill file took the {name}: {fault.cause}", hint) from fault
         killed = self._follower.is_killed_locally(feature)
         return StopOutcome(feature, killed, _KILLED_HERE if stop.takes_away else _PENDING, None)
+
+    async def _bears(self, feature: str) -> Capacity:
+        flag = self._follower.flags.get(feature)
+        if flag is None or not flag.rollback.partner_capacity_check:
+            return Capacity()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await self._capacity(flag)
+        except TimeoutError:
+            return Capacity()
+
+    async def _soon_written(self, stop: _Stop) -> Done:
+        """Write a stop; while the store lets it wait, this replica doesn't."""
+        writing = asyncio.ensure_future(self._written(stop))
+        try:
+            await asyncio.wait({writing}, timeout=_PATIENCE_S)
+            if not writing.done() and not self._follower.is_killed_locally(stop.command.feature):
+                await self._take_away(stop)
+            return await writing
+        finally:
+            writing.cancel()
 
     async def _written(self, stop: _Stop) -> Done:
         try:
@@ -183,11 +213,23 @@ class Stops:
         """End the local kill of stops that all are in the store, once that is in force here; say whether it is."""
         if not await self._follower.refresh():
             return False
-        waiting = any(stop.takes_away for stop in self._pending.get(feature, {}).values())
-        if feature in self._ours and not waiting and not self._under_way[feature]:
+        if feature in self._ours and not self._is_awaited(feature):
             await self._follower.unkill_locally(feature)
             self._ours.discard(feature)
         return True
+
+    async def _lift_here(self, feature: str) -> None:
+        """End any local kill, but for one that a newer stop needs: it then ends with that."""
+        self._pending.get(feature, {}).pop(_KILL, None)
+        self._ours.add(feature)
+        if not self._is_awaited(feature):
+            await self._follower.unkill_locally(feature)
+            self._ours.discard(feature)
+
+    def _is_awaited(self, feature: str) -> bool:
+        """Whether a stop that takes traffic away is not in the store yet."""
+        pending = self._pending.get(feature, {}).values()
+        return self._under_way[feature] > 0 or any(stop.takes_away for stop in pending)
 
     def _drop_lifted(self, feature: str) -> None:
         """Forget the pending stops whose local kill was lifted by hand: whoever did that wants them no more."""

@@ -6,6 +6,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from rollout.core.audit import AuditEntry
+from rollout.core.eligibility import NAMES
 from rollout.core.evaluate import Explanation
 from rollout.core.model import BUCKETS, NO_ATTRIBUTES, FeatureFlag, State, Subject
 from rollout.core.ramp_state import Look, state_of
@@ -15,11 +16,11 @@ from rollout.stops import StopOutcome
 
 Reason = Annotated[str, Field(min_length=1, max_length=500, description="why, for the audit log")]
 Unit = Annotated[str | None, Field(max_length=500)]
-AttributeName = Annotated[str, Field(min_length=1, max_length=200)]
-_Word = Annotated[StrictStr, Field(max_length=500)]
+AttributeName = Annotated[str, Field(min_length=1, max_length=64)]
+_Word = Annotated[StrictStr, Field(max_length=512)]
 _Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
-AttributeValue = _Word | StrictBool | StrictInt | _Number | Annotated[list[_Word], Field(max_length=1_000)]
-_ATTRIBUTES_MAX = 100
+AttributeValue = _Word | StrictBool | StrictInt | _Number | Annotated[list[_Word], Field(max_length=100)]
+_ATTRIBUTES_MAX = 16
 _NO_LOOK = Look()
 
 
@@ -51,13 +52,19 @@ class ShareChange(Because):
 
 
 class Asked(_Request):
-    """A subject to explain; `attributes` are what eligibility rules may read besides."""
+    """A subject to explain; `attributes` are what rules read besides: as in `metadata`, or OFREP's lists."""
 
     conversation: Unit = None
     user: Unit = None
     tenant: Unit = None
     request: Unit = None
     attributes: Annotated[dict[AttributeName, AttributeValue], Field(max_length=_ATTRIBUTES_MAX)] = {}
+
+    @model_validator(mode="after")
+    def _no_name_twice(self) -> "Asked":
+        if taken := self.attributes.keys() & set(NAMES):
+            raise ValueError(f"{', '.join(sorted(taken))} can't be attributes: give them by their own names")
+        return self
 
     def subject(self) -> Subject:
         """Return who is asked about."""

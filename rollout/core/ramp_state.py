@@ -134,7 +134,7 @@ def _is_falling(ramp: Ramp) -> bool:
 def _of_phase(ramp: Ramp, plan: RampPlan, now_s: float) -> tuple[Hold, ...]:
     match ramp.progress.phase:
         case Phase.DRAFT:
-            return (Hold(HoldReason.NOT_STARTED, detail="it is a draft, or was ended"),)
+            return (Hold(HoldReason.NOT_STARTED, detail="a draft, or ended: apply it"),)
         case Phase.READY:
             step = _first_step(plan, ramp.share_millipct)
             raises = plan.steps[step].share > ramp.share_millipct

@@ -354,6 +354,9 @@ async def test_explain_shows_the_decision_of_this_replica(api: httpx2.AsyncClien
     assert (body["arm"], body["bucket"], body["unit_kind"]) == (decision.arm.value, decision.bucket, "user")
     assert [step["check"] for step in body["steps"]][-1] == "split"
     assert (await api.post("/features/summarize/explain", json={})).json()["reason"] == "NO_UNIT"
+    for wrong in ({"n" * 65: "v"}, {str(number): "v" for number in range(17)}):
+        answer = await api.post("/features/summarize/explain", json={"attributes": wrong})
+        assert_problem(answer, 422, "invalid-request")
     assert_problem(await api.post("/features/x/explain", json={}), 404, "unknown-feature")
     assert_problem(await api.post("/features/summarize/explain", json={"usr": "x"}), 422, "invalid-request")
 
@@ -375,8 +378,8 @@ async def test_explain_reads_attributes_as_rules_do(api: httpx2.AsyncClient, see
 
 @pytest.mark.parametrize(
     "attributes",
-    [{"": "x"}, {"plan": None}, {"plan": {}}, {"plan": [1]}, {"plan": "x" * 501}, {"a" * 201: 1}, [],
-     {str(number): 1 for number in range(101)}],
+    [{"": "x"}, {"tenant": "x"}, {"plan": None}, {"plan": {}}, {"plan": [1]}, {"plan": "x" * 513}, {"a" * 65: 1}, [],
+     {str(number): 1 for number in range(17)}],
 )  # fmt: skip
 async def test_attributes_that_no_rule_can_read_are_refused(api: httpx2.AsyncClient, attributes: Any) -> None:
     answer = await api.post("/features/summarize/explain", json={"attributes": attributes})

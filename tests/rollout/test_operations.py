@@ -2,7 +2,8 @@
 
 """Commands among other writers; their HTTP face has its own tests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from rollout.adapters.sqlite import SqliteStore
+from rollout.controller import Controller, World
 from rollout.core.audit import record_change
 from rollout.core.errors import RevisionConflict
 from rollout.core.model import FeatureFlag
+from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
 from rollout.follower import Follower
 from rollout.operations import Operations
 from rollout.ports import Store
@@ -70,6 +73,44 @@ async def test_seeding_reads_again_when_somebody_else_was_faster(contended: Cont
         await ensure_features(contended, {"summarize": ("inhouse-3", "partner")}, clock)
 
 
+class Interrupted(SqliteStore):
+    """A real store in which an operator acts between a controller's reading and its writing."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def get_memory(self, feature: str) -> tuple[int, bytes] | None:
+        found, meanwhile = await super().get_memory(feature), self.meanwhile
+        self.meanwhile = None
+        if meanwhile is not None:
+            await meanwhile()
+        return found
+
+
+async def test_a_share_by_hand_is_not_overwritten_by_the_next_tick(store_path: Path, clock: Any) -> None:
+    store = Interrupted(store_path)
+    await ensure_features(store, {"summarize": ("inhouse", "partner")}, clock)
+    before = await store.get("summarize")
+    assert before is not None
+    plan = RampPlan(steps=(Step(share=1_000), Step(share=50_000)))
+    running = Progress(phase=Phase.RUNNING, attempt=1, step=0, ramp_began_s=900.0, step_began_s=950.0)
+    after = replace(before, ramp=plan, progress=running, share_millipct=1_000)
+    entry = record_change(before, after, actor="config", command="start", reason="r", at_s=1.0)
+    await store.put_if_revision(after, 1, entry)
+    operations = Operations(store, Follower(store, clock), clock)
+    store.meanwhile = partial(
+        operations.set_share, "summarize", 700, expected_revision=2, actor="ann", reason="too fast"
+    )
+    controller = Controller(store, World(clock, "one"))
+    for _ in range(3):
+        await controller.turn()
+        clock.at_s += 60
+    flag = await store.get("summarize")
+    assert flag is not None
+    assert (flag.share_millipct, flag.revision, flag.progress.phase) == (700, 3, Phase.PAUSED)
+    assert controller.conflicts == 1
+    await store.close()
+
+
 async def begin_anew(store_path: Path) -> None:
     for name in ("store.db", "store.db-wal", "store.db-shm"):
         store_path.with_name(name).unlink(missing_ok=True)
@@ -104,7 +145,7 @@ async def test_a_loss_is_accepted_among_other_writers(contended: ContendedStore,
         told.append((actor, reason))
 
     follower = Follower(contended, clock)
-    operations = Operations(contended, follower, clock, restore)
+    operations = Operations(contended, follower, clock, restore=restore)
     assert await follower.refresh()
     await operations.set_share("summarize", 5_000, expected_revision=1, actor="ann", reason="r")
     await begin_anew(store_path)

@@ -110,7 +110,7 @@ def test_a_command_can_be_pinned_to_a_revision(cli: Cli) -> None:
 def test_a_command_with_a_key_is_done_once(cli: Cli) -> None:
     for said in ("", ", answered as before"):
         shown = cli.text("start", "summarize", "--reason", "r", "--idempotency-key", "deploy 7")
-        assert shown == f"summarize: share 1% (in force 1%), revision 3{said}\n"
+        assert shown == f"summarize: share 1% (in force 1%), revision 3, RUNNING step 0 of 0..2{said}\n"
     fault = cli.fault("kill", "summarize", "--reason", "r", "--idempotency-key", "deploy 7")
     assert (fault.exit_code, "another command" in fault.cause) == (1, True)
     for revision, verb in enumerate(("kill", "unkill"), start=4):

@@ -17,7 +17,8 @@ from rollout.adapters.sqlite import SqliteStore
 from rollout.core.audit import record_change
 from rollout.core.errors import RampRefused, StoreUnavailable, UnknownFeature
 from rollout.core.model import FeatureFlag, Kill
-from rollout.core.ramp_model import Cause, Phase, Progress, RampPlan, Step
+from rollout.core.ramp_model import Cause, Phase, Progress, RampPlan, Rollback, Step
+from rollout.core.ramp_table import Capacity
 from rollout.flag_writer import FlagWriter
 from rollout.follower import Follower
 from rollout.ports import Store
@@ -25,6 +26,7 @@ from rollout.seed import ensure_features
 from rollout.stops import Stops
 
 PLAN = RampPlan(steps=(Step(share=1_000), Step(share=50_000)))
+_INSTANT = Rollback()
 RUNNING = Progress(phase=Phase.RUNNING, attempt=1, step=1, ramp_began_s=900.0, step_began_s=950.0)
 
 
@@ -214,11 +216,11 @@ async def test_a_kill_works_in_a_store_that_lost_the_feature(
     assert here.snapshot.features["summarize"].flag.kill.on
 
 
-async def run_ramp(store: Store) -> None:
+async def run_ramp(store: Store, rollback: Rollback = _INSTANT) -> None:
     """Have the ramp under way at revision 2."""
     before = await store.get("summarize")
     assert before is not None
-    after = replace(before, ramp=PLAN, progress=RUNNING, share_millipct=50_000)
+    after = replace(before, ramp=PLAN, progress=RUNNING, share_millipct=50_000, rollback=rollback)
     entry = record_change(before, after, actor="config", command="start", reason="r", at_s=1.0)
     await store.put_if_revision(after, before.revision, entry)
 
@@ -329,6 +331,69 @@ async def test_a_kill_that_is_still_being_written_is_not_lifted_by_another_stop(
     assert flag is not None
     assert (flag.kill.on, flag.progress.phase) == (True, Phase.ROLLED_BACK)
     assert not stops._follower.killed_locally
+
+
+@pytest.mark.parametrize(("bears", "share"), [(80_000, 20_000), (100_000, 0), (None, 0)])
+async def test_a_rollback_falls_to_what_the_baseline_bears(
+    seeded: Store, follower: Follower, clock: Any, bears: int | None, share: int
+) -> None:
+    async def capacity(flag: FeatureFlag) -> Capacity:
+        if bears is None:
+            await asyncio.Event().wait()  # nobody says: the rollback doesn't wait for it
+        return Capacity(baseline=bears)
+
+    await run_ramp(seeded, Rollback(partner_capacity_check=True))
+    await follower.refresh()
+    stops = Stops(FlagWriter(seeded, follower, clock), capacity)
+    outcome = await stops.roll_back("summarize", actor="ann", reason="bad")
+    assert outcome.flag is not None
+    assert (outcome.flag.share_millipct, outcome.flag.progress.phase) == (share, Phase.ROLLED_BACK)
+
+
+class HangingStore(SqliteStore):
+    """A real store that answers no reads of flags until it is let go."""
+
+    free: asyncio.Event | None = None
+
+    async def get(self, feature: str) -> FeatureFlag | None:
+        if self.free is not None:
+            await self.free.wait()
+        return await super().get(feature)
+
+
+async def test_a_rollback_does_not_wait_for_a_store_that_hangs(store_path: Path, clock: Any) -> None:
+    store = HangingStore(store_path)
+    await ensure_features(store, {"summarize": ("inhouse", "partner")}, clock)
+    await run_ramp(store)
+    follower = Follower(store, clock)
+    await follower.refresh()
+    store.free = asyncio.Event()
+    ordered = asyncio.create_task(
+        Stops(FlagWriter(store, follower, clock)).roll_back("summarize", actor="a", reason="r")
+    )
+    deadline_s = time.monotonic() + 10
+    while not follower.is_killed_locally("summarize"):
+        assert time.monotonic() < deadline_s, "the traffic was not taken away"
+        await asyncio.sleep(0.01)
+    store.free.set()
+    outcome = await ordered
+    assert (outcome.store, outcome.killed) == ("ok", False)
+    assert not follower.killed_locally
+    assert follower.flags["summarize"].share_millipct == 0
+    await store.close()
+
+
+async def test_a_local_kill_ends_when_the_accepted_store_is_in_force(
+    seeded: Store, follower: Follower, clock: Any, store_path: Path
+) -> None:
+    stops = Stops(FlagWriter(seeded, follower, clock))
+    await begin_anew(store_path)
+    assert (await stops.kill("summarize", actor="ann", reason="bad")).store == "ok"
+    assert follower.is_killed_locally("summarize")  # the store is in doubt, and what it says not in force
+    await seeded.accept_loss(follower.position)
+    await stops.write_pending()
+    assert not follower.killed_locally
+    assert follower.flags["summarize"].kill.on
 
 
 async def test_a_rollback_of_a_feature_that_the_store_lost_is_written_anew(

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -82,3 +84,10 @@ def test_any_hold_is_one_line(
 
 def test_defaults_are_not_written_out() -> None:
     assert msgspec.to_builtins(Hold(HoldReason.KILLED)) == {"reason": "killed"}
+
+
+def test_operators_can_read_what_each_reason_means() -> None:
+    documented = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
+    chapter = documented.partition("## Watching a ramp")[2].partition("\n## ")[0]
+    rows = [line.split("`")[1] for line in chapter.splitlines() if line.startswith("| `")]
+    assert rows == [reason.value for reason in HoldReason]
