@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from rollout.command_line import add_connection, add_key, add_reason, add_verb, connect, show
+from rollout.command_line import add_connection, add_key, add_reason, add_verb, connect, say, show
 
 if TYPE_CHECKING:
     import argparse
@@ -124,10 +124,7 @@ def _refuse_pending(flag: dict[str, Any]) -> None:
 def _show_flag(args: argparse.Namespace, flag: dict[str, Any], *, replayed: bool) -> None:
     from rollout.render import flag_line  # noqa: PLC0415  as above
 
-    if args.output != "table":
-        show(args, flag, "")
-        return
-    print(flag_line(flag) + (", answered as before" if replayed else ""))  # noqa: T201  what the command is for
+    say(args, flag, flag_line(flag) + (", answered as before" if replayed else ""))
 
 
 def _enrol(args: argparse.Namespace, decision: str | None) -> int:
@@ -153,7 +150,7 @@ def _accept_loss(args: argparse.Namespace) -> int:
     with connect(args) as client:
         answer = client.accept_loss(args.reason)
     said = f"accepted; the store goes on at version {answer['version']}" if answer["accepted"] else "nothing was lost"
-    return show(args, answer, said)
+    return say(args, answer, said)
 
 
 def _export_audit(args: argparse.Namespace) -> int:
