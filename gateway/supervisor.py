@@ -166,17 +166,23 @@ class Supervisor:
         from gateway.request_api import request_router  # noqa: PLC0415  see above
         from rollout.api import router  # noqa: PLC0415  see above
         from rollout.keys.api import key_router  # noqa: PLC0415  see above
+        from rollout.keys.operations import KeyOperations  # noqa: PLC0415  see above
         from rollout.surroundings import Surroundings  # noqa: PLC0415  see above
 
-        capacity = partial(read_capacity, self._metrics)
+        keys = KeyOperations(self._store, self._clock, new_key, self._keys.refresh)
+
+        async def restore(actor: str, reason: str) -> None:
+            await keys.restore(self._keys.records, actor=actor, reason=reason)
+
+        authorize, capacity = authorizer(self._keyring), partial(read_capacity, self._metrics)
         around = Surroundings(
             rate_of=self._traffic.per_s,
             upstreams=lambda: frozenset(self.fleet.configuration.settings.upstreams),
             metrics=self._metrics,
         )
-        api = router(self._store, self._follower, self._clock, authorizer(self._keyring), capacity, around=around)
-        api.include_router(request_router(self.find_request, self._store.history, authorizer(self._keyring)))
-        api.include_router(key_router(self._store, self._clock, authorizer(self._keyring), new_key, self._keys.refresh))
+        api = router(self._store, self._follower, self._clock, authorize, capacity, around=around, restore=restore)
+        api.include_router(request_router(self.find_request, self._store.history, authorize))
+        api.include_router(key_router(self._store, self._clock, authorize, new_key, self._keys.refresh))
         return OperatorPort(build_admin(api, self), settings.server.keep_alive_s)
 
     async def run(self, port: OperatorPort, announce: Callable[[], None]) -> None:

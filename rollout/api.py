@@ -14,7 +14,7 @@ from rollout.core.evaluate import explain
 from rollout.enrolment_api import add_enrolment_routes
 from rollout.feature_reads import FeatureReads
 from rollout.follower import Follower
-from rollout.operations import Operations
+from rollout.operations import Operations, Restore, nothing_else
 from rollout.ports import Clock, Store
 from rollout.problems import ProblemRoute
 from rollout.ramp_api import Authorize, add_ramp_routes
@@ -40,13 +40,15 @@ def router(
     capacity: CapacityOf = unknown_capacity,
     *,
     around: Surroundings = _NOTHING_KNOWN,
+    restore: Restore = nothing_else,
 ) -> APIRouter:
     """Make the router to mount under /api/v1.
 
-    `capacity`: what each side bears, for rollbacks that ask. `around`: what else the mounting process knows.
+    `capacity`: what each side bears, for rollbacks that ask. `around`: what else the mounting process knows. `restore`:
+    see `Operations`.
     """
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
-    operations = Operations(store, follower, clock, capacity)
+    operations = Operations(store, follower, clock, capacity, restore)
     reads = FeatureReads(operations, store, follower, clock)
     answers = Answers(reads, follower)
     _add_reads(routes, operations, follower, reads, authorize)

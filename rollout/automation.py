@@ -41,6 +41,7 @@ class Automation:
             holder=holder_name(),
             metrics=metrics,
             standing=lambda: follower.standing,
+            known=lambda: follower.position,
             killed_locally=follower.is_killed_locally,
         )
         self.controller = Controller(store, world, every_s=rules.every_s, ttl_s=rules.lease_s)

@@ -15,7 +15,7 @@ from rollout.core import gates
 from rollout.core.audit import record_change
 from rollout.core.errors import RevisionConflict, RolloutError, StaleWriter
 from rollout.core.lease import CONTROLLER
-from rollout.core.position import Standing
+from rollout.core.position import NOWHERE, Standing, compare
 from rollout.core.ramp import tick
 from rollout.core.ramp_flag import (
     applied,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rollout.core.gates import Verdict
     from rollout.core.lease import Lease
     from rollout.core.model import FeatureFlag
+    from rollout.core.position import Position
     from rollout.core.promql import MetricQuery
     from rollout.core.ramp_shown import Shown
     from rollout.core.ramp_table import Transition
@@ -56,6 +57,7 @@ class World(NamedTuple):
     holder: str
     metrics: MetricSource | None = None
     standing: Callable[[], Standing] = lambda: Standing.FOLLOWS
+    known: Callable[[], Position] = lambda: NOWHERE
     killed_locally: Callable[[str], bool] = lambda _: False
 
 
@@ -91,16 +93,24 @@ class Controller:
     async def turn(self) -> None:
         """Look at every ramp once, if this controller is the one to act. RolloutError when the store can't be used."""
         lease = await self._hold()
-        if lease is None or self._world.standing() is not Standing.FOLLOWS:
+        flags = None if lease is None else await self._trusted()
+        if lease is None or flags is None:
             self.shown = {}
             return
-        _, flags = await self._store.load()
         watched = [flag for flag in flags.values() if is_watched(flag)]
         self.shown = {flag.feature: self.shown[flag.feature] for flag in watched if flag.feature in self.shown}
         places = asyncio.Semaphore(_AT_ONCE)
         async with asyncio.TaskGroup() as looks:
             for flag in watched:
                 looks.create_task(self._in_turn(flag, lease, places))
+
+    async def _trusted(self) -> Mapping[str, FeatureFlag] | None:
+        """Read the flags; None while the store has lost data, also when that has happened since anybody looked."""
+        if self._world.standing() is not Standing.FOLLOWS:
+            return None
+        _, flags = await self._store.load()
+        doubted = compare(self._world.known(), await self._store.position()) is not Standing.FOLLOWS
+        return None if doubted else flags
 
     async def _in_turn(self, flag: FeatureFlag, lease: Lease, places: asyncio.Semaphore) -> None:
         """Look at one ramp; what goes wrong with it holds no other one up."""

@@ -1,8 +1,8 @@
 """What operators do, over store, follower and clock, without HTTP."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from itertools import count
 from typing import NamedTuple
 
 from rollout.core import flag_changes as changes
@@ -10,13 +10,14 @@ from rollout.core import ramp_commands
 from rollout.core.audit import AuditEntry
 from rollout.core.enrolment import EnrolmentStep, enrol, find
 from rollout.core.errors import InvalidArgument, InvalidDocument, RevisionConflict, StoreUnavailable
+from rollout.core.loss import kept
 from rollout.core.model import NOT_LOADED, FeatureFlag
 from rollout.core.once import CommandKey
 from rollout.core.position import Position, Standing, compare
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_model import GateMemory
 from rollout.core.ramp_table import Ramp, Transition
-from rollout.flag_writer import Done, FlagWriter
+from rollout.flag_writer import Command, Done, FlagWriter
 from rollout.follower import Follower
 from rollout.ports import Clock, Store
 from rollout.stops import OK, CapacityOf, StopOutcome, Stops, unknown_capacity
@@ -24,6 +25,11 @@ from rollout.stops import OK, CapacityOf, StopOutcome, Stops, unknown_capacity
 Step = Callable[[Ramp, Order], Transition]
 """One of `ramp_commands`, with its own arguments given."""
 
+Restore = Callable[[str, str], Awaitable[object]]
+"""Writes back, for an actor and a reason, what else a store has lost."""
+
+_ATTEMPTS = 10
+_IN_DOUBT = "has lost data, this is what was known before"
 _LAST_GOOD = "unavailable, this is the last good snapshot"
 
 
@@ -35,19 +41,32 @@ class Flags(NamedTuple):
     store: str
 
 
+async def nothing_else(_actor: str, _reason: str) -> None:
+    """There is nothing but flags."""
+
+
 class Operations:
     """The operator's commands. Writes go to the store by compare-and-set, then this replica catches up at once.
 
-    Those that need no revision are in `stops`.
+    Those that need no revision are in `stops`; `restore` is awaited when a loss of the store is accepted.
     """
 
-    def __init__(self, store: Store, follower: Follower, clock: Clock, capacity: CapacityOf = unknown_capacity) -> None:
-        self._store, self._follower = store, follower
+    def __init__(
+        self,
+        store: Store,
+        follower: Follower,
+        clock: Clock,
+        capacity: CapacityOf = unknown_capacity,
+        restore: Restore = nothing_else,
+    ) -> None:
+        self._store, self._follower, self._restore = store, follower, restore
         self.writer = FlagWriter(store, follower, clock)
         self.stops = Stops(self.writer, capacity)
 
     async def read(self) -> Flags:
-        """Read all flags, from the last good snapshot when the store is down."""
+        """Read all flags, from the last good snapshot when the store is down, or in doubt: those are in force then."""
+        if self._follower.standing is not Standing.FOLLOWS:
+            return Flags(self._follower.version, self._follower.flags, _IN_DOUBT)
         try:
             version, flags = await self._store.load()
         except (StoreUnavailable, InvalidDocument):
@@ -127,20 +146,33 @@ class Operations:
         return await self.writer.at_any_revision(command, change)
 
     async def accept_loss(self, *, actor: str, reason: str) -> Position | None:
-        """Have every replica take the store as it is after it lost data; None when this replica sees no loss.
+        """Have every replica go on with the store as it is after it lost data; None when this replica sees no loss.
 
-        Before that each flag it holds gets an audit entry that says who decided so.
+        Before that each flag is written as `core.loss.kept` says, those that the store lacks too, with an audit entry
+        that tells who decided so; and what else this replica knows is restored (API keys).
         """
         command = self.writer.command("accept-loss", "", actor=actor, reason=reason)
         known = self._follower.position
         if compare(known, await self._store.position()) is Standing.FOLLOWS:
             return None
-        for flag in (await self._store.load())[1].values():
-            with suppress(RevisionConflict):
-                await self.writer.put(flag, changes.Changed(flag), command._replace(feature=flag.feature))
+        for feature in sorted({*self._follower.flags, *(await self._store.load())[1]}):
+            await self._keep(command._replace(feature=feature))
+        await self._restore(actor, command.order.reason)
         taken = await self._store.accept_loss(known)
         await self._follower.refresh()
         return taken or await self._store.position()  # None: the entries have brought it past what was known
+
+    async def _keep(self, command: Command) -> None:
+        known = self._follower.flags.get(command.feature)
+        for attempt in count(1):
+            found = await self._store.get(command.feature)
+            try:
+                await self.writer.put(found, changes.Changed(kept(known, found, command.order)), command)
+            except RevisionConflict:
+                if attempt == _ATTEMPTS:
+                    raise
+                continue
+            break
 
     async def history(self, feature: str, *, limit: int, before_id: int | None) -> list[AuditEntry]:
         """Audit entries, newest first; UnknownFeature when there is no such flag."""

@@ -30,6 +30,7 @@ ADMIN_LASTING_S = OVERLAP_MAX_S + DAY_S
 """An admin key counts against a lock-out if it lasts this long: longer than any that was replaced and is on its way
 out; or if it lasts as long as the one that ends."""
 ADMIN_OVERLAP_MIN_S = 600.0
+RESTORED_AT_ONCE = 500
 _ID_DIGITS = 12
 _DIGEST_BYTES = 32
 
@@ -203,6 +204,29 @@ def revoke(records: Sequence[KeyRecord], key: str, because: Because, *, force: b
     return KeyChange((revoked,), (), entry)
 
 
+def restore(records: Sequence[KeyRecord], known: Iterable[KeyRecord], because: Because) -> KeyChange | None:
+    """Write back keys that were known before the store lost data, and their revocations; None when none is missing.
+
+    At most RESTORED_AT_ONCE of them: ask again until None. What the store holds besides stays.
+    """
+    here = {record.id: record for record in records}
+    missing = [each for each in known if each.id not in here or _is_unrevoked(here[each.id], each)]
+    if not missing:
+        return None
+    written = tuple(missing[:RESTORED_AT_ONCE])
+    told = {"keys": [record.id for record in written]}
+    entry = KeyEntry(
+        at_s=because.at_s,
+        actor=because.actor,
+        command="restore",
+        reason=because.reason,
+        key_id="*",
+        client="*",
+        details=told,
+    )
+    return KeyChange(written, (), entry)
+
+
 def first_entry(record: KeyRecord) -> KeyEntry:
     """Describe the key that an empty store begins with."""
     because = Because("gateway", "the store held no key", record.created_at_s)
@@ -225,6 +249,10 @@ def status(record: KeyRecord, now_s: float) -> Literal["live", "expired", "revok
     if record.revoked_at_s is not None:
         return "revoked"
     return "live" if record.is_live(now_s) else "expired"
+
+
+def _is_unrevoked(here: KeyRecord, known: KeyRecord) -> bool:
+    return here.revoked_at_s is None and known.revoked_at_s is not None
 
 
 def _check_fields(record: KeyRecord) -> None:

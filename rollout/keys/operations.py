@@ -1,6 +1,6 @@
 """What operators do with API keys, over store and clock, without HTTP."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from rollout.core import keys
@@ -72,6 +72,16 @@ class KeyOperations:
 
         change = await self._until_written(rule, actor, reason)
         return keys.find(await self._store.list_keys(), key_id) if change is None else change.written[0]
+
+    async def restore(self, known: Iterable[KeyRecord], *, actor: str, reason: str) -> None:
+        """Write back the keys that a store has lost. See `core.keys.restore`."""
+        records = tuple(known)
+
+        def rule(found: Sequence[KeyRecord], why: Because) -> KeyChange | None:
+            return keys.restore(found, records, why)
+
+        while await self._until_written(rule, actor, reason) is not None:
+            pass
 
     async def history(self, *, limit: int, before_id: int | None) -> list[KeyEntry]:
         """Audit entries of keys, newest first."""

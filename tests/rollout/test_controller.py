@@ -11,7 +11,7 @@ from rollout.core.audit import record_change
 from rollout.core.audit import replay as replayed
 from rollout.core.errors import StaleWriter
 from rollout.core.gates import Result
-from rollout.core.position import Standing
+from rollout.core.position import Position, Standing
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_flag import applied, ramp_of
 from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateMemory, Phase, RampPlan, Role, Rollback, Step
@@ -273,6 +273,18 @@ async def test_a_repeated_turn_changes_nothing(make, running, seeded, clock) -> 
     for _ in range(5):
         await controller.turn()
     assert await seeded.get("summarize") == before
+
+
+async def test_a_loss_that_no_follower_has_noticed_yet_is_noticed(make, running, seeded, clock) -> None:
+    generation, version = await seeded.position()
+    known = [Position(generation, version + 1)]
+    controller = make(known=lambda: known[0])
+    await turns(controller, clock, 15)
+    assert await moves(seeded) == []
+    assert controller.shown == {}
+    known[0] = Position(generation, version)
+    await turns(controller, clock, 1)
+    assert await moves(seeded) == ["advance"]
 
 
 async def test_while_the_store_is_in_doubt_nothing_moves(make, running, seeded, clock) -> None:

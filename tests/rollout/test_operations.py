@@ -128,8 +128,40 @@ async def test_a_loss_is_accepted_by_a_person_and_for_all(
     await begin_anew(store_path)
     await ensure_features(seeded, {"summarize": ("inhouse-2", "partner")}, clock)
     assert not await elsewhere.refresh()
+    shown = await Operations(seeded, elsewhere, clock).read()
+    assert (shown.flags, "lost data" in shown.store) == (elsewhere.flags, True)
     assert await operations.accept_loss(actor="ann", reason="the disk is gone") == here.position
     for follower in (here, elsewhere):
         assert await follower.refresh()
         assert follower.flags == (await seeded.load())[1]
     assert [entry.command for entry in await seeded.history("summarize")] == ["accept-loss", "create"]
+    assert set(here.flags) == set((await seeded.load())[1]) > {"summarize"}
+
+
+async def test_a_loss_is_accepted_among_other_writers(contended: ContendedStore, clock: Any, store_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def restore(actor: str, reason: str) -> None:
+        told.append((actor, reason))
+
+    follower = Follower(contended, clock)
+    operations = Operations(contended, follower, clock, restore=restore)
+    assert await follower.refresh()
+    await operations.set_share("summarize", 5_000, expected_revision=1, actor="ann", reason="r")
+    await begin_anew(store_path)
+    await ensure_features(contended, {"summarize": ("inhouse", "partner"), "new": ("inhouse", "partner")}, clock)
+    flag = await contended.get("summarize")
+    assert flag is not None
+    entry = record_change(flag, flag, actor="bob", command="own", reason="r", at_s=1.0)
+    await contended.put_if_revision(replace(flag, share_millipct=90_000), flag.revision, entry)
+    contended.rivals = 2
+    assert await operations.accept_loss(actor="ann", reason=" the disk is gone ")
+    flags = (await contended.load())[1]
+    assert {name: flag.share_millipct for name, flag in flags.items()} == {"summarize": 5_000, "new": 0}
+    assert flags["new"].owner == "xx"
+    assert told == [("ann", "the disk is gone")]
+    await begin_anew(store_path)
+    await ensure_features(contended, {"summarize": ("inhouse", "partner")}, clock)
+    contended.rivals = 1_000
+    with pytest.raises(RevisionConflict):
+        await operations.accept_loss(actor="ann", reason="r")

@@ -208,6 +208,12 @@ async def test_a_kill_works_in_a_store_that_lost_the_feature(
     assert (entry.command, entry.revision_before, entry.actor) == ("kill", 0, "ann")
     with pytest.raises(UnknownFeature):
         await stops.pause("draft", actor="ann", reason="r")
+    assert here.is_killed_locally("summarize")
+    assert await seeded.accept_loss(here.position)
+    assert await here.refresh()
+    await stops.write_pending()
+    assert not here.is_killed_locally("summarize")
+    assert here.snapshot.features["summarize"].flag.kill.on
 
 
 async def run_ramp(store: Store, rollback: Rollback = _INSTANT) -> None:

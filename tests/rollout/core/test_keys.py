@@ -358,3 +358,25 @@ def test_no_sequence_of_steps_breaks_the_rules(steps: list[tuple[str, str, int, 
         assert all(sum(each.client == other.client for each in live) <= 2 for other in live)
         assert any("admin" in each.roles and each.is_live(now_s + DAY_S) for each in live)
         assert not revoked & {each.id for each in live}
+
+
+def test_keys_that_a_store_lost_are_restored_in_pieces() -> None:
+    known = [record(id=f"key_{number}") for number in range(keys.RESTORED_AT_ONCE + 1)]
+    found = [record(id="key_other")]
+    change = keys.restore(found, known, WHY)
+    assert change is not None
+    assert (change.written, change.dropped) == (tuple(known[:-1]), ())
+    assert (change.entry.command, change.entry.client, change.entry.actor) == ("restore", "*", WHY.actor)
+    assert change.entry.details["keys"] == [each.id for each in known[:-1]]
+    rest = keys.restore([*found, *change.written], known, WHY)
+    assert rest is not None
+    assert rest.written == (known[-1],)
+    assert keys.restore([*found, *known], known, WHY) is None
+
+
+def test_a_revocation_that_a_store_lost_is_restored_and_none_is_taken_back() -> None:
+    revoked = record(revoked_at_s=1.0)
+    change = keys.restore([record()], [revoked], WHY)
+    assert change is not None
+    assert change.written == (revoked,)
+    assert keys.restore([revoked], [record()], WHY) is None

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from rollout.core.errors import InvalidArgument, KeyRefused, StoreUnavailable, UnknownKey
 from rollout.core.keys import DAY_S, KeyRecord, KeyScope, digest
@@ -135,3 +136,16 @@ async def test_a_store_that_others_always_change_first_is_given_up(
     with pytest.raises(StoreUnavailable, match="each of 10 attempts"):
         await create(KeyOperations(Busy(), clock, make_key, noticed))
     assert (await seeded.list_keys(), noticed.times) == ([first], 0)
+
+
+async def test_keys_that_a_store_lost_are_written_back(
+    operations: KeyOperations, seeded: Store, first: KeyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollout.core.keys.RESTORED_AT_ONCE", 1)
+    lost = [replace(first, id=f"key_lost-{number}") for number in range(2)]
+    await operations.restore([first, *lost], actor="ann", reason="the disk is gone")
+    assert {record.id for record in await seeded.list_keys()} == {first.id, "key_lost-0", "key_lost-1"}
+    entries = await operations.history(limit=9, before_id=None)
+    assert [entry.details.get("keys") for entry in entries[:2]] == [["key_lost-1"], ["key_lost-0"]]
+    await operations.restore([first, *lost], actor="ann", reason="again")
+    assert await operations.history(limit=9, before_id=None) == entries
