@@ -35,6 +35,7 @@ _DURATION = (*_MODEL, "error_type")
 _REQUEST = ("feature", "assigned", "served", "reason", "outcome")
 _CAUSE = ("feature", "cause")
 _FEEDBACK = ("feature", "arm", "kind")
+_SHADOW = ("feature", "arm", "end")
 
 
 class Counter:
@@ -204,12 +205,25 @@ class Metrics(Collector):
         self.spans_dropped = Counter(
             "glidepath_spans_dropped", "Spans lost because the collector failed or did not keep up.", ()
         )
+        self._declare_shadows()
         self._followed: list[tuple[Counter, Callable[[], float]]] = []
         self._sources: list[Callable[[], Iterable[Reading]]] = []
         self._sent: dict[tuple[str, tuple[str, ...]], tuple[float, ...]] = {}
         self._families: dict[str, Counter | Histogram] = {
             own.name: own for own in vars(self).values() if isinstance(own, (Counter, Histogram))
         }
+
+    def _declare_shadows(self) -> None:
+        self.shadow_calls = Counter(
+            "glidepath_shadow_calls", "Shadow calls by the arm that was asked and how they ended.", _SHADOW
+        )
+        self.shadow_skipped = Counter(
+            "glidepath_shadow_skipped", "Sampled requests without a shadow call, by reason.", ("feature", "reason")
+        )
+        self.shadow_pairs = Counter("glidepath_shadow_pairs", "Pairs of answers handed over.", ("feature",))
+        self.shadow_pairs_lost = Counter(
+            "glidepath_shadow_pairs_lost", "Pairs lost because their judge did not keep up.", ()
+        )
 
     def add_source(self, source: Callable[[], Iterable[Reading]]) -> None:
         """Add gauges that are computed when scraped."""
