@@ -72,7 +72,7 @@ class Shadows:
     ) -> None:
         """`clock`: Unix time."""
         self._snapshot, self._upstreams, self._door, self._metrics = snapshot, upstreams, door, metrics
-        self.sink: PairSink = sink or NoJudge()
+        self.sink: PairSink = NoJudge() if sink is None else sink
         self._clock = clock
         self._leasing: Leasing = door.admission.leasing
         self._seen: Snapshot | None = None
@@ -180,7 +180,11 @@ class Shadows:
             else:
                 call.check(now_s)
         for sample in list(self._waiting):
-            self._try(sample, snapshot, now_s)
+            try:
+                self._try(sample, snapshot, now_s)
+            except Exception:  # noqa: BLE001  the others shall not wait for it for ever
+                _log.exception("a shadow call could not be made")
+                self._give_up(sample, Skip.DEFECT)
 
     def _cut_lapsed(self) -> None:
         """Cut the latest calls of each feature whose places were not renewed."""
@@ -279,7 +283,7 @@ class Shadows:
         )
 
     def _give_up(self, sample: Sample, why: Skip) -> None:
-        del self._waiting[sample]
+        self._waiting.pop(sample, None)
         self._skip(sample, why)
 
     def _skip(self, sample: Sample, why: Skip) -> None:

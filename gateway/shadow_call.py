@@ -118,8 +118,6 @@ class ShadowCall:
             self._status = answer.status
             if answer.status >= REDIRECTS_FROM or not is_answer(answer.status, answer.headers):
                 return CallEnd.STATUS
-            if b"content-encoding" in answer.headers:
-                return CallEnd.UNREADABLE
             if is_event_stream(answer.headers):
                 facts = StreamFacts(self._usage_wanted, 0, self._upstream.secrets)
                 self._view = self._wire.view(facts)

@@ -100,7 +100,7 @@ class Sample:
 
     @property
     def abandoned(self) -> bool:
-        """Whether its exchange has settled without the delivery's doing: the caller has left, or time was up."""
+        """Whether its exchange has settled, but nobody took it: the caller has left, time was up, or a defect."""
         return self._owner is not None and self.incoming.listener is None
 
     def release(self) -> None:
@@ -118,11 +118,11 @@ class Sample:
         """Owner: the exchange settles first, whatever becomes of the sample."""
         self._exchange.settle(outcome, cause, usage, ttft_s)
         try:
-            self._owner = None
             self.ok = outcome is Outcome.OK
             self.usage, self.ttft_s, self.since_s = usage, ttft_s, perf_counter()
             self.duration_s = self.since_s - self.incoming.arrived_at_s
             self._desk.offer(self)
+            self._owner = None
         except Exception:  # noqa: BLE001  an answer that has been given must not be broken by its copy
             _log.exception("a sampled request could not be taken for its shadow")
 
