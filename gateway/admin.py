@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from fastapi import FastAPI, HTTPException, Request, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 from starlette.exceptions import HTTPException as BaseHTTPException
 
 from gateway.core.credentials import merged
@@ -15,10 +16,10 @@ from gateway.core.errors import ApiError
 from rollout.problems import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from fastapi import APIRouter
-    from prometheus_client.registry import Collector
+    from prometheus_client.metrics_core import Metric
 
     from gateway.auth import Keyring
 
@@ -72,13 +73,7 @@ def build_admin(rollout_api: APIRouter, workers: Workers) -> FastAPI:
         hint = _HINT.get(error.status_code, "")
         return problem(error.status_code, "refused", "Refused", str(error.detail), hint, headers=error.headers)
 
-    @app.get("/metrics", include_in_schema=False)
-    async def show_metrics(request: Request) -> Response:
-        """Prometheus or OpenMetrics text."""
-        registry = CollectorRegistry()
-        registry.register(await workers.collect())
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), media_type=content_type)
+    add_metrics(app, workers.collect)
 
     @app.middleware("http")
     async def reach_workers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -88,12 +83,34 @@ def build_admin(rollout_api: APIRouter, workers: Workers) -> FastAPI:
             await workers.catch_up()
         return answer
 
-    _add_health(app, workers)
+    add_probes(app, workers.unready)
     return app
 
 
-def _add_health(app: FastAPI, workers: Workers) -> None:
-    """Add probes that no worker's load can delay."""
+class Families(Collector):
+    """Metric families that are made when scraped."""
+
+    def __init__(self, make: Callable[[], Iterable[Metric]]) -> None:
+        self._make = make
+
+    def collect(self) -> Iterable[Metric]:
+        """As the parent."""
+        return self._make()
+
+
+def add_metrics(app: FastAPI, collect: Callable[[], Awaitable[Collector]]) -> None:
+    """Add the metrics page: Prometheus or OpenMetrics text."""
+
+    @app.get("/metrics", include_in_schema=False)
+    async def show_metrics(request: Request) -> Response:
+        registry = CollectorRegistry()
+        registry.register(await collect())
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), media_type=content_type)
+
+
+def add_probes(app: FastAPI, unready: Callable[[], str | None]) -> None:
+    """Add probes that no load can delay. `unready`: None, or why this process isn't."""
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -103,7 +120,7 @@ def _add_health(app: FastAPI, workers: Workers) -> None:
     @app.get("/readyz")
     async def readyz() -> Response:
         """Readiness of the replica: at least one worker accepts, and it isn't draining."""
-        reason = workers.unready()
+        reason = unready()
         if reason is not None:
             return problem(503, "not-ready", "Not ready", reason, "", headers={"retry-after": "1"})
         return Response(b'{"status":"ready"}', media_type="application/json")

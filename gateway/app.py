@@ -17,10 +17,12 @@ from gateway.core.routing import MODEL_PREFIX, Principal, callable_models
 from gateway.core.wire import unavailable
 from gateway.feedback import Feedback, LateFeedbackError, SilenceError, UnknownAnswerError
 from gateway.openapi import RELAY_PATHS, describe_relay
+from rollout.core.ofrep import Asker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from gateway.auth import Keyring
     from gateway.feedback import AnswerIndex, Others
     from gateway.recorder import Recorder
     from gateway.relay import Relay
@@ -46,6 +48,16 @@ def build_app(
     _add_feedback(app, _taker(recorder, answers, others), caller)
     _add_health(app, ready)
     return app
+
+
+def asker_of(keyring: Keyring) -> Callable[[Request], Asker]:
+    """FastAPI dependency for `rollout.ofrep`: what the caller's key may ask for. Raises `ApiError` 401."""
+
+    def ask(request: Request) -> Asker:
+        principal = keyring.find(merged(request.headers.raw), time.time())
+        return Asker(principal.tenant, principal.features)
+
+    return ask
 
 
 def _add_models(app: FastAPI, relay: Relay, caller: Callable[[Request], Principal]) -> None:

@@ -55,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     gateway.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
     gateway.set_defaults(run=_gateway)
 
+    controller = commands.add_parser("controller", help="move shares as their ramps say, and serve no requests")
+    controller.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
+    controller.set_defaults(run=_controller)
+
     init = commands.add_parser("init", help="write a commented glidepath.toml")
     init.add_argument("file", nargs="?", type=Path, default=DEFAULT_CONFIG, metavar="FILE")
     init.add_argument("--force", action="store_true", help="overwrite an existing file")
@@ -86,6 +90,16 @@ def _gateway(args: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     run(read, report)
+    return 0
+
+
+def _controller(args: argparse.Namespace) -> int:
+    from gateway.controller import run
+    from gateway.settings import load
+
+    settings = load(args.config)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    run(settings, lambda url: print(f"Glidepath's controller is ready: {url}/metrics", flush=True))
     return 0
 
 

@@ -23,9 +23,9 @@ class Listeners:
     def __init__(self, settings: Settings) -> None:
         """Open both ports before anything else is done. Raises `StartError`."""
         server = settings.server
-        self.public = [_listen("server", server.host, server.port)]
+        self.public = [listen("server", server.host, server.port)]
         try:
-            self.admin = _listen("admin", settings.admin.host, settings.admin.port)
+            self.admin = listen("admin", settings.admin.host, settings.admin.port)
             self.widen(server.workers)
         except BaseException:
             self.close_public()
@@ -35,7 +35,7 @@ class Listeners:
         """See to it that the public port has a socket for each of so many slots; it never gets fewer."""
         host, port = self.public[0].getsockname()[:2]
         while len(self.public) < slots:
-            self.public.append(_listen("server", host, port, shared=True))
+            self.public.append(listen("server", host, port, shared=True))
 
     def close_public(self) -> None:
         """Let go of the public port; a socket that a worker has too stays open there."""
@@ -54,7 +54,8 @@ def url_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _listen(section: str, host: str, port: int, *, shared: bool = False) -> socket.socket:
+def listen(section: str, host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Open one socket; `shared`: beside others of its kind, not listening yet. Raises `StartError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

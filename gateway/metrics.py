@@ -27,8 +27,10 @@ TTFT_BUCKETS = (
 TPOT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
 DURATION_BUCKETS = tuple(round(0.01 * 2**power, 2) for power in range(14))
 TOKEN_BUCKETS = tuple(4**power for power in range(14))
+PROPAGATION_BUCKETS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5, 10, 30, 60)
 OVERHEAD_BUCKETS = (0.00005, 0.0001, 0.00015, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1)
 
+REQUESTS = "glidepath_requests"
 _MODEL = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name", "glidepath_arm")
 _TOKENS = (*_MODEL, "gen_ai_token_type")
 _DURATION = (*_MODEL, "error_type")
@@ -159,6 +161,36 @@ class Histogram:
         return family
 
 
+class Losses:
+    """What observation itself has lost; counted by whoever loses it."""
+
+    def __init__(self) -> None:
+        self.requests = Counter(
+            "glidepath_uncounted_requests", "Requests of ramps that are not in the store's sums.", ()
+        )
+        self.access_log = Counter(
+            "glidepath_access_log_dropped", "Lines lost because writing failed or did not keep up.", ()
+        )
+        self.spans = Counter(
+            "glidepath_spans_dropped", "Spans lost because the collector failed or did not keep up.", ()
+        )
+
+
+class ShadowCounts:
+    """What became of sampled requests, apart from all that requests are counted by."""
+
+    def __init__(self) -> None:
+        self.calls = Counter(
+            "glidepath_shadow_calls", "Shadow calls by the arm that was asked and how they ended.", _SHADOW
+        )
+        self.skipped = Counter(
+            "glidepath_shadow_skipped", "Sampled requests without a shadow call, by reason.", ("feature", "reason")
+        )
+        self.pairs = Counter("glidepath_shadow_pairs", "Pairs of answers handed over.", ("feature",))
+        text = "Pairs lost because their judge did not keep up."
+        self.pairs_lost = Counter("glidepath_shadow_pairs_lost", text, ())
+
+
 class Metrics(Collector):
     """All series of one worker, plus gauges that are read when scraped."""
 
@@ -184,9 +216,7 @@ class Metrics(Collector):
             _MODEL,
             OVERHEAD_BUCKETS,
         )
-        self.requests = Counter(
-            "glidepath_requests", "Settled requests; `served` is empty if nobody was asked.", _REQUEST
-        )
+        self.requests = Counter(REQUESTS, "Settled requests; `served` is empty if nobody was asked.", _REQUEST)
         self.units = Counter("glidepath_units", "Decisions by the kind of unit that was hashed.", ("feature", "unit"))
         self.failovers = Counter(
             "glidepath_failovers", "Requests that the other arm's upstream had to answer, by cause.", _CAUSE
@@ -199,31 +229,18 @@ class Metrics(Collector):
             "glidepath_quality_score_sum", "Sum of scores in [0,1]; the last feedback per request counts.", _FEEDBACK
         )
         self.quality_units = Sum("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
-        self.access_log_dropped = Counter(
-            "glidepath_access_log_dropped", "Lines lost because writing failed or did not keep up.", ()
-        )
-        self.spans_dropped = Counter(
-            "glidepath_spans_dropped", "Spans lost because the collector failed or did not keep up.", ()
-        )
-        self._declare_shadows()
+        wait = "Commit of a change to its being in force."
+        self.propagation = Histogram("glidepath_propagation_seconds", wait, (), PROPAGATION_BUCKETS)
+        self.losses = Losses()
+        self.shadows = ShadowCounts()
         self._followed: list[tuple[Counter, Callable[[], float]]] = []
         self._sources: list[Callable[[], Iterable[Reading]]] = []
         self._sent: dict[tuple[str, tuple[str, ...]], tuple[float, ...]] = {}
         self._families: dict[str, Counter | Histogram] = {
-            own.name: own for own in vars(self).values() if isinstance(own, (Counter, Histogram))
+            own.name: own
+            for own in (*vars(self).values(), *vars(self.losses).values(), *vars(self.shadows).values())
+            if isinstance(own, (Counter, Histogram))
         }
-
-    def _declare_shadows(self) -> None:
-        self.shadow_calls = Counter(
-            "glidepath_shadow_calls", "Shadow calls by the arm that was asked and how they ended.", _SHADOW
-        )
-        self.shadow_skipped = Counter(
-            "glidepath_shadow_skipped", "Sampled requests without a shadow call, by reason.", ("feature", "reason")
-        )
-        self.shadow_pairs = Counter("glidepath_shadow_pairs", "Pairs of answers handed over.", ("feature",))
-        self.shadow_pairs_lost = Counter(
-            "glidepath_shadow_pairs_lost", "Pairs lost because their judge did not keep up.", ()
-        )
 
     def add_source(self, source: Callable[[], Iterable[Reading]]) -> None:
         """Add gauges that are computed when scraped."""

@@ -17,7 +17,7 @@ from gateway.gauges import rollout_gauges
 from gateway.metrics import Metrics, gauge, gauge_family
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client.metrics_core import Metric
 
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 class Page(Collector):
     """One scrape."""
 
-    def __init__(self, fleet: Fleet, follower: Follower) -> None:
-        self._fleet, self._follower = fleet, follower
+    def __init__(self, fleet: Fleet, follower: Follower, others: Callable[[], Iterable[Metric]] = tuple) -> None:
+        """`others`: families that are made elsewhere."""
+        self._fleet, self._follower, self._others = fleet, follower, others
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family."""
@@ -46,6 +47,7 @@ class Page(Collector):
         for reason, number in self._fleet.restarts.items():
             restarts.add_metric((reason,), number)
         yield restarts
+        yield from self._others()
 
 
 def _processes(fleet: Fleet) -> Iterator[Reading]:

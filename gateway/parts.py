@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.access_log import AccessLog
-from gateway.app import build_app
+from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
+from gateway.collector import Collector, SumStore
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
 from gateway.core.shedding import Shedding
@@ -22,7 +23,7 @@ from gateway.http.limits import CallerLimits
 from gateway.http.port import PublicPort
 from gateway.http.server import Reception
 from gateway.metrics import Metrics
-from gateway.quotas import Quotas
+from gateway.quotas import Quotas, QuotaStore
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
 from gateway.settled import Settled
@@ -34,15 +35,20 @@ from gateway.upstream import build_upstream
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fastapi import APIRouter, Request
+
     from gateway.door import Guest
     from gateway.feedback import Others
-    from gateway.quotas import QuotaStore
     from gateway.settings import Settings
     from gateway.settings.sections import ObservabilitySettings, ServerSettings
     from gateway.tracing import SpanSink
     from gateway.upstream import Upstream
     from rollout.core.keys import KeyRecord
+    from rollout.core.model import Snapshot
+    from rollout.core.ofrep import Asker
     from rollout.follower import Follower
+
+    FlagRouter = Callable[[Callable[[], Snapshot], Callable[[Request], Asker]], APIRouter]
 
 STANDARD_OUTPUT = "-"
 
@@ -53,6 +59,10 @@ class ClosableSink(Sink, Protocol):
     def close(self) -> None:
         """Finish."""
         ...
+
+
+class WorkerStore(QuotaStore, SumStore, Protocol):
+    """What a worker's parts need of the store."""
 
 
 class Secrets(NamedTuple):
@@ -74,6 +84,7 @@ class Parts(NamedTuple):
     keyring: Keyring
     quotas: Quotas
     tenants: Tenants
+    collector: Collector
     sinks: Sequence[ClosableSink]
 
     def adopt_keys(self, records: Sequence[KeyRecord]) -> None:
@@ -87,18 +98,24 @@ class Parts(NamedTuple):
 def build_parts(
     settings: Settings,
     given: Secrets,
-    store: QuotaStore,
+    store: WorkerStore,
     follower: Follower,
     *,
     unready: Callable[[], str | None],
     others: Others,
+    flag_router: FlagRouter | None = None,
 ) -> Parts:
-    """Make the relay stack; opens no connection. Raises `StartError` when something optional is missing."""
+    """Make the relay stack; opens no connection. Raises `StartError` when something optional is missing.
+
+    `flag_router`: makes what lets SDKs of feature flags read the same decisions.
+    """
     metrics = Metrics()
     answers = AnswerIndex(metrics)
     sinks = _sinks(settings.observability, metrics)
     settled = Settled(answers, time.time())
-    recorder = Recorder(metrics, answers, sinks, settled.add_other)
+    collector = Collector(store, lambda: follower.snapshot, time.monotonic)
+    metrics.follow(metrics.losses.requests, lambda: collector.lost)
+    recorder = Recorder(metrics, answers, (*sinks, collector), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
     observed = settings.observability
@@ -117,11 +134,13 @@ def build_parts(
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
     app = build_app(relay, recorder, answers, unready, others)
+    if flag_router is not None:
+        app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
     reception = Reception(
         relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
     )
     port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
-    return Parts(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, sinks)
+    return Parts(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, sinks)
 
 
 def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
@@ -154,11 +173,11 @@ def _sinks(observed: ObservabilitySettings, metrics: Metrics) -> list[ClosableSi
     sinks: list[ClosableSink] = []
     if observed.access_log is not None:
         log = AccessLog(None if observed.access_log == STANDARD_OUTPUT else Path(observed.access_log))
-        metrics.follow(metrics.access_log_dropped, lambda: log.dropped)
+        metrics.follow(metrics.losses.access_log, lambda: log.dropped)
         sinks.append(log)
     if observed.otlp_endpoint is not None:
         spans = load_tracing()(observed.otlp_endpoint, version=version("glidepath"))
-        metrics.follow(metrics.spans_dropped, lambda: spans.dropped)
+        metrics.follow(metrics.losses.spans, lambda: spans.dropped)
         sinks.append(spans)
     return sinks
 

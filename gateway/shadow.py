@@ -142,7 +142,7 @@ class Shadows:
             return None
         why = self._for_nothing(decision.feature)
         if why is not None:
-            self._metrics.shadow_skipped.add((decision.feature, why))
+            self._metrics.shadows.skipped.add((decision.feature, why))
             return None
         sample = Sample(owner, call, decision, request_id, desk=self, room=self._room)
         self._passing.add(sample)
@@ -249,13 +249,13 @@ class Shadows:
         sample, allowance = self._calls.pop(call)
         allowance.give_back(self._clock())
         feature = sample.decision.feature
-        self._metrics.shadow_calls.add((feature, call.arm, end))
+        self._metrics.shadows.calls.add((feature, call.arm, end))
         try:
             if answered is not None:
-                self._metrics.shadow_pairs.add((feature,))
+                self._metrics.shadows.pairs.add((feature,))
                 lost = self.sink.take(self._pair(sample, answered))
                 if lost:
-                    self._metrics.shadow_pairs_lost.add((), lost)
+                    self._metrics.shadows.pairs_lost.add((), lost)
         except Exception:  # noqa: BLE001  a judge's trouble is not its callers'
             _log.exception("a pair of answers could not be handed over")
         finally:
@@ -287,7 +287,7 @@ class Shadows:
         self._skip(sample, why)
 
     def _skip(self, sample: Sample, why: Skip) -> None:
-        self._metrics.shadow_skipped.add((sample.decision.feature, why))
+        self._metrics.shadows.skipped.add((sample.decision.feature, why))
         sample.release()
 
 

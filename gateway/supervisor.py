@@ -11,25 +11,32 @@ import contextlib
 import logging
 import signal
 import sys
+from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from gateway.auth import Keyring, new_key
 from gateway.build import form
+from gateway.controller import automation_of
 from gateway.core import messages as say
+from gateway.core.traffic_rate import TrafficRate
 from gateway.first_start import first_key, make_state_dir
 from gateway.fleet import Configuration, Fleet
 from gateway.listeners import Listeners, url_of
 from gateway.loop import loop_factory, repeat, spare_collections
+from gateway.metrics import REQUESTS
 from gateway.settings import SettingsError
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
-from rollout.core.errors import RolloutError, StoreUnavailable
+from rollout.core.errors import RolloutError, StoreReset, StoreUnavailable
 from rollout.core.model import NOT_LOADED
+from rollout.core.position import Standing, compare
 from rollout.follower import Follower
+from rollout.gauges import ramp_families
 from rollout.keys.follower import KeyFollower
 from rollout.keys.uses import KeyUses
 from rollout.seed import ensure_features
@@ -47,6 +54,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _KILLS_EVERY_S = 0.1
+_TRAFFIC_EVERY_S = 2.0
 
 
 class Started(NamedTuple):
@@ -108,6 +116,12 @@ class Supervisor:
         self._keyring = Keyring()
         self._keys = KeyFollower(store, self._clock, self._keyring.replace, last_good=state_dir / "last-good-keys.json")
         self._uses = KeyUses(store, self._keyring.take_uses)
+        settings = configuration.settings
+        self._automation = (
+            automation_of(settings, store, self._follower, self._clock) if settings.controller.enabled else None
+        )
+        self._traffic = TrafficRate()
+        self._unseeded: Settings | None = None
         self._kills_told: frozenset[str] = frozenset()
         self._stop, self._hurry, self._reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.fleet = Fleet(configuration, listeners, self._given)
@@ -118,6 +132,8 @@ class Supervisor:
         Raises `StoreUnavailable`, unless what this replica knew last is enough to start with.
         """
         try:
+            if compare(self._follower.position, await self._store.position()) is not Standing.FOLLOWS:
+                return None  # a store that lost its data has lost its keys too; those known last are in force
             return await first_key(self._store, Path(settings.store.state_dir))
         except StoreUnavailable as fault:
             if NOT_LOADED in {self._keys.version, self._follower.version}:
@@ -129,10 +145,12 @@ class Supervisor:
         """Bring store and memory to what the configuration and the store say."""
         try:
             await self._seed(settings)
-        except StoreUnavailable:
+        except (StoreUnavailable, StoreReset) as fault:
             if self._follower.version == NOT_LOADED:
                 raise
-            self._follower.when_in_touch(lambda: self._seed(settings))
+            _log.warning("%s; the configured features are looked after later", fault.cause)
+            self._unseeded = settings
+            self._follower.when_in_touch(self._seed_at_last)
         await self._follower.refresh()
         await self._keys.refresh()
 
@@ -163,6 +181,8 @@ class Supervisor:
             self._keys.run(),
             self._uses.run(),
             repeat(_KILLS_EVERY_S, self._tell_kills),
+            repeat(_TRAFFIC_EVERY_S, self._note_traffic),
+            *(() if self._automation is None else (self._automation.run(),)),
         )
         chores = [loop.create_task(each) for each in steps]
         stopping = loop.create_task(self._stop.wait())
@@ -189,7 +209,7 @@ class Supervisor:
         from gateway.page import Page  # noqa: PLC0415  loaded with the operator's port
 
         await self.fleet.board.collect()
-        return Page(self.fleet, self._follower)
+        return Page(self.fleet, self._follower, lambda: ramp_families(self._follower, self._automation))
 
     async def find_request(self, request_id: str) -> Sought:
         """Ask all workers for the settled requests of that id; bounded in time."""
@@ -221,12 +241,25 @@ class Supervisor:
 
     async def _seed(self, settings: Settings) -> None:
         wanted = {name: (feature.candidate, feature.baseline) for name, feature in settings.features.items()}
-        await ensure_features(self._store, wanted, self._clock)
+        await ensure_features(self._store, wanted, self._clock, self._follower.position)
+
+    async def _seed_at_last(self) -> None:
+        """Once the store is there, or its loss accepted."""
+        if self._unseeded is not None:
+            await self._seed(self._unseeded)
+            self._unseeded = None
 
     async def _tell_kills(self) -> None:
         """Kills that no file holds reach the workers in no other way."""
         if self._follower.kills_in_memory != self._kills_told:
             await self.catch_up()
+
+    async def _note_traffic(self) -> None:
+        totals: defaultdict[str, float] = defaultdict(float)
+        for series in self.fleet.board.ledger.totals():
+            if series.family == REQUESTS:
+                totals[series.labels[0]] += series.values[0]
+        self._traffic.note(monotonic(), totals)
 
     def _on_stop(self) -> None:
         (self._hurry if self._stop.is_set() else self._stop).set()
@@ -262,6 +295,9 @@ def _refuse_moves(before: Settings, after: Settings) -> None:
         "[server] host and port": lambda each: (each.server.host, each.server.port),
         "[admin]": lambda each: each.admin,
         "[store]": lambda each: each.store,
+        "[controller]": lambda each: each.controller,
+        "[prometheus]": lambda each: each.prometheus,
+        "[webhooks]": lambda each: each.webhooks,
     }
     for place, value in places.items():
         if value(before) != value(after):

@@ -27,6 +27,21 @@ port = 8081
 url = "sqlite:///glidepath-data/glidepath.db"   # several replicas: "redis://HOST:PORT/DB"
 state_dir = "glidepath-data"    # last good snapshot, kill file, dev key
 
+[controller]                    # moves shares as their ramps say; of all replicas' controllers one acts
+# enabled = true                # false: only people move shares here, or a `glidepath controller` of its own
+# every_s = 1
+# lease_s = 10                  # how long the others wait for one that is gone
+
+# [prometheus]                  # where gates with a query are read
+# url = "http://127.0.0.1:9090"
+# timeout_s = 10
+# bearer_file = "token"         # or basic_file ("name:password"), ca_file
+
+# [webhooks.oncall]             # told of every change, signed (Standard Webhooks), tried again for hours
+# url = "https://hooks.example/glidepath"
+# secret_file = "webhook.secret"
+# kinds = ["rollout.roll_back", "rollout.kill"]
+
 [observability]                 # besides /metrics; never any content of requests
 # access_log = "access.jsonl"   # one JSON line per request; "-": standard output
 # otlp_endpoint = "http://127.0.0.1:4318/v1/traces"   # needs the extra: pip install 'glidepath[otel]'

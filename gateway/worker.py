@@ -30,6 +30,7 @@ from gateway.parts import Secrets, build_parts
 from gateway.peers import Peers
 from gateway.settings import Settings
 from gateway.start_error import StartError
+from rollout import ofrep
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
 from rollout.follower import Follower
@@ -73,6 +74,7 @@ class Worker:
         self._channel = await open_channel(line, self._on_message, self._on_lost)
         try:
             parts = self._parts = self._build(self._channel)
+            self._follower.when_changed(parts.metrics.propagation.cell().observe)
             parts.adopt_keys(msgspec.msgpack.decode(self._given.key_records, type=list[KeyRecord]))
             self._keys = KeyFollower(self._store, WallClock(), parts.adopt_keys)
             self._uses = KeyUses(self._store, parts.keyring.take_uses)
@@ -98,6 +100,7 @@ class Worker:
                 self._keys.run(),
                 self._uses.run(),
                 parts.quotas.run(),
+                parts.collector.run(),
                 repeat(_SWEEP_EVERY_S, self._sweep),
                 repeat(_SWEEP_CALLERS_EVERY_S, self._sweep_callers),
             )
@@ -122,6 +125,7 @@ class Worker:
             self._follower,
             unready=self._unready,
             others=Peers(channel),
+            flag_router=ofrep.router,
         )
 
     def _unready(self) -> str | None:
@@ -243,8 +247,9 @@ class Worker:
         self._ended.set()
 
     async def _give_back(self) -> None:
-        """To the store: unused quotas, and when keys were used."""
+        """To the store: unused quotas, what was counted last, and when keys were used."""
         await self._parts.quotas.close()
+        await self._parts.collector.flush()
         await self._uses.close()
         for sink in self._parts.sinks:
             await asyncio.to_thread(sink.close)

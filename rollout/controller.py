@@ -17,47 +17,38 @@ from rollout.core.errors import RevisionConflict, RolloutError, StaleWriter
 from rollout.core.lease import CONTROLLER
 from rollout.core.position import Standing
 from rollout.core.ramp import tick
-from rollout.core.ramp_flag import applied, as_measured, decode_memory, encode_memory, is_watched, queries_of, ramp_of
+from rollout.core.ramp_flag import applied, as_measured, is_watched, queries_of, ramp_of
+from rollout.core.ramp_shown import decode_memory, encode_memory, is_news, shown_of
 from rollout.core.ramp_table import EffectKind, Observations
+from rollout.core.request_sums import samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rollout.core.audit import AuditEntry
     from rollout.core.gates import Verdict
     from rollout.core.lease import Lease
     from rollout.core.model import FeatureFlag
     from rollout.core.promql import MetricQuery
-    from rollout.core.ramp_model import GateMemory, Phase
-    from rollout.core.ramp_table import Hold, Transition
+    from rollout.core.ramp_shown import Shown
+    from rollout.core.ramp_table import Transition
     from rollout.ports import Clock, MetricSource, Store
 
 _log = logging.getLogger(__name__)
 ACTOR = "controller"
 EVERY_S = 1.0
 TTL_S = 10.0
-
-
-class Shown(NamedTuple):
-    """What the last tick saw of one ramp, for operators (`at_s`: Unix time)."""
-
-    revision: int
-    phase: Phase
-    step: int
-    at_s: float
-    holds: tuple[Hold, ...]
-    verdicts: tuple[Verdict, ...]
+_AT_ONCE = 16
+"""Ramps that are measured at the same time: one that Prometheus lets wait must not hold up all others."""
 
 
 class World(NamedTuple):
-    """What a controller sees and tells beside the store. `holder`: its own name, new at each start of the process."""
+    """What a controller sees beside the store. `holder`: its own name, new at each start of the process."""
 
     clock: Clock
     holder: str
     metrics: MetricSource | None = None
     standing: Callable[[], Standing] = lambda: Standing.FOLLOWS
     killed_locally: Callable[[str], bool] = lambda _: False
-    tell: Callable[[AuditEntry], None] = lambda _: None
 
 
 class Controller:
@@ -98,11 +89,27 @@ class Controller:
         _, flags = await self._store.load()
         watched = [flag for flag in flags.values() if is_watched(flag)]
         self.shown = {flag.feature: self.shown[flag.feature] for flag in watched if flag.feature in self.shown}
-        for flag in watched:
+        places = asyncio.Semaphore(_AT_ONCE)
+        async with asyncio.TaskGroup() as looks:
+            for flag in watched:
+                looks.create_task(self._in_turn(flag, lease, places))
+
+    async def _in_turn(self, flag: FeatureFlag, lease: Lease, places: asyncio.Semaphore) -> None:
+        """Look at one ramp; what goes wrong with it holds no other one up."""
+        async with places:
+            if self._lease is not lease:
+                return  # it was lost meanwhile
             try:
                 await self._look_at(flag, lease)
             except RevisionConflict:  # somebody was faster: the next turn sees what they made
                 self.conflicts += 1
+            except StaleWriter as fault:
+                self._lease = None
+                _log.warning("%s: the controller holds: %s", flag.feature, fault.cause)
+            except RolloutError as fault:
+                _log.warning("%s: the controller holds: %s", flag.feature, fault.cause)
+            except Exception:  # noqa: BLE001  a defect moves nothing
+                _log.exception("%s: the controller holds", flag.feature)
 
     async def release(self) -> None:
         """Let another one act at once; never raises."""
@@ -125,45 +132,56 @@ class Controller:
     async def _look_at(self, flag: FeatureFlag, lease: Lease) -> None:
         stored = await self._store.get_memory(flag.feature)
         memory = decode_memory(stored[1] if stored is not None and stored[0] == flag.revision else None)
-        measured = await self._measured(flag)
+        measured, samples = await asyncio.gather(self._measured(flag), self._samples(flag))
         now_s = self._world.clock.now_s()
         ramp = ramp_of(flag, memory, killed_locally=self._world.killed_locally(flag.feature))
-        made = tick(ramp, Observations(gates=measured), now_s)
-        try:
-            revision = await self._write(flag, made, memory, lease, now_s)
-        except StaleWriter:
-            self._lease = None
-            raise
-        progress = made.progress
-        self.shown[flag.feature] = Shown(revision, progress.phase, progress.step, now_s, made.holds, made.verdicts)
+        seen = Observations(gates=measured, samples=samples, samples_since_s=flag.progress.step_began_s)
+        made = tick(ramp, seen, now_s)
+        revision = await self._commit(flag, made, lease, now_s)
+        shown = shown_of(made, revision, at_s=now_s, holder=self._world.holder)
+        if made.memory != memory or is_news(self.shown.get(flag.feature), shown):
+            await self._store.put_memory(flag.feature, revision, encode_memory(made.memory, shown), fencing=lease)
+            self.shown[flag.feature] = shown
 
-    async def _write(self, flag: FeatureFlag, made: Transition, before: GateMemory, lease: Lease, now_s: float) -> int:
-        """Commit what a tick made; the flag's revision afterwards."""
-        revision = flag.revision
-        if made.event is not None:
-            after = applied(flag, made)
-            entry = record_change(flag, after, actor=ACTOR, command=str(made.event), reason=made.reason, at_s=now_s)
-            written = await self._store.put_if_revision(after, revision, entry, fencing=lease)
-            revision = written.revision
-            self._tell(flag.feature, entry, made)
-        if made.memory != before or revision != flag.revision:
-            await self._store.put_memory(flag.feature, revision, encode_memory(made.memory), fencing=lease)
-        return revision
-
-    def _tell(self, feature: str, entry: AuditEntry, made: Transition) -> None:
-        _log.info("%s: %s: %s", feature, entry.command, entry.reason)
-        for effect in made.effects:
-            if effect.kind is EffectKind.ALARM:
-                _log.warning("%s: %s", feature, effect.text)
-        self._world.tell(entry)
+    async def _commit(self, flag: FeatureFlag, made: Transition, lease: Lease, now_s: float) -> int:
+        """Write and tell what a tick decided; the flag's revision afterwards."""
+        if made.event is None:
+            return flag.revision
+        after = applied(flag, made)
+        entry = record_change(
+            flag,
+            after,
+            actor=ACTOR,
+            command=str(made.event),
+            reason=made.reason,
+            at_s=now_s,
+            verdicts=made.verdicts,
+        )
+        written = await self._store.put_if_revision(after, flag.revision, entry, fencing=lease)
+        _log_change(flag.feature, made)
+        return written.revision
 
     async def _measured(self, flag: FeatureFlag) -> Mapping[str, gates.Reading | Verdict]:
         queries = queries_of(flag, self._world.clock.now_s())
         readings = await asyncio.gather(*map(self._read, queries.values()))
         return dict(zip(queries, readings, strict=True))
 
+    async def _samples(self, flag: FeatureFlag) -> int | None:
+        """Requests that the candidate was assigned since the step began; None where nobody asks for them."""
+        plan, step = flag.ramp, flag.progress.step
+        if plan is None or step >= len(plan.steps) or not plan.criteria(step).min_samples:
+            return None
+        return samples_of(flag.feature, flag.progress, await self._store.read_sums(flag.feature))
+
     async def _read(self, query: MetricQuery) -> gates.Reading:
         source = self._world.metrics
         if source is None:
             return gates.Reading(error="no Prometheus is configured")
         return as_measured(await source.read(query))
+
+
+def _log_change(feature: str, made: Transition) -> None:
+    _log.info("%s: %s: %s", feature, made.event, made.reason)
+    for effect in made.effects:
+        if effect.kind is EffectKind.ALARM:
+            _log.warning("%s: %s", feature, effect.text)

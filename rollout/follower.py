@@ -6,6 +6,7 @@ A request reads `.snapshot`, an attribute. Nothing here is ever awaited by a req
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -14,7 +15,7 @@ from rollout import kill_file as kills
 from rollout import last_good as saved
 from rollout.core.errors import InvalidDocument, RolloutError, StoreReset, StoreUnavailable
 from rollout.core.evaluate import compile_snapshot
-from rollout.core.model import EMPTY_SNAPSHOT, FeatureFlag, Kill, Snapshot
+from rollout.core.model import EMPTY_SNAPSHOT, NOT_LOADED, FeatureFlag, Kill, Snapshot
 from rollout.core.position import NOWHERE, Position, Standing, compare, safer
 from rollout.ports import Clock, Store
 
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 _STORE, _KILL_FILE, _IN_TOUCH = "store", "kill file", "work left for the store"
 _LOCAL_KILL = Kill(on=True, actor="kill file", reason="listed in this replica's kill file")
 
-_ACCEPT = "restore its data; to go on with what it holds now, delete last-good.json and restart each gateway"
+_ACCEPT = "restore its data; to go on with what it holds now: glidepath rollout accept-loss"
 _LOSS = {
     Standing.EMPTIED: ("the store is empty, though it held features", _ACCEPT),
     Standing.REPLACED: ("the store holds other data than before: it was lost and begun anew, or exchanged", _ACCEPT),
@@ -68,6 +69,7 @@ class Follower:
         self.refused_documents = 0
         self._faults: dict[str, RolloutError] = {}
         self._steps_in_touch: list[Callable[[], Awaitable[None]]] = []
+        self._when_changed: Callable[[float], None] | None = None
         self._start_from_files()
 
     @property
@@ -93,6 +95,13 @@ class Follower:
     def when_in_touch(self, step: Callable[[], Awaitable[None]]) -> None:
         """Have `run` await this step after every contact with the store; its fault shows in `last_error`."""
         self._steps_in_touch.append(step)
+
+    def when_changed(self, observe: Callable[[float], None]) -> None:
+        """Have it told, each time others' changes come into force here, how many seconds the oldest had to wait.
+
+        By the clocks of two hosts if the change was made on another.
+        """
+        self._when_changed = observe
 
     async def refresh(self) -> bool:
         """Catch up with the store now; False, with `last_error`, when it gave no good document."""
@@ -191,9 +200,20 @@ class Follower:
             self.refused_documents += seen != self._refused_at
             self._refused_at = seen
             raise
+        before = self.version
         self._adopt(seen._replace(version=version), flags)
+        await self._observe_change(before)
         if self._last_good is not None:
             await self._save(self._last_good)
+
+    async def _observe_change(self, known: int) -> None:
+        """Tell how long the oldest change since `known` was waiting; a start, and a change of keys, tell nothing."""
+        in_force_s = self._clock.now_s()
+        if self._when_changed is None or NOT_LOADED in {known, self.version} or known == self.version:
+            return
+        with suppress(RolloutError):
+            for entry in await self._store.audit(known, 1):
+                self._when_changed(max(0.0, in_force_s - entry.at_s))
 
     def _refuse_loss(self, found: Position, flags: Mapping[str, FeatureFlag]) -> None:
         """Hold on to what is known when the store has lost data; no command removes a feature."""

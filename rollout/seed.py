@@ -7,8 +7,9 @@ import msgspec
 
 from rollout.core.audit import record_change
 from rollout.core.commands import rename_upstreams
-from rollout.core.errors import InvalidDocument, RevisionConflict
+from rollout.core.errors import InvalidDocument, RevisionConflict, StoreReset
 from rollout.core.model import FeatureFlag
+from rollout.core.position import NOWHERE, Position, Standing, compare
 from rollout.ports import Clock, Store
 
 _ACTOR = "config"
@@ -17,11 +18,17 @@ _CREATE = ("create", "named in the configuration")
 _RENAME = ("rename", "the configuration names other upstreams")
 
 
-async def ensure_features(store: Store, wanted: Mapping[str, tuple[str, str]], clock: Clock) -> None:
+async def ensure_features(
+    store: Store, wanted: Mapping[str, tuple[str, str]], clock: Clock, known: Position = NOWHERE
+) -> None:
     """Create missing flags with share 0 and follow changed upstream names; `wanted`: feature -> (candidate, baseline).
 
-    Several processes may start at once: whoever loses a race reads again. Features no longer wanted stay.
+    Several processes may start at once: whoever loses a race reads again. Features no longer wanted stay. StoreReset
+    when the store has lost data since it was seen at `known`: features begun anew would hide that.
     """
+    standing = compare(known, await store.position())
+    if standing is not Standing.FOLLOWS:
+        raise StoreReset(f"the store has lost data ({standing})", "restore it, or `glidepath rollout accept-loss`")
     for feature, (candidate, baseline) in wanted.items():
         await _ensure(store, _new_flag(feature, candidate, baseline), clock)
 

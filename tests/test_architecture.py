@@ -26,7 +26,7 @@ IMPURE_METHODS = {"now", "utcnow", "today", "default_rng", "getenv"}
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "manager", "managers", "misc"}
 # gateway may use these modules of rollout; its composition roots any.
 ROLLOUT_FOR_GATEWAY = ("rollout.core", "rollout.follower")
-COMPOSITION_ROOTS = {"cli", "supervisor", "worker"}
+COMPOSITION_ROOTS = {"cli", "controller", "supervisor", "worker"}
 
 
 def module_of(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.core.errors import nearest
+from gateway.settings.automation import ControllerSettings, PrometheusSettings, WebhookSettings
 from gateway.settings.upstreams import UpstreamSettings
 from gateway.settings.values import Count, Dollars, Name, Port, Rate, Ratio, Seconds, SecondsOrNone, Section, Text
 
@@ -76,6 +77,9 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     admin: AdminSettings = AdminSettings()
     store: StoreSettings = StoreSettings()
+    controller: ControllerSettings = ControllerSettings()
+    prometheus: PrometheusSettings | None = None
+    webhooks: dict[Name, WebhookSettings] = Field(default_factory=dict)
     observability: ObservabilitySettings = ObservabilitySettings()
     tenant_defaults: TenantSettings = TenantSettings()
     tenants: dict[Name, TenantSettings] = Field(default_factory=dict)

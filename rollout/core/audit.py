@@ -1,10 +1,11 @@
 """The append-only audit log: what one entry holds, how it is made from a change, and its replay."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from rollout.core.gates import Verdict
 from rollout.core.model import FeatureFlag
 
 
@@ -12,7 +13,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One change of one flag.
 
     `id` is the store's version after the change (0 until stored), so ids grow but may have gaps.
-    `details` maps each changed field (JSON spelling) to its new value, complete enough to replay.
+    `details` maps each changed field (JSON spelling) to its new value, complete enough to replay. `verdicts`: what the
+    gates said when the change was decided.
     """
 
     id: int = 0
@@ -26,10 +28,18 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     share_before_millipct: int
     share_after_millipct: int
     details: dict[str, Any] = {}
+    verdicts: tuple[Verdict, ...] = ()
 
 
 def record_change(
-    before: FeatureFlag | None, after: FeatureFlag, *, actor: str, command: str, reason: str, at_s: float
+    before: FeatureFlag | None,
+    after: FeatureFlag,
+    *,
+    actor: str,
+    command: str,
+    reason: str,
+    at_s: float,
+    verdicts: Sequence[Verdict] = (),
 ) -> AuditEntry:
     """Describe the step from `before` (None: created) to `after`; only changed fields go into the details."""
     old = {} if before is None else _as_stored(before)
@@ -47,6 +57,7 @@ def record_change(
         share_before_millipct=0 if before is None else before.share_millipct,
         share_after_millipct=after.share_millipct,
         details=changed,
+        verdicts=tuple(verdicts),
     )
 
 

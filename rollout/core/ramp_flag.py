@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec.structs import replace
 
 from rollout.core import gates
 from rollout.core.promql import MetricQuery, since
-from rollout.core.ramp_model import GateMemory, Phase
+from rollout.core.ramp_model import Phase
 from rollout.core.ramp_table import Ramp
 from rollout.core.readings import ReadingKind
 
 if TYPE_CHECKING:
     from rollout.core.model import FeatureFlag
+    from rollout.core.ramp_model import GateMemory
     from rollout.core.ramp_table import Transition
     from rollout.core.readings import Reading
 
@@ -63,18 +63,3 @@ def as_measured(reading: Reading) -> gates.Reading:
     if reading.kind is ReadingKind.NO_DATA:
         return gates.Reading(series=0)
     return gates.Reading(reading.value, reading.at_s, reading.from_s, reading.samples)
-
-
-def encode_memory(memory: GateMemory) -> bytes:
-    """Encode for a store."""
-    return msgspec.json.encode(memory)
-
-
-def decode_memory(raw: bytes | None) -> GateMemory:
-    """Decode what `encode_memory` made; what can't be read is as good as none, since it may be lost without harm."""
-    if raw is None:
-        return GateMemory()
-    try:
-        return msgspec.json.decode(raw, type=GateMemory)
-    except (msgspec.DecodeError, UnicodeError):
-        return GateMemory()

@@ -14,7 +14,7 @@ from rollout.keys import last_good as saved
 from rollout.ports import Clock, Store
 
 _log = logging.getLogger(__name__)
-_HINT = "restore its data; to go on with what it holds now, delete last-good-keys.json and restart each gateway"
+_HINT = "restore its data; to go on with what it holds now, glidepath rollout accept-loss"
 
 
 class KeyFollower:

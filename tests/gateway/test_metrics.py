@@ -200,7 +200,7 @@ def test_without_traces_there_are_no_exemplars() -> None:
 def test_a_counter_shows_what_is_counted_elsewhere() -> None:
     metrics, lost = Metrics(), 0
     assert ("glidepath_access_log_dropped_total", frozenset()) not in samples(metrics)
-    metrics.follow(metrics.access_log_dropped, lambda: lost)
+    metrics.follow(metrics.losses.access_log, lambda: lost)
     assert samples(metrics)["glidepath_access_log_dropped_total", frozenset()] == 0.0
     lost = 3
     assert samples(metrics)["glidepath_access_log_dropped_total", frozenset()] == 3.0

@@ -16,6 +16,7 @@ from gateway.switchboard import Switchboard
 from rollout.adapters.clock import WallClock
 from rollout.adapters.sqlite import SqliteStore
 from rollout.follower import Follower
+from rollout.gauges import ramp_families
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "metrics.md").read_text("utf-8")
@@ -42,7 +43,8 @@ async def declared(relay_gateway, unused_port: int, tmp_path: Path, stack) -> De
     follower = Follower(store, WallClock())
     relay = (await relay_gateway(candidate=unused_port, baseline=unused_port)).relay
     of_workers = map(gauge_family, worker_gauges(relay, follower, Quotas(store))())
-    families = [*Page(NoWorkers(), follower).collect(), *of_workers]
+    page = Page(NoWorkers(), follower, lambda: ramp_families(follower, None))
+    families = [*page.collect(), *of_workers]
     names = [family.name + "_total" * (family.type == "counter") for family in families]
     assert len(set(names)) == len(names)
     return {name: (each.type, tuple(each._labelnames)) for name, each in zip(names, families, strict=True)}
@@ -71,6 +73,8 @@ async def test_a_rule_asks_for_metrics_and_labels_that_exist(rule, declared: Des
     expression = re.sub(r'"[^"]*"', '""', rule["expr"])
     names = set(re.findall(r"\b(?:glidepath|gen_ai)_\w+", expression)) or {"up"}
     known = {name: set(labels) for name, (_, labels) in declared.items()} | OF_PROMETHEUS
+    buckets = {f"{name}_bucket": {*labels, "le"} for name, (kind, labels) in declared.items() if kind == "histogram"}
+    known |= buckets
     assert names <= set(known)
     labels = set().union(*(known[name] for name in names)) | LABELS_OF_PROMETHEUS
     used = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", re.sub(r"==|<=|>=", "", expression)))

@@ -126,3 +126,37 @@ def test_a_store_that_goes_away_stops_nothing(gateway, tmp_path: Path) -> None:
     assert get(f"{admin}/healthz").status_code == 200
     assert process.stop() == 0
     assert "Traceback" not in process.stderr
+
+
+@pytest.mark.system
+def test_a_store_that_lost_its_data_is_not_begun_anew(gateway, tmp_path: Path) -> None:
+    process, url, admin = gateway()
+    key = (tmp_path / "glidepath-data" / "dev-key").read_text().strip()
+    headers = {"authorization": f"Bearer {key}", "if-match": "1"}
+    body = {"share": "25%", "reason": "a step"}
+    path = f"{admin}/api/v1/features/draft/share"
+    assert httpx2.put(path, json=body, headers=headers, trust_env=False, timeout=20).status_code == 200
+    assert process.stop() == 0
+    for part in (tmp_path / "glidepath-data").glob("glidepath.db*"):
+        part.unlink()
+    again, url, admin = gateway()
+    assert "gp-" not in again.stdout
+    assert get(f"{url}/v1/models", key).status_code == 200
+    metrics = get(f"{admin}/metrics").text
+    assert 'glidepath_share_ratio{feature="draft"} 0.25' in metrics
+    assert 'glidepath_store_standing{standing="emptied"} 1.0' in metrics
+    assert again.stop() == 0
+    assert "the store has lost data" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+@pytest.mark.system
+def test_sdks_of_feature_flags_read_the_same_decision(gateway) -> None:
+    process, url, _ = gateway(GLIDEPATH_BOOTSTRAP_KEY="k")
+    path = f"{url}/ofrep/v1/evaluate/flags/draft"
+    asked = {"context": {"targetingKey": "c-1"}}
+    answer = httpx2.post(path, json=asked, headers={"authorization": "Bearer k"}, trust_env=False, timeout=20)
+    assert (answer.status_code, answer.json()["variant"], answer.json()["value"]) == (200, "baseline", "partner")
+    refused = httpx2.post(path, json=asked, trust_env=False, timeout=20)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert process.stop() == 0

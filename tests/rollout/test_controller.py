@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from rollout.adapters import open_store
-from rollout.controller import Controller, World
+from rollout.controller import ACTOR, Controller, World
 from rollout.core import ramp_commands as commands
 from rollout.core.audit import record_change
 from rollout.core.audit import replay as replayed
@@ -16,7 +16,9 @@ from rollout.core.ramp_commands import Order
 from rollout.core.ramp_flag import applied, ramp_of
 from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateMemory, Phase, RampPlan, Role, Step
 from rollout.core.ramp_plan import Findings
+from rollout.core.ramp_shown import decode_shown
 from rollout.core.readings import measured, no_data, unusable
+from rollout.core.request_sums import requests_key
 
 GATE = Gate(
     name="errors",
@@ -52,14 +54,9 @@ def meter(clock) -> Meter:
 
 
 @pytest.fixture
-def told() -> list:
-    return []
-
-
-@pytest.fixture
-def make(seeded, clock, meter, told):
+def make(seeded, clock, meter):
     def controller(holder: str = "one", store=seeded, **world: object) -> Controller:
-        return Controller(store, World(clock, holder, **{"metrics": meter, "tell": told.append, **world}))
+        return Controller(store, World(clock, holder, **{"metrics": meter, **world}))
 
     return controller
 
@@ -77,18 +74,23 @@ async def running(seeded, clock):
     return await seeded.put_if_revision(after, before.revision, entry)
 
 
+async def moves(store) -> list[str]:
+    """What controllers have done to the ramp, oldest first."""
+    entries = await store.history("summarize")
+    return [entry.command for entry in reversed(entries) if entry.actor == ACTOR]
+
+
 async def turns(controller: Controller, clock, seconds: int) -> None:
     for _ in range(seconds):
         await controller.turn()
         clock.at_s += 1
 
 
-async def test_a_ramp_is_walked_to_its_end(make, running, seeded, clock, told) -> None:
+async def test_a_ramp_is_walked_to_its_end(make, running, seeded, clock) -> None:
     await turns(make(), clock, 40)
     flag = await seeded.get("summarize")
     assert (flag.progress.phase, flag.share_millipct) == (Phase.COMPLETED, 50_000)
-    assert [entry.command for entry in told] == ["advance", "monitor", "complete"]
-    assert {entry.actor for entry in told} == {"controller"}
+    assert await moves(seeded) == ["advance", "monitor", "complete"]
 
 
 async def test_replay_of_the_audit_log_is_the_state(make, running, seeded, clock) -> None:
@@ -107,6 +109,71 @@ async def test_a_breach_rolls_back_after_the_gates_rule(make, running, seeded, c
     flag = await seeded.get("summarize")
     assert (flag.progress.phase, flag.share_millipct) == (Phase.ROLLED_BACK, 0)
     assert "errors" in flag.progress.rolled_back.reason
+
+
+async def test_an_entry_says_what_the_gates_had_said(make, running, seeded, clock, meter) -> None:
+    controller = make()
+    await turns(controller, clock, 5)
+    meter.value = 0.5
+    await turns(controller, clock, 2)
+    rolled_back, *_ = await seeded.history("summarize")
+    (verdict,) = rolled_back.verdicts
+    assert (verdict.gate, verdict.result, verdict.value, verdict.limit) == ("errors", Result.FAIL, 0.5, 0.02)
+
+
+async def test_what_was_seen_is_kept_for_every_replica(make, running, seeded, clock) -> None:
+    await turns(make(), clock, 5)
+    flag = await seeded.get("summarize")
+    revision, raw = await seeded.get_memory("summarize")
+    shown = decode_shown(raw)
+    assert (revision, shown.revision, shown.holder, shown.phase) == (flag.revision, flag.revision, "one", Phase.RUNNING)
+    assert [hold.reason for hold in shown.holds] == ["baking"]
+
+
+async def test_a_defect_in_one_ramp_holds_no_other_up(make, running, seeded, clock, meter, caplog) -> None:
+    flag = await seeded.get("summarize")
+    other = replace(flag, feature="reply", gates=(replace(GATE, query="boom"),), revision=0)
+    entry = record_change(None, other, actor="ann", command="start", reason="too", at_s=clock.at_s)
+    await seeded.put_if_revision(other, 0, entry)
+    read = meter.read
+
+    async def reads(query):
+        if query.expression == "boom":
+            raise ZeroDivisionError
+        return await read(query)
+
+    meter.read = reads
+    await turns(make(), clock, 40)
+    phases = {name: each.progress.phase for name, each in (await seeded.load())[1].items()}
+    assert (phases["summarize"], phases["reply"]) == (Phase.COMPLETED, Phase.RUNNING)
+    assert "reply: the controller holds" in caplog.text
+
+
+async def test_a_step_waits_for_its_samples(make, seeded, running, clock) -> None:
+    steps = tuple(replace(step, min_samples=20) for step in PLAN.steps)
+    flag = replace(running, ramp=replace(PLAN, steps=steps))
+    entry = record_change(running, flag, actor="ann", command="edit", reason="r", at_s=clock.at_s)
+    flag = await seeded.put_if_revision(flag, running.revision, entry)
+    controller, key = make(), requests_key("summarize", flag.progress)
+    await seeded.add_sums({key: [19, 900]}, "a")
+    await turns(controller, clock, 20)
+    (hold,) = controller.shown["summarize"].holds
+    assert (hold.reason, hold.value, hold.limit) == ("insufficient_samples", 19, 20)
+    await seeded.add_sums({key: [1, 0]}, "b")
+    await turns(controller, clock, 1)
+    flag = await seeded.get("summarize")
+    assert flag.share_millipct == 50_000
+    await turns(controller, clock, 20)
+    (hold,) = controller.shown["summarize"].holds
+    assert (hold.reason, hold.value, hold.limit) == ("insufficient_samples", 0, 20)
+
+
+async def test_a_step_that_the_plan_has_no_more_asks_for_no_samples(make, seeded, running, clock) -> None:
+    flag = replace(running, progress=replace(running.progress, step=7))
+    entry = record_change(running, flag, actor="ann", command="edit", reason="r", at_s=clock.at_s)
+    await seeded.put_if_revision(flag, running.revision, entry)
+    await turns(make(), clock, 1)
+    assert (await seeded.get("summarize")).progress.phase is Phase.PAUSED
 
 
 async def test_failures_counted_survive_a_restart_of_the_controller(make, running, seeded, clock, meter) -> None:
@@ -131,7 +198,7 @@ async def test_without_a_measurement_the_share_stays(make, running, seeded, cloc
     assert controller.shown["summarize"].holds
 
 
-async def test_of_two_one_acts_and_the_other_takes_over(make, running, seeded, clock, told) -> None:
+async def test_of_two_one_acts_and_the_other_takes_over(make, running, seeded, clock) -> None:
     one, two = make("one"), make("two")
     for _ in range(5):
         await one.turn()
@@ -141,10 +208,10 @@ async def test_of_two_one_acts_and_the_other_takes_over(make, running, seeded, c
     await one.release()
     await turns(two, clock, 40)
     assert (one.leading, two.leading) == (False, True)
-    assert [entry.command for entry in told] == ["advance", "monitor", "complete"]
+    assert await moves(seeded) == ["advance", "monitor", "complete"]
 
 
-async def test_a_stale_controller_writes_nothing(make, running, seeded, clock, told) -> None:
+async def test_a_stale_controller_writes_nothing(make, running, seeded, clock) -> None:
     one, two = make("one"), make("two")
     await one.turn()
     lease = one._lease

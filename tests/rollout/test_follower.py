@@ -326,3 +326,34 @@ async def test_while_the_kill_file_is_unreadable_no_kill_that_was_held_is_lifted
     await without_file.hold_kills(frozenset({"summarize"}))
     await without_file.hold_kills(frozenset())
     assert not without_file.is_killed_locally("summarize")
+
+
+async def test_it_says_how_long_the_oldest_change_was_waiting(seeded: Store, clock: Any) -> None:
+    follower, waited = Follower(seeded, clock), []
+    follower.when_changed(waited.append)
+    await follower.refresh()
+    assert waited == []
+    clock.at_s = 10.0
+    await set_share(seeded, 1_000)  # at 1 s
+    await set_share(seeded, 2_000, "draft")
+    await follower.refresh()
+    await follower.refresh()
+    assert waited == [9.0]
+    clock.at_s = 0.5  # the writer's clock is ahead
+    await set_share(seeded, 3_000)
+    await follower.refresh()
+    assert waited == [9.0, 0.0]
+
+
+async def test_an_audit_log_that_is_away_hinders_no_change(seeded: Store, clock: Any, monkeypatch: Any) -> None:
+    follower, waited = Follower(seeded, clock), []
+    follower.when_changed(waited.append)
+    await follower.refresh()
+    await set_share(seeded, 1_000)
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(seeded, "audit", away)
+    assert await follower.refresh()
+    assert (share(follower), waited) == (1_000, [])

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from rollout.core.errors import InvalidDocument
+from rollout.core.errors import InvalidDocument, StoreReset
 from rollout.core.model import FeatureFlag
+from rollout.core.position import Position
 from rollout.ports import Store
 from rollout.seed import ensure_features
 
@@ -42,4 +43,11 @@ async def test_a_name_that_cannot_be_one_is_refused_with_its_rule(store: Store, 
     with pytest.raises(InvalidDocument, match="feature 'a b'") as fault:
         await ensure_features(store, {"a b": ("x", "y")}, clock)
     assert "at most 64" in fault.value.hint
+    assert await store.version() == 0
+
+
+async def test_a_store_that_lost_its_data_is_not_begun_anew(store: Store, clock: Any) -> None:
+    with pytest.raises(StoreReset, match="lost data") as fault:
+        await ensure_features(store, {"summarize": ("inhouse", "partner")}, clock, Position(7, 12))
+    assert "accept-loss" in fault.value.hint
     assert await store.version() == 0

@@ -5,13 +5,11 @@ from rollout.core.model import FeatureFlag, Kill
 from rollout.core.ramp_flag import (
     applied,
     as_measured,
-    decode_memory,
-    encode_memory,
     is_watched,
     queries_of,
     ramp_of,
 )
-from rollout.core.ramp_model import Gate, GateKind, GateMemory, GateRecord, Phase, Progress, RampPlan, Role, Step
+from rollout.core.ramp_model import Gate, GateKind, GateMemory, Phase, Progress, RampPlan, Role, Step
 from rollout.core.ramp_table import Event, Transition
 from rollout.core.readings import measured, no_data, unusable
 
@@ -67,13 +65,3 @@ def test_readings_become_what_gates_judge() -> None:
     assert (good.value, good.at_s, good.from_s, good.samples, good.series, good.error) == (0.5, 10.0, 3.0, 7, 1, "")
     assert as_measured(no_data("nothing")).series == 0
     assert as_measured(unusable("HTTP 500")).error == "HTTP 500"
-
-
-def test_a_memory_comes_back_as_it_was() -> None:
-    memory = GateMemory(1, {"g": GateRecord(2, (1.0, 2.0), 2.0)}, 5.0)
-    assert decode_memory(encode_memory(memory)) == memory
-
-
-@pytest.mark.parametrize("raw", [None, b"", b"{", b"\xff", b'{"odd":1}'])
-def test_a_memory_that_cannot_be_read_is_none(raw: bytes | None) -> None:
-    assert decode_memory(raw) == GateMemory()

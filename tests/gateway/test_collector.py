@@ -1,0 +1,154 @@
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.collector import Collector
+from gateway.core.outcome import Record
+from rollout.adapters.sqlite import SqliteStore
+from rollout.core.errors import InvalidArgument, StoreUnavailable
+from rollout.core.evaluate import compile_snapshot
+from rollout.core.model import FeatureFlag, Snapshot
+from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
+from rollout.core.request_sums import requests_key
+from rollout.core.sums import REMEMBER_FLUSH_S, SumKey
+from tests.gateway.test_recorder import RECORD
+
+FLAG = FeatureFlag(
+    feature="draft",
+    candidate="inhouse",
+    baseline="partner",
+    revision=1,
+    ramp=RampPlan(steps=(Step(share=1_000),)),
+    progress=Progress(phase=Phase.RUNNING, attempt=1, step=0, step_began_s=10.0),
+)
+KEY = requests_key("draft", FLAG.progress)
+
+
+class Ledger:
+    """A real store behind a line that can be cut, or that loses answers."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store, self.fault, self.answer_lost = store, None, False
+        self.sent: list[str] = []
+
+    async def add_sums(self, deltas: Mapping[SumKey, Sequence[int]], flush_id: str) -> bool:
+        self.sent.append(flush_id)
+        if self.fault is not None:
+            raise self.fault
+        added = await self.store.add_sums(deltas, flush_id)
+        if self.answer_lost:
+            raise StoreUnavailable("the line was cut")
+        return added
+
+
+class World:
+    def __init__(self, store: SqliteStore) -> None:
+        self.ledger, self.now_s = Ledger(store), 100.0
+        self.put(FLAG)
+        self.collector = Collector(self.ledger, lambda: self.snapshot, lambda: self.now_s)
+
+    def put(self, *flags: FeatureFlag) -> None:
+        self.snapshot: Snapshot = compile_snapshot({flag.feature: flag for flag in flags}, 1)
+
+    async def sums(self) -> dict[SumKey, tuple[int, ...]]:
+        await self.collector.flush()
+        return await self.ledger.store.read_sums("draft")
+
+
+@pytest.fixture
+async def world(tmp_path, stack) -> World:
+    store = SqliteStore(tmp_path / "store.db")
+    stack.push_async_callback(store.close)
+    return World(store)
+
+
+def baseline(record: Record = RECORD) -> Record:
+    return replace(record, assigned="baseline", served="baseline")
+
+
+async def test_requests_are_added_up_by_assigned_arm_and_step(world: World) -> None:
+    hidden = replace(RECORD, served="baseline", attempts=2)  # a failure that the baseline answered
+    world.collector.take([RECORD, hidden, baseline()])
+    assert await world.sums() == {KEY: (2, 1)}
+    world.collector.take([baseline()])
+    assert await world.sums() == {KEY: (2, 2)}
+    assert world.collector.lost == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"attempts": 0}, {"reason": "PINNED"}, {"reason": "HOLDOUT"}, {"feature": "other"}, {"feature": ""}]
+)
+async def test_what_was_not_drawn_or_not_sent_does_not_count(world: World, change: dict) -> None:
+    world.collector.take([replace(RECORD, **change)])
+    assert await world.sums() == {}
+    assert world.ledger.sent == []
+    assert world.collector.lost == 0
+
+
+async def test_a_request_counts_for_the_step_of_its_revision(world: World) -> None:
+    world.collector.take([RECORD])
+    later = replace(FLAG, revision=2, progress=replace(FLAG.progress, step_began_s=20.0))
+    world.put(later)
+    world.collector.take([RECORD, replace(RECORD, revision=2), replace(RECORD, revision=3)])
+    assert await world.sums() == {KEY: (2, 0), requests_key("draft", later.progress): (1, 0)}
+    assert world.collector.lost == 1
+
+
+async def test_a_ramp_at_rest_is_not_counted(world: World) -> None:
+    world.put(replace(FLAG, progress=replace(FLAG.progress, phase=Phase.COMPLETED)))
+    world.collector.take([RECORD])
+    assert (await world.sums(), world.collector.lost) == ({}, 0)
+
+
+async def test_revisions_long_gone_are_forgotten(world: World) -> None:
+    for revision in range(2, 100):
+        world.put(replace(FLAG, revision=revision))
+        world.collector.take([])
+    world.collector.take([RECORD, replace(RECORD, revision=99)])
+    assert (await world.sums(), world.collector.lost) == ({KEY: (1, 0)}, 1)
+
+
+async def test_a_lost_answer_counts_nothing_twice(world: World) -> None:
+    world.ledger.answer_lost = True
+    world.collector.take([RECORD])
+    await world.collector.flush()
+    world.collector.take([RECORD])
+    world.ledger.answer_lost = False
+    assert await world.sums() == {KEY: (1, 0)}
+    assert await world.sums() == {KEY: (2, 0)}
+    first, again, second = world.ledger.sent
+    assert first == again != second
+
+
+async def test_a_store_that_stays_away_costs_the_oldest_flush_and_says_so(world: World, caplog) -> None:
+    world.ledger.fault = StoreUnavailable("away")
+    world.collector.take([RECORD, RECORD])
+    await world.collector.flush()
+    world.now_s += REMEMBER_FLUSH_S
+    world.collector.take([RECORD])
+    await world.collector.flush()
+    assert world.collector.lost == 2
+    assert "2 requests are not counted" in caplog.text
+    world.ledger.fault = None
+    assert await world.sums() == {KEY: (1, 0)}
+
+
+@pytest.mark.parametrize("fault", [InvalidArgument("no room"), ZeroDivisionError()])
+async def test_what_the_store_refuses_is_not_sent_for_ever(world: World, fault: Exception) -> None:
+    world.ledger.fault = fault
+    world.collector.take([RECORD])
+    await world.collector.flush()
+    world.ledger.fault = None
+    assert (await world.sums(), world.collector.lost) == ({}, 1)
+
+
+async def test_running_it_flushes_by_itself(world: World, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.collector.EVERY_S", 0.001)
+    world.collector.take([RECORD])
+    running = asyncio.get_running_loop().create_task(world.collector.run())
+    async with asyncio.timeout(20):
+        while not await world.ledger.store.read_sums("draft"):  # noqa: ASYNC110  a store tells nobody
+            await asyncio.sleep(0.001)
+    running.cancel()

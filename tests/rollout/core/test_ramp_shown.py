@@ -1,0 +1,61 @@
+import pytest
+from msgspec.structs import replace
+
+from rollout.core.gates import Result, Verdict
+from rollout.core.ramp_model import GateMemory, GateRecord, Phase, Progress
+from rollout.core.ramp_shown import (
+    FRESH_S,
+    Shown,
+    decode_memory,
+    decode_shown,
+    encode_memory,
+    is_news,
+    shown_of,
+)
+from rollout.core.ramp_table import Hold, HoldReason, Transition
+
+VERDICT = Verdict("errors", Result.PASS, "0.001 < 0.02", 99.0, value=0.001, limit=0.02, samples=40)
+HOLD = Hold(HoldReason.BAKING, 3.0, 10.0)
+SHOWN = Shown(3, Phase.RUNNING, 1, 100.0, "one", (HOLD,), (VERDICT,))
+
+
+def test_what_a_tick_found_is_told_with_the_revision_after_it() -> None:
+    progress = Progress(phase=Phase.RUNNING, step=1)
+    made = Transition(None, progress, 1_000, GateMemory(), holds=(HOLD,), verdicts=(VERDICT,))
+    assert shown_of(made, 3, at_s=100.0, holder="one") == SHOWN
+
+
+def test_memory_and_sight_come_back_as_they_were() -> None:
+    memory = GateMemory(1, {"g": GateRecord(2, (1.0, 2.0), 2.0)}, 5.0)
+    raw = encode_memory(memory, SHOWN)
+    assert (decode_memory(raw), decode_shown(raw)) == (memory, SHOWN)
+    assert decode_shown(encode_memory(memory)) is None
+
+
+@pytest.mark.parametrize("raw", [None, b"", b"{", b"\xff", b'{"odd":1}'])
+def test_what_cannot_be_read_is_none(raw: bytes | None) -> None:
+    assert (decode_memory(raw), decode_shown(raw)) == (GateMemory(), None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"revision": 4},
+        {"phase": Phase.PAUSED},
+        {"step": 2},
+        {"holder": "two"},
+        {"holds": (replace(HOLD, value=4.0),)},
+        {"verdicts": (replace(VERDICT, value=0.002),)},
+        {"verdicts": ()},
+        {"at_s": 100.0 + FRESH_S},
+        {"at_s": 99.0},
+    ],
+)
+def test_changes_and_age_are_news(change: dict) -> None:
+    assert is_news(SHOWN, replace(SHOWN, **change))
+
+
+def test_the_first_look_is_news_and_time_alone_is_none() -> None:
+    later = replace(SHOWN, at_s=101.0, verdicts=(replace(VERDICT, at_s=100.0),))
+    assert is_news(None, SHOWN)
+    assert not is_news(SHOWN, later)
