@@ -54,6 +54,9 @@ HELD_MAX_BYTES = 32 * 1024 * 1024
 WAITING_MAX = 64
 WAIT_MAX_S = 5.0
 CALLS_MAX = 32
+BEGUN_AT_ONCE = 4
+"""Per sweep: reading an answer of the largest size takes some ten milliseconds."""
+_FOUND_LATE = frozenset({Skip.UNREADABLE, Skip.UNSUPPORTED})
 _NOBODY: frozenset[str] = frozenset()
 
 
@@ -179,9 +182,12 @@ class Shadows:
                 call.cut()
             else:
                 call.check(now_s)
+        begun = 0
         for sample in list(self._waiting):
+            if begun == BEGUN_AT_ONCE:
+                break
             try:
-                self._try(sample, snapshot, now_s)
+                begun += self._try(sample, snapshot, now_s)
             except Exception:  # noqa: BLE001  the others shall not wait for it for ever
                 _log.exception("a shadow call could not be made")
                 self._give_up(sample, Skip.DEFECT)
@@ -195,16 +201,17 @@ class Shadows:
             for call in own[len(own) - lapsed :]:
                 call.cut()
 
-    def _try(self, sample: Sample, snapshot: Snapshot, now_s: float) -> None:
-        """Make the call of one that waits, or say why it goes on waiting, or give it up."""
+    def _try(self, sample: Sample, snapshot: Snapshot, now_s: float) -> bool:
+        """Make the call of one that waits, or note why it goes on waiting, or give it up; whether its turn has come."""
         why = self._why_not(sample, snapshot)
         if why is None:
             why = self._begin(sample, snapshot, now_s)
         if why is None:
-            return
+            return True
         self._waiting[sample] = why
         if why not in PASSING or now_s - sample.since_s > WAIT_MAX_S:
             self._give_up(sample, why)
+        return why in _FOUND_LATE
 
     def _why_not(self, sample: Sample, snapshot: Snapshot) -> Skip | None:
         shedding = self._door.shedding
@@ -228,22 +235,32 @@ class Shadows:
             return Skip.WITHDRAWN
         if len(self._calls) >= CALLS_MAX:
             return Skip.CONCURRENCY
-        if sample.text is None:
-            return Skip.UNREADABLE
         wanted = sum(each.decision.feature == feature for each in self._waiting)
         why = allowance.take(self._clock(), wanted)
         if why is not None:
             return why
-        incoming, arm = sample.incoming, other_arm(sample.decision.arm)
         try:
-            call = ShadowCall(sample.call, incoming.operation, other, endpoint, arm=arm, ended=self._on_ended)
-        except ApiError:
+            call = self._call(sample, other, endpoint)
+        except Exception:
             allowance.withdraw(self._clock())
-            return Skip.UNSUPPORTED
+            raise
+        if isinstance(call, Skip):
+            allowance.withdraw(self._clock())
+            return call
         del self._waiting[sample]
         self._calls[call] = (sample, allowance)
-        call.send(incoming.headers, f"{sample.request_id}-shadow", now_s)
+        call.send(sample.incoming.headers, f"{sample.request_id}-shadow", now_s)
         return None
+
+    def _call(self, sample: Sample, other: Upstream, endpoint: Endpoint) -> ShadowCall | Skip:
+        """Make the call of a sample; that takes time, so it is done for those only whose turn has come."""
+        if sample.text is None:
+            return Skip.UNREADABLE
+        operation, arm = sample.incoming.operation, other_arm(sample.decision.arm)
+        try:
+            return ShadowCall(sample.call, operation, other, endpoint, arm=arm, ended=self._on_ended)
+        except ApiError:
+            return Skip.UNSUPPORTED
 
     def _on_ended(self, call: ShadowCall, end: CallEnd, answered: Answered | None) -> None:
         sample, allowance = self._calls.pop(call)

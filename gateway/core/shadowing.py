@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rollout.core.model import Decision, FeatureFlag, Snapshot
 
 PROMPT_MAX_BYTES = 262_144
-ANSWER_MAX_BYTES = 1_048_576
+ANSWER_MAX_BYTES = 524_288
 _OWN_TOOLS = frozenset({"function", "custom", ""})
 _TRUE = b"true"
 
