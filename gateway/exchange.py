@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 from gateway.attempt import Attempt
@@ -94,12 +93,12 @@ class Exchange:
         """Decide, then make the first attempt; a refusal is answered at once."""
         relay, incoming, headers = self._relay, self.incoming, self._headers
         try:
-            principal = self._principal = relay.keyring.find(headers, time.time())
+            principal = self._principal = relay.keyring.find(headers, time())
             call = self._call = parse(incoming.body, headers, principal.tenant, self._request_id, incoming.operation)
             self._wish = asked(headers)
-            reach = relay.door.tenants.of(principal.tenant).reach
-            chosen = self._plan = plan(call, principal, relay.snapshot(), relay.upstream_of_model, reach)
-            self._permit = relay.door.reserve(principal, call, len(incoming.body), chosen, time.time())
+            reach, models = relay.door.tenants.of(principal.tenant).reach, relay.upstream_of_model
+            chosen = self._plan = plan(call, principal, relay.snapshot(), models, reach, headers)
+            self._permit = relay.door.reserve(principal, call, len(incoming.body), chosen, time())
             incoming.listener = self
             relay.active.add(self)
         except ApiError as error:
@@ -215,7 +214,7 @@ class Exchange:
         try:
             self._relay.record(self._make_record(outcome, cause, usage, ttft_s))
         finally:
-            self._relay.door.part(self, self._permit, self._upstream, usage, time.time(), answered=self._answered)
+            self._relay.door.part(self, self._permit, self._upstream, usage, time(), answered=self._answered)
 
     def _on_defect(self) -> None:
         """A defect of ours costs this one request, not whoever shares its connection, its timer or its sweep."""
@@ -353,7 +352,7 @@ class Exchange:
         if self.incoming.operation == "messages":
             first += first[2:]  # the name that Anthropic's SDKs look for
         if self._principal is not None:
-            first += self._relay.door.lines(self._principal.key_id, time.time())
+            first += self._relay.door.lines(self._principal.key_id, time())
         if chosen is None or not self._attempts:
             return first
         model = upstream.model_bytes if upstream is not None else b""
@@ -367,7 +366,7 @@ class Exchange:
         decision = chosen.decision if chosen else None
         return Record(
             self._request_id,
-            time.time(),
+            time(),
             self.incoming.operation,
             chosen.feature if chosen else "",
             chosen.assigned if chosen else "",
@@ -394,4 +393,5 @@ class Exchange:
             self._failed[0],
             self._failed[1],
             self._trace,
+            decision.hash_version if decision else 0,
         )

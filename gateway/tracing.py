@@ -138,6 +138,8 @@ def _attributes(record: Record) -> Iterator[tuple[str, str | int | bool | None]]
     yield "glidepath.arm", record.served
     yield "glidepath.reason", record.reason
     yield "glidepath.flag_version", record.revision
+    yield "glidepath.hash_version", record.hash_version or None
+    yield "glidepath.bucket", record.bucket if record.unit_kind else None
     yield "glidepath.outcome", record.outcome
     yield "glidepath.attempts", record.attempts
     yield "glidepath.failed_cause", record.failed_cause

@@ -78,7 +78,7 @@ def _add_reads(
         snapshot = follower.snapshot
         if feature not in snapshot.features:
             raise UnknownFeature(feature, snapshot.features)
-        subject = Subject(asked.conversation, asked.user, asked.tenant, asked.request)
+        subject = Subject(asked.conversation, asked.user, asked.tenant, asked.request, asked.attributes)
         return views.explanation_view(explain(snapshot, feature, subject))
 
     @routes.get("/documents", dependencies=viewer)

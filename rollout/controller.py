@@ -17,9 +17,17 @@ from rollout.core.errors import RevisionConflict, RolloutError, StaleWriter
 from rollout.core.lease import CONTROLLER
 from rollout.core.position import Standing
 from rollout.core.ramp import tick
-from rollout.core.ramp_flag import applied, as_measured, is_watched, queries_of, ramp_of
+from rollout.core.ramp_flag import (
+    applied,
+    as_measured,
+    capacity_of,
+    capacity_queries_of,
+    is_watched,
+    queries_of,
+    ramp_of,
+)
 from rollout.core.ramp_shown import decode_memory, encode_memory, is_news, shown_of
-from rollout.core.ramp_table import EffectKind, Observations
+from rollout.core.ramp_table import Capacity, EffectKind, Observations
 from rollout.core.request_sums import samples_of
 
 if TYPE_CHECKING:
@@ -132,10 +140,13 @@ class Controller:
     async def _look_at(self, flag: FeatureFlag, lease: Lease) -> None:
         stored = await self._store.get_memory(flag.feature)
         memory = decode_memory(stored[1] if stored is not None and stored[0] == flag.revision else None)
-        measured, samples = await asyncio.gather(self._measured(flag), self._samples(flag))
+        measured, samples, capacity = await asyncio.gather(
+            self._measured(flag), self._samples(flag), read_capacity(self._world.metrics, flag)
+        )
         now_s = self._world.clock.now_s()
         ramp = ramp_of(flag, memory, killed_locally=self._world.killed_locally(flag.feature))
-        seen = Observations(gates=measured, samples=samples, samples_since_s=flag.progress.step_began_s)
+        began_s = flag.progress.step_began_s
+        seen = Observations(gates=measured, samples=samples, samples_since_s=began_s, capacity=capacity)
         made = tick(ramp, seen, now_s)
         revision = await self._commit(flag, made, lease, now_s)
         shown = shown_of(made, revision, at_s=now_s, holder=self._world.holder)
@@ -178,6 +189,15 @@ class Controller:
         if source is None:
             return gates.Reading(error="no Prometheus is configured")
         return as_measured(await source.read(query))
+
+
+async def read_capacity(metrics: MetricSource | None, flag: FeatureFlag) -> Capacity:
+    """Ask what each side bears of the feature's traffic, where the flag says how; bounded in time, never raises."""
+    queries = capacity_queries_of(flag)
+    if metrics is None or not queries:
+        return Capacity()
+    readings = await asyncio.gather(*map(metrics.read, queries.values()))
+    return capacity_of(dict(zip(queries, readings, strict=True)))
 
 
 def _log_change(feature: str, made: Transition) -> None:

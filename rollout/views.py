@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from rollout.core.audit import AuditEntry
 from rollout.core.evaluate import Explanation
@@ -14,6 +14,9 @@ from rollout.operations import KillOutcome
 
 Reason = Annotated[str, Field(min_length=1, max_length=500, description="why, for the audit log")]
 Unit = Annotated[str | None, Field(max_length=500)]
+_AttributeName = Annotated[str, Field(max_length=64)]
+_AttributeValue = Annotated[str, Field(max_length=512)] | StrictBool | StrictInt | StrictFloat
+Attributes = Annotated[dict[_AttributeName, _AttributeValue], Field(max_length=16, description="as in `metadata`")]
 
 
 class _Request(BaseModel):
@@ -50,6 +53,7 @@ class Asked(_Request):
     user: Unit = None
     tenant: Unit = None
     request: Unit = None
+    attributes: Attributes = {}
 
 
 class HoldoutView(BaseModel):

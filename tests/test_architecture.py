@@ -22,6 +22,8 @@ IMPURE_MODULES = {
     "warnings",
 }  # fmt: skip
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
+# Text of its own making only: tests/rollout/core/test_rule_code.py.
+MAKES_FUNCTIONS = {"rollout.core.rule_code": {"exec"}}
 IMPURE_METHODS = {"now", "utcnow", "today", "default_rng", "getenv"}
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "manager", "managers", "misc"}
 # gateway may use these modules of rollout; its composition roots any.
@@ -91,7 +93,8 @@ def test_core_neither_waits_nor_asks_the_world(module: str) -> None:
         where = f"{module}:{getattr(node, 'lineno', 0)}"
         assert not isinstance(node, (ast.Await, ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith)), where
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in IMPURE_CALLS, f"{where} calls {node.func.id}()"
+            impure = IMPURE_CALLS - MAKES_FUNCTIONS.get(module, set())
+            assert node.func.id not in impure, f"{where} calls {node.func.id}()"
         if isinstance(node, ast.Attribute):
             assert node.attr not in IMPURE_METHODS, f"{where} uses .{node.attr}"
 

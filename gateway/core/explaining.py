@@ -57,9 +57,9 @@ _UNDRAWN = {
     Reason.DISABLED: "the feature was disabled, so everybody got the baseline",
     Reason.INELIGIBLE: "the flag does not let it get the candidate (tenants, early access, rule), so the baseline",
     Reason.PREREQUISITE: "another feature that this one needs is off or gave it the baseline, so the baseline",
-    Reason.ERROR: "deciding failed, so the baseline",
+    Reason.ERROR: "deciding failed (as for metadata that no rule can read), so the baseline",
     RESIDENCY: "the regions of the tenant leave this arm only; no bucket was drawn",
-    PINNED: "it continues a response, and goes where that one is; no bucket was drawn",
+    PINNED: "it continues a response or a conversation that began on this arm; no bucket counts",
     BYPASS: "a real model was called by its own name: no rollout decided",
 }
 
@@ -135,7 +135,7 @@ def _arm(record: Record, document: Document) -> str:
 
 
 def _split(record: Record, change: AuditEntry | None) -> str:
-    drawn = f"the {record.unit_kind} has bucket {record.bucket} of {BUCKETS}"
+    drawn = f"the {record.unit_kind} has bucket {record.bucket} of {BUCKETS}{_version(record)}"
     if change is None:
         return drawn
     share = change.share_after_millipct
@@ -145,7 +145,12 @@ def _split(record: Record, change: AuditEntry | None) -> str:
 
 def _holdout(record: Record, flag: FeatureFlag | None) -> str:
     sample = "the sample" if flag is None else f"the {format_share(flag.holdout.millipct)}"
-    return f"the {record.unit_kind} is one of {sample} that never gets the candidate (bucket {record.bucket})"
+    bucket = f"bucket {record.bucket}{_version(record)}"
+    return f"the {record.unit_kind} is one of {sample} that never gets the candidate ({bucket})"
+
+
+def _version(record: Record) -> str:
+    return f" by hash version {record.hash_version}" if record.hash_version else ""
 
 
 def _kill(flag: FeatureFlag | None) -> str:

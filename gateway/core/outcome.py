@@ -44,7 +44,8 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What one settled exchange leaves; all that metrics, evidence, usage and the access log are made from.
 
     Times: `at_s` Unix, the others seconds since arrival, None when it never came to that. Token counts are None when
-    the upstream reported none. `failed_*`: what the first attempt came to, if another one followed.
+    the upstream reported none. `failed_*`: what the first attempt came to, if another one followed. `bucket` is -1 if
+    none was drawn; `hash_version` of the flag, 0 without one. New fields come last: Records travel as arrays.
     """
 
     request_id: str
@@ -75,6 +76,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     failed_outcome: str = ""
     failed_cause: str = ""
     trace: Trace | None = None
+    hash_version: int = 0
 
 
 class StreamEnd(NamedTuple):

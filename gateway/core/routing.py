@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from gateway.core.attributes import with_attributes
 from gateway.core.errors import ApiError, unknown_model
 from gateway.core.residency import out_of_reach
 from rollout.core.evaluate import decide
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.core.call import Call
     from gateway.core.response_ids import Place
-    from rollout.core.model import FeatureFlag, Snapshot
+    from rollout.core.model import CompiledFeature, FeatureFlag, Snapshot
 
 MODEL_PREFIX = "copilot/"
 _PREFIX_CHARS = len(MODEL_PREFIX)
@@ -25,6 +27,10 @@ _BASELINE = Arm.BASELINE
 BYPASS = "bypass"
 PINNED = "PINNED"
 RESIDENCY = "RESIDENCY"
+ASSIGNED_HEADER = b"x-glidepath-assigned"
+"""Of an answer, told back with the next request of the conversation: the arm that it began on."""
+_BEGAN_ON_BASELINE = b"baseline"
+_NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class Principal(NamedTuple):
@@ -62,17 +68,19 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     """Endpoint that must answer, where it matters which (`response_ids.mark_of`)."""
 
 
-def plan(
+def plan(  # noqa: PLR0917  a keyword would cost each call more than all of this does with it
     call: Call,
     principal: Principal,
     snapshot: Snapshot,
     upstream_of_model: Mapping[str, str],
     reach: frozenset[str] | None = None,
+    headers: Mapping[bytes, bytes] = _NO_HEADERS,
 ) -> Plan:
     """Decide who answers `call`. `reach`: upstreams that may get the tenant's data, None for all.
 
-    Raises `ApiError` 403 or 404. The candidate's failure may be answered by the baseline, never the other way round:
-    nobody meets the candidate who was not assigned to it.
+    `headers` (lower-case names) may pin the call to the baseline, where the feature is `sticky`. Raises `ApiError` 403
+    or 404. The candidate's failure may be answered by the baseline, never the other way round: nobody meets the
+    candidate who was not assigned to it.
     """
     model = call.model
     if not model.startswith(MODEL_PREFIX):
@@ -80,15 +88,29 @@ def plan(
     feature = model[_PREFIX_CHARS:]
     if principal.features is not None and feature not in principal.features:
         raise _no_access(model, principal.features)
-    if (call.place is not None or reach is not None) and feature in snapshot.features:
-        forced = _forced(call, snapshot.features[feature].flag, reach)
+    compiled = snapshot.features.get(feature)
+    if compiled is None:
+        raise _cannot_decide(model, decide(snapshot, feature, call.subject).reason, snapshot)
+    if call.place is not None or reach is not None:
+        forced = _forced(call, compiled.flag, reach)
         if forced is not None:
             return forced
-    decision = decide(snapshot, feature, call.subject)
-    if not decision.upstream:
-        raise _cannot_decide(model, decision.reason, snapshot)
-    fallback = "" if decision.arm is _BASELINE else snapshot.features[feature].flag.baseline
-    return Plan(feature, decision.arm, decision.reason, decision, decision.upstream, fallback)
+    if compiled.reads_attributes and "metadata" in call.fields:
+        decision = _decide_with_attributes(call, compiled, snapshot)
+    else:
+        decision = decide(snapshot, feature, call.subject)
+    if decision.arm is _BASELINE:
+        return Plan(feature, decision.arm, decision.reason, decision, decision.upstream)
+    flag = compiled.flag
+    if flag.sticky and headers.get(ASSIGNED_HEADER) == _BEGAN_ON_BASELINE:
+        return _undrawn(flag, _BASELINE, PINNED)
+    return Plan(feature, decision.arm, decision.reason, decision, decision.upstream, flag.baseline)
+
+
+def _decide_with_attributes(call: Call, compiled: CompiledFeature, snapshot: Snapshot) -> Decision:
+    """As `decide`, with what the caller's metadata says; metadata that can't be read is a fault."""
+    subject = with_attributes(call.subject, call.fields["metadata"])
+    return compiled.fault if subject is None else decide(snapshot, compiled.flag.feature, subject)
 
 
 def _forced(call: Call, flag: FeatureFlag, reach: frozenset[str] | None) -> Plan | None:

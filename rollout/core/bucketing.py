@@ -13,6 +13,19 @@ _ARRAY_OF_TWO = b"\x82"
 _SHORT_TEXTS = 256
 
 
+def _text_head(length: int) -> bytes:
+    """Head of a CBOR text string (major type 3) in its shortest, canonical form."""
+    if length < 24:  # noqa: PLR2004  the limits are CBOR's
+        return bytes((0x60 + length,))
+    for code, size in ((0x78, 1), (0x79, 2)):
+        if length < 1 << (8 * size):
+            return bytes((code,)) + length.to_bytes(size, "big")
+    return b"\x7a" + length.to_bytes(4, "big")
+
+
+_SHORT_HEADS = tuple(_text_head(length) for length in range(_SHORT_TEXTS))
+
+
 def bucketer(hash_version: int, salt: str) -> Callable[[str], int]:
     """Make the function unit -> bucket in 0..BUCKETS-1 for one salt; ValueError for an unknown hash version."""
     if hash_version == 3:  # noqa: PLR2004  the versions are flagd's
@@ -30,7 +43,7 @@ def bucket(hash_version: int, salt: str, unit: str) -> int:
 def _cbor_bucketer(salt: str) -> Callable[[str], int]:
     raw_salt = salt.encode()
     prefix = _ARRAY_OF_TWO + _text_head(len(raw_salt)) + raw_salt
-    heads = tuple(prefix + _text_head(length) for length in range(_SHORT_TEXTS))
+    heads = tuple([prefix + head for head in _SHORT_HEADS])
 
     def draw(unit: str) -> int:
         raw = unit.encode()
@@ -48,13 +61,3 @@ def _text_bucketer(salt: str) -> Callable[[str], int]:
         return (mmh3_32_uintdigest(prefix + unit.encode()) * BUCKETS) >> 32
 
     return draw
-
-
-def _text_head(length: int) -> bytes:
-    """Head of a CBOR text string (major type 3) in its shortest, canonical form."""
-    if length < 24:  # noqa: PLR2004  the limits are CBOR's
-        return bytes((0x60 + length,))
-    for code, size in ((0x78, 1), (0x79, 2)):
-        if length < 1 << (8 * size):
-            return bytes((code,)) + length.to_bytes(size, "big")
-    return b"\x7a" + length.to_bytes(4, "big")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rollout.core.jsonlogic import compile_rule
 from rollout.core.model import Audience, EnrolmentState
+from rollout.core.rule_code import admitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,10 +49,15 @@ def compile_eligibility(flag: FeatureFlag) -> Callable[[Subject], bool] | None:
     return admits
 
 
+def attributes_read(flag: FeatureFlag) -> frozenset[str]:
+    """Names of the attributes that the flag's rule reads."""
+    rule = flag.eligibility.attributes
+    return frozenset() if rule is None else compile_rule(rule).names.difference(NAMES)
+
+
 def unknown_attributes(flag: FeatureFlag, known: frozenset[str]) -> tuple[str, ...]:
     """Attributes that the flag's rule reads but nobody sets: misspelt, or not allowed by the gateway's settings."""
-    rule = flag.eligibility.attributes
-    return () if rule is None else tuple(sorted(compile_rule(rule).names - known - set(NAMES)))
+    return tuple(sorted(attributes_read(flag) - known))
 
 
 def why_not(flag: FeatureFlag, subject: Subject) -> str:
@@ -82,8 +88,5 @@ def _listing(eligibility: Eligibility) -> Callable[[Subject], bool] | None:
 def _rule(flag: FeatureFlag) -> Callable[[Subject], bool] | None:
     if flag.eligibility.attributes is None:
         return None
-    feature, rule = flag.feature, compile_rule(flag.eligibility.attributes)
-    holds = rule.holds
-    if rule.names.isdisjoint(NAMES):
-        return lambda subject: holds(subject.attributes)
-    return lambda subject: holds(context_of(feature, subject))
+    rule = compile_rule(flag.eligibility.attributes)
+    return admitting(rule.root, flag.feature, None if rule.names.isdisjoint(NAMES) else context_of)

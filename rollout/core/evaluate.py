@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rollout.core.bucketing import bucketer
-from rollout.core.eligibility import compile_eligibility, why_not
+from rollout.core.eligibility import attributes_read, compile_eligibility, why_not
 from rollout.core.model import (
     BUCKETS,
     NOT_LOADED,
@@ -95,7 +95,12 @@ def _compile(flag: FeatureFlag, compiled: Mapping[str, CompiledFeature]) -> Comp
     decide_split = _splitter(flag, _fixed(flag, Reason.NO_UNIT))
     if admits is not None or prerequisites:
         decide_split = _guarded(flag, admits, prerequisites, decide_split)
-    return CompiledFeature(flag, decide_split, fault, _shadow_sample(flag))
+    return CompiledFeature(flag, decide_split, fault, _shadow_sample(flag), _reads_attributes(flag, compiled))
+
+
+def _reads_attributes(flag: FeatureFlag, compiled: Mapping[str, CompiledFeature]) -> bool:
+    others = (compiled.get(each.feature) for each in flag.prerequisites)
+    return bool(attributes_read(flag)) or any(other is not None and other.reads_attributes for other in others)
 
 
 def _compile_faulty(flag: FeatureFlag) -> CompiledFeature:
@@ -125,6 +130,8 @@ def _guarded(
 ) -> Callable[[Subject], Decision]:
     """Ask eligibility and prerequisites first; only flags that have any pay for it."""
     ineligible, unmet = _fixed(flag, Reason.INELIGIBLE), _fixed(flag, Reason.PREREQUISITE)
+    if admits is not None and not prerequisites:
+        return lambda subject: decide_split(subject) if admits(subject) else ineligible
 
     def decide_guarded(subject: Subject) -> Decision:
         if admits is not None and not admits(subject):

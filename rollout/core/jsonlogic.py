@@ -27,10 +27,14 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class Rule(NamedTuple):
-    """A compiled rule. `holds` may raise for values that are not JSON; `names`: the attributes it reads."""
+    """A compiled rule. `holds` may raise for values that are not JSON; `names`: the attributes it reads.
+
+    `root`: what it was compiled to, for `rule_code`.
+    """
 
     holds: Callable[[Context], bool]
     names: frozenset[str]
+    root: Node
 
 
 def compile_rule(rule: object) -> Rule:
@@ -39,7 +43,7 @@ def compile_rule(rule: object) -> Rule:
     if not isinstance(rule, Mapping):
         raise InvalidRule('a rule is an object with one operator, as {"==": [{"var": "plan"}, "pro"]}')
     root = reader.read(rule, 1)
-    return Rule(as_test(root), frozenset(reader.names))
+    return Rule(as_test(root), frozenset(reader.names), root)
 
 
 class _Reader:

@@ -20,10 +20,19 @@ class InvalidRule(ValueError):  # noqa: N818  as the errors of rollout.core.erro
     """A rule outside the subset; the text says where and why."""
 
 
+class Code(NamedTuple):
+    """A test as a Python expression: `v_<name>` are attributes' values, each `@` calls the next closure."""
+
+    text: str
+    names: frozenset[str]
+    closures: tuple[Test, ...] = ()
+
+
 class Node(NamedTuple):
     """One operand: `term` gives its value, `test` whether that counts as true (None: nothing quicker than asking term).
 
-    `name`: of the attribute it is, if it is nothing else; `constant`: its value is `literal`.
+    `name`: of the attribute it is, if it is nothing else; `constant`: its value is `literal`; `code`: says the same as
+    `test`.
     """
 
     term: Term
@@ -31,6 +40,7 @@ class Node(NamedTuple):
     constant: bool = False
     literal: Any = None
     name: str = ""
+    code: Code | None = None
 
 
 def shown(value: object) -> str:
@@ -47,9 +57,36 @@ def as_test(node: Node) -> Test:
     return lambda context: truthy(term(context))
 
 
-def _truth(test: Test) -> Node:
+def code_of(node: Node) -> Code:
+    """Give the node's test as code; where it has none of its own, that is a call of the closure."""
+    if node.code is not None:
+        return node.code
+    if node.name:
+        return _code(f"truthy(v_{node.name})", node.name)
+    return Code("@", frozenset(), (as_test(node),))
+
+
+def _code(text: str, name: str) -> Code:
+    return Code(text, frozenset((name,)))
+
+
+def _in_code(literal: str | float | None) -> str:
+    """Write a literal as Python does; no `@` is left in it."""
+    return repr(literal).replace("@", "\\x40")
+
+
+def _joined_code(word: str, operands: list[Node]) -> Code:
+    codes = [code_of(each) for each in operands]
+    return Code(
+        f"({f' {word} '.join([each.text for each in codes])})",
+        frozenset().union(*[each.names for each in codes]),
+        tuple(closure for each in codes for closure in each.closures),
+    )
+
+
+def _truth(test: Test, code: Code | None = None) -> Node:
     """Make a node whose value is true or false."""
-    return Node(test, test)
+    return Node(test, test, code=code)
 
 
 # Comparing an attribute with a literal is most of what rules do: it is one closure, and values of the literal's type
@@ -62,11 +99,19 @@ def _equality(*, wanted: bool) -> Builder:
         if one.constant:
             one, other = other, one
         if one.name and isinstance(other.literal, str):
-            return _truth((_is_text if wanted else _is_other_text)(one.name, other.literal))
+            test = (_is_text if wanted else _is_other_text)(one.name, other.literal)
+            return _truth(test, _equality_code(one.name, other.literal, wanted=wanted))
         left, right = one.term, other.term
         return _truth(lambda context: equal(left(context), right(context)) is wanted)
 
     return build
+
+
+def _equality_code(name: str, literal: str, *, wanted: bool) -> Code:
+    # A text that is no attribute's value is compared again only if that is no text.
+    text = _in_code(literal)
+    same = f"(v_{name} == {text} or v_{name}.__class__ is not str and equal(v_{name}, {text}))"
+    return _code(same if wanted else f"(not {same})", name)
 
 
 def _is_text(name: str, literal: str) -> Test:
@@ -106,11 +151,18 @@ def _order(compare: Callable[[Any, Any], bool]) -> Builder:
         if len(operands) > 2:  # noqa: PLR2004
             return _truth(_between(compare, left.term, right.term, operands[2].term))
         if left.name and isinstance(right.literal, (str, int, float)):
-            return _truth(_against(compare, left.name, right.literal))
+            test = _against(compare, left.name, right.literal)
+            return _truth(test, _order_code(compare.__name__, left.name, right.literal))
         one, other = left.term, right.term
         return _truth(lambda context: compare(*comparable(one(context), other(context))))
 
     return build
+
+
+def _order_code(compare: str, name: str, literal: str | float) -> Code:
+    text, alike = _in_code(literal), literal.__class__.__name__
+    alike_in_order = f"v_{name} {_SIGNS[compare]} {text} if v_{name}.__class__ is {alike}"
+    return _code(f"({alike_in_order} else {compare}(*comparable(v_{name}, {text})))", name)
 
 
 def _against(compare: Callable[[Any, Any], bool], name: str, literal: str | float) -> Test:
@@ -137,12 +189,12 @@ def _between(compare: Callable[[Any, Any], bool], left: Term, right: Term, limit
 
 
 def _negation(operands: list[Node]) -> Node:
-    holds = as_test(operands[0])
-    return _truth(lambda context: not holds(context))
+    holds, code = as_test(operands[0]), code_of(operands[0])
+    return _truth(lambda context: not holds(context), code._replace(text=f"(not {code.text})"))
 
 
 def _affirmation(operands: list[Node]) -> Node:
-    return _truth(as_test(operands[0]))
+    return _truth(as_test(operands[0]), code_of(operands[0]))
 
 
 def _any(operands: list[Node]) -> Node:
@@ -163,7 +215,7 @@ def _any(operands: list[Node]) -> Node:
                 break
         return value
 
-    return Node(first, is_any)
+    return Node(first, is_any, code=_joined_code("or", operands))
 
 
 def _all(operands: list[Node]) -> Node:
@@ -184,7 +236,7 @@ def _all(operands: list[Node]) -> Node:
                 break
         return value
 
-    return Node(first, are_all)
+    return Node(first, are_all, code=_joined_code("and", operands))
 
 
 def _choice(operands: list[Node]) -> Node:
@@ -207,7 +259,8 @@ def _membership(operands: list[Node]) -> Node:
     needle, haystack = operands
     if needle.name and isinstance(haystack.literal, tuple):
         name, members = needle.name, frozenset(haystack.literal)
-        return _truth(lambda context: context.get(name) in members)
+        text = f"{{{', '.join(map(_in_code, haystack.literal))}}}" if members else "set()"
+        return _truth(lambda context: context.get(name) in members, _code(f"(v_{name} in {text})", name))
     what, where = needle.term, haystack.term
     return _truth(lambda context: contains(what(context), where(context)))
 
@@ -219,6 +272,7 @@ def _joined(operands: list[Node]) -> Node:
 
 def _affix(matches: Callable[[str, str], bool]) -> Builder:
     """`starts_with` or `ends_with`; null when an argument is not text."""
+    method = matches.__name__
 
     def build(operands: list[Node]) -> Node:
         left, right = operands[0].term, operands[1].term
@@ -228,7 +282,10 @@ def _affix(matches: Callable[[str, str], bool]) -> Builder:
             return matches(text, affix) if isinstance(text, str) and isinstance(affix, str) else None
 
         if operands[0].name and isinstance(operands[1].literal, str):
-            return Node(compare, _affixed(matches, operands[0].name, operands[1].literal))
+            name, literal = operands[0].name, operands[1].literal
+            is_text = f"(v_{name}.__class__ is str or isinstance(v_{name}, str))"
+            code = _code(f"({is_text} and v_{name}.{method}({_in_code(literal)}))", name)
+            return Node(compare, _affixed(matches, name, literal), code=code)
         return Node(compare)
 
     return build
@@ -261,6 +318,7 @@ def _version(operands: list[Node]) -> Node:
 
 
 Builder = Callable[[list[Node]], Node]
+_SIGNS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
 class Operator(NamedTuple):

@@ -26,8 +26,9 @@ CLIENT_LIVE_MAX = 2
 LIVE_MAX = 10_000
 DEAD_KEPT_S = 90 * DAY_S
 """Records of dead keys are dropped after this time; the audit log keeps what happened."""
-ADMIN_LASTING_S = DAY_S
-"""An admin key counts against a lock-out only if it lasts this long: more than one on its way out."""
+ADMIN_LASTING_S = OVERLAP_MAX_S + DAY_S
+"""An admin key counts against a lock-out if it lasts this long: longer than any that was replaced and is on its way
+out; or if it lasts as long as the one that ends."""
 ADMIN_OVERLAP_MIN_S = 600.0
 _ID_DIGITS = 12
 _DIGEST_BYTES = 32
@@ -249,11 +250,14 @@ def _check_room(records: Sequence[KeyRecord], new: KeyRecord, now_s: float) -> N
 
 def _refuse_lockout(records: Sequence[KeyRecord], changed: KeyRecord, now_s: float) -> None:
     """Refuse to end an admin key when no other one lasts."""
-    then_s = now_s + ADMIN_LASTING_S
-    others = (record for record in records if record.id != changed.id)
-    if _opens_admin(changed) and not any(_opens_admin(other) and other.is_live(then_s) for other in others):
-        hours = f"{ADMIN_LASTING_S / 3600:g} h"
-        cause = f"{changed.id} ({changed.client}) is the last admin key that lives longer than {hours}"
+    own_end_s = max((_ends_s(record) for record in records if record.id == changed.id), default=now_s)
+    if not _opens_admin(changed) or own_end_s <= now_s:
+        return
+    then_s = min(own_end_s, now_s + ADMIN_LASTING_S)
+    others = (record for record in records if record.id != changed.id and _opens_admin(record))
+    if not any(_ends_s(other) >= then_s for other in others):
+        days = f"{ADMIN_LASTING_S / DAY_S:g} days"
+        cause = f"{changed.id} ({changed.client}) is the last admin key that goes on for {days}, or as long as it does"
         raise KeyRefused(cause, "create another admin key first, or repeat with --force")
 
 
@@ -273,10 +277,10 @@ def _opens_admin(record: KeyRecord) -> bool:
 
 
 def _forgotten(records: Iterable[KeyRecord], now_s: float) -> tuple[str, ...]:
-    return tuple(record.id for record in records if _dead_since_s(record) < now_s - DEAD_KEPT_S)
+    return tuple(record.id for record in records if _ends_s(record) < now_s - DEAD_KEPT_S)
 
 
-def _dead_since_s(record: KeyRecord) -> float:
+def _ends_s(record: KeyRecord) -> float:
     ends = (end for end in (record.expires_at_s, record.revoked_at_s) if end is not None)
     return min(ends, default=float("inf"))
 

@@ -200,6 +200,8 @@ class FeatureFlag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     salt: Annotated[str, Meta(max_length=200)] = ""
     bucket_by: UnitKind = msgspec.field(default=UnitKind.CONVERSATION, name="bucketBy")
     share_millipct: Millipct = 0
+    sticky: bool = False
+    """Whether a conversation stays on the baseline while the share grows past it, if its caller says it began there."""
     eligibility: Eligibility = Eligibility()
     prerequisites: Annotated[tuple[Prerequisite, ...], Meta(max_length=PREREQUISITES_MAX)] = ()
     holdout: Holdout = Holdout()
@@ -272,6 +274,8 @@ class CompiledFeature(NamedTuple):
     """What a subject gets when deciding fails."""
     is_shadowed: Callable[[str], bool] | None = None
     """Whether a unit is in the shadow sample; None when there is none."""
+    reads_attributes: bool = False
+    """Whether a decision needs the subject's attributes; where it doesn't, nobody has to look for them."""
 
 
 class Snapshot(NamedTuple):

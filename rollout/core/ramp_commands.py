@@ -214,6 +214,7 @@ def _stop(ramp: Ramp, event: Event, order: Order) -> Transition:
 def _begin(ramp: Ramp, event: Event, order: Order) -> Transition:
     order = _checked(order)
     next_phase(ramp.progress.phase, event)
+    _refuse_killed(ramp)
     plan = _planned(ramp)
     step = max(0, plan.step_at(ramp.share_millipct))
     share = max(ramp.share_millipct, plan.steps[step].share)

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rollout.core import gates
+from rollout.core.model import BUCKETS, Arm
 from rollout.core.promql import MetricQuery, since
 from rollout.core.ramp_model import Phase
-from rollout.core.ramp_table import Ramp
+from rollout.core.ramp_plan import query_of
+from rollout.core.ramp_table import Capacity, Ramp
 from rollout.core.readings import ReadingKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rollout.core.model import FeatureFlag
     from rollout.core.ramp_model import GateMemory
     from rollout.core.ramp_table import Transition
@@ -50,10 +54,24 @@ def queries_of(flag: FeatureFlag, now_s: float) -> dict[str, MetricQuery]:
     """What to ask Prometheus for, by gate; ranges of `[$elapsed]` reach back to where the gate's scope began."""
     began = {"step": flag.progress.step_began_s, "ramp": flag.progress.ramp_began_s}
     return {
-        gate.name: since(MetricQuery(gate.query, gate.max_age_s), max(0.0, now_s - began[gate.scope]))
+        gate.name: since(query_of(gate), max(0.0, now_s - began[gate.scope]))
         for gate in flag.gates
         if gate.source == "promql" and is_watched(flag)
     }
+
+
+def capacity_queries_of(flag: FeatureFlag) -> dict[Arm, MetricQuery]:
+    """What to ask Prometheus for to know what each side bears, where the flag says how."""
+    candidate = "" if flag.ramp is None else flag.ramp.candidate_capacity
+    baseline = flag.rollback.baseline_capacity if flag.rollback.partner_capacity_check else ""
+    asked = {Arm.CANDIDATE: candidate, Arm.BASELINE: baseline}
+    return {arm: MetricQuery(query) for arm, query in asked.items() if query and is_watched(flag)}
+
+
+def capacity_of(readings: Mapping[Arm, Reading]) -> Capacity:
+    """Give what each side bears in millipct; what is not measured, or no number from 0 on, is unknown."""
+    known = {arm: _millipct(reading) for arm, reading in readings.items()}
+    return Capacity(known.get(Arm.CANDIDATE), known.get(Arm.BASELINE))
 
 
 def as_measured(reading: Reading) -> gates.Reading:
@@ -63,3 +81,7 @@ def as_measured(reading: Reading) -> gates.Reading:
     if reading.kind is ReadingKind.NO_DATA:
         return gates.Reading(series=0)
     return gates.Reading(reading.value, reading.at_s, reading.from_s, reading.samples)
+
+
+def _millipct(reading: Reading) -> int | None:
+    return None if reading.value is None or reading.value < 0 else int(min(1.0, reading.value) * BUCKETS)

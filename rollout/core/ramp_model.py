@@ -30,6 +30,7 @@ ClockTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Offset = Annotated[str, Meta(pattern=r"^[+-](0[0-9]|1[0-4]):[0-5][0-9]$")]
 Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
 Line = Annotated[str, Meta(max_length=500)]
+Query = Annotated[str, Meta(max_length=4_000)]
 Count = Annotated[int, Meta(ge=0)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 EVERY_DAY: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -128,6 +129,8 @@ class RampPlan(_Record, frozen=True):
     """How long the last step's share is watched before the ramp counts as completed."""
     no_data_pause: Duration = "30m"
     """How long gates may lack data or fail to be read before the ramp pauses."""
+    candidate_capacity: Query = ""
+    """PromQL for the part of the feature's traffic that the candidate bears, 0 to 1; without it nobody looks."""
 
     def __post_init__(self) -> None:
         """Refuse steps that don't grow."""
@@ -175,8 +178,9 @@ class Gate(_Record, frozen=True, kw_only=True):
     """A question that is asked at every tick.
 
     `direction` is the better one. `margin`, `alpha` belong to the evidence kinds, `limit` to a threshold, `query` to
-    PromQL. `scope`: whether what passes must be measured in this step, or in this ramp (quality, which doesn't depend
-    on load, carries over). `window` is how far a measurement looks back, `max_age` how old it may be.
+    PromQL; `newest` and `samples` are queries too, for the time of the newest sample and the number of observations
+    behind it. `scope`: whether what passes must be measured in this step, or in this ramp (quality, which doesn't
+    depend on load, carries over). `window` is how far a measurement looks back, `max_age` how old it may be.
     """
 
     name: Name
@@ -187,7 +191,9 @@ class Gate(_Record, frozen=True, kw_only=True):
     direction: Literal["lower", "higher"] = "lower"
     margin: Annotated[float, Meta(gt=0)] | None = None
     alpha: Annotated[float, Meta(gt=0, lt=1)] | None = None
-    query: Annotated[str, Meta(max_length=4_000)] = ""
+    query: Query = ""
+    newest: Query = ""
+    samples: Query = ""
     limit: float | None = None
     min_samples: Count = 0
     window: Duration = "0s"
@@ -209,12 +215,14 @@ class Gate(_Record, frozen=True, kw_only=True):
 class Rollback(_Record, frozen=True):
     """How the share falls: at once, or down the plan's steps, one every `stage_every`.
 
-    `partner_capacity_check`: never faster than the baseline has room for what comes back.
+    `partner_capacity_check`: never faster than the baseline has room for what comes back, as `baseline_capacity` says:
+    PromQL for the part of the feature's traffic that it bears, 0 to 1.
     """
 
     mode: Literal["instant", "staged"] = "instant"
     to_share: Share = 0
     partner_capacity_check: bool = False
+    baseline_capacity: Query = ""
     stage_every: Duration = "30s"
 
     @property

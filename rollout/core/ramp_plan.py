@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.core.errors import nearest_names
+from rollout.core.promql import MetricQuery, doubts
 from rollout.core.ramp_model import Gate, GateKind, RampPlan, Role, Step, enforced
 from rollout.core.share import format_share
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from rollout.core.ramp_model import Rollback, Window
 
@@ -22,6 +24,11 @@ _EFFECTIVE_UNITS = 12.5
 _VARIANCE_MAX = 0.25
 """Of a score between 0 and 1."""
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3_600.0, 86_400.0
+
+
+def query_of(gate: Gate) -> MetricQuery:
+    """Make a gate's query; ValueError for one that can't be asked."""
+    return MetricQuery(gate.query, gate.max_age_s, gate.newest, gate.samples)
 
 
 class Findings(NamedTuple):
@@ -60,8 +67,16 @@ def validate(
 
     `units_per_s`: the feature's units of both arms, as recorded; None: unknown.
     """
-    faults = (*_gate_faults(gates, known_metrics), *_plan_faults(plan, gates, rollback))
-    return Findings(faults, (*_warnings(plan, gates), *_rate_warnings(plan, units_per_s)))
+    faults = (
+        *_gate_faults(gates, known_metrics),
+        *_plan_faults(plan, gates, rollback),
+        *_capacity_faults(plan, rollback),
+    )
+    if faults:
+        return Findings(faults)
+    return Findings(
+        (), (*_warnings(plan, gates), *_query_warnings(gates, rollback), *_rate_warnings(plan, units_per_s))
+    )
 
 
 def dry_run(plan: RampPlan, gates: Sequence[Gate], units_per_s: float | None) -> tuple[PlannedStep, ...]:
@@ -119,8 +134,8 @@ def _gate_faults(gates: Sequence[Gate], known_metrics: Collection[str]) -> Itera
 
 
 def _faults_of(gate: Gate, known_metrics: Collection[str]) -> Iterator[str]:
-    if gate.source == "promql" and not gate.query:
-        yield "needs a query"
+    if gate.source == "promql":
+        yield from _query_faults(lambda: query_of(gate))
     if gate.source == "promql" and gate.kind is not GateKind.THRESHOLD:
         yield f"can't show {gate.kind} from PromQL: use kind threshold, or source evidence"
     if gate.source == "evidence" and gate.metric not in known_metrics:
@@ -134,6 +149,19 @@ def _faults_of(gate: Gate, known_metrics: Collection[str]) -> Iterator[str]:
             yield "needs a failure rule: how many FAILs, in a row or within what time, count"
     else:
         yield from (f"needs {name}" for name in ("margin", "alpha") if getattr(gate, name) is None)
+
+
+def _capacity_faults(plan: RampPlan, rollback: Rollback) -> Iterator[str]:
+    for name, query in (("candidate", plan.candidate_capacity), ("baseline", rollback.baseline_capacity)):
+        if query:
+            yield from (f"{name}_capacity {fault}" for fault in _query_faults(partial(MetricQuery, query)))
+
+
+def _query_faults(make: Callable[[], MetricQuery]) -> Iterator[str]:
+    try:
+        make()
+    except ValueError as fault:
+        yield f"can't be asked: {fault}"
 
 
 def _plan_faults(plan: RampPlan, gates: Sequence[Gate], rollback: Rollback) -> Iterator[str]:
@@ -170,6 +198,17 @@ def _warnings(plan: RampPlan, gates: Sequence[Gate]) -> Iterator[str]:
         short = [str(index) for index, step in enumerate(plan.steps) if (step.max_duration_s or inf) < closed_s]
         if short:
             yield f"steps {', '.join(short)} may run out of time while the window is closed"
+
+
+def _query_warnings(gates: Sequence[Gate], rollback: Rollback) -> Iterator[str]:
+    for gate in gates:
+        if gate.source != "promql":
+            continue
+        yield from (f"gate {gate.name!r}: {doubt}" for doubt in doubts(query_of(gate)))
+        if gate.min_samples and not gate.samples:
+            yield f"gate {gate.name!r} has min_samples, but no query says how many there were: it will never pass"
+    if rollback.partner_capacity_check and not rollback.baseline_capacity:
+        yield "partner_capacity_check has no baseline_capacity to read: rollbacks don't wait for the partner"
 
 
 def _closed_s(window: Window) -> float:

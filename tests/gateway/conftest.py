@@ -400,7 +400,8 @@ def relay_gateway(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
     """Start the whole data plane: feature "draft" from the candidate upstream to the baseline upstream.
 
     `candidate`, `baseline`: ports; `share`: of the candidate, in thousandths of a percent; `record`: who gets the
-    Records instead of the list; `app`: makes the application for the rest of the port; more: UpstreamSettings.
+    Records instead of the list; `app`: makes the application for the rest of the port; `flag`: more of the feature's
+    flag; more: UpstreamSettings.
     """
 
     async def start(
@@ -414,10 +415,12 @@ def relay_gateway(stack: AsyncExitStack) -> Callable[..., Awaitable[Gateway]]:
         quotas: Quotas | None = None,
         tenants: Mapping[str, object] | None = None,
         shedding: Mapping[str, object] | None = None,
+        flag: Mapping[str, object] | None = None,
         **settings: object,
     ) -> Gateway:
-        flag = FeatureFlag(feature="draft", candidate="inhouse", baseline="partner", revision=7, share_millipct=share)
-        snapshot = compile_snapshot({"draft": flag}, 1)
+        arms = {"feature": "draft", "candidate": "inhouse", "baseline": "partner"}
+        made = FeatureFlag(**arms, revision=7, share_millipct=share, **(flag or {}))
+        snapshot = compile_snapshot({"draft": made}, 1)
         keyring, numbers = Keyring(), count()
         records: list[Record] = []
         keyring.replace([first_key_record(KEY, 0.0, name="test")])

@@ -38,6 +38,7 @@ RECORD = Record(
     key_id="key_1",
     failed_cause="reset",
     trace=Trace("a" * 32, "b" * 16),
+    hash_version=3,
 )
 
 
@@ -49,6 +50,8 @@ def test_each_record_is_one_line_of_json(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "access.log").read_text().splitlines()]
     assert [line["request_id"] for line in lines] == ["r", 'with "quotes"\n', "r"]
     assert lines[0]["failed_cause"] == "reset"
+    decided = ("feature", "revision", "hash_version", "bucket", "assigned", "served", "reason")
+    assert [lines[0][name] for name in decided] == ["draft", 1, 3, 5, "candidate", "baseline", "split"]
     assert lines[0]["ttft_s"] is None
     assert lines[0]["trace"]["trace_id"] == "a" * 32
     assert not log.dropped

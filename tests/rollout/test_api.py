@@ -351,6 +351,9 @@ async def test_explain_shows_the_decision_of_this_replica(api: httpx2.AsyncClien
     assert (body["arm"], body["bucket"], body["unit_kind"]) == (decision.arm.value, decision.bucket, "user")
     assert [step["check"] for step in body["steps"]][-1] == "split"
     assert (await api.post("/features/summarize/explain", json={})).json()["reason"] == "NO_UNIT"
+    for wrong in ({"plan": ["pro"]}, {"n" * 65: "v"}, {str(number): "v" for number in range(17)}):
+        answer = await api.post("/features/summarize/explain", json={"attributes": wrong})
+        assert_problem(answer, 422, "invalid-request")
     assert_problem(await api.post("/features/x/explain", json={}), 404, "unknown-feature")
     assert_problem(await api.post("/features/summarize/explain", json={"usr": "x"}), 422, "invalid-request")
 

@@ -14,7 +14,7 @@ from rollout.core.gates import Result
 from rollout.core.position import Standing
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_flag import applied, ramp_of
-from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateMemory, Phase, RampPlan, Role, Step
+from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateMemory, Phase, RampPlan, Role, Rollback, Step
 from rollout.core.ramp_plan import Findings
 from rollout.core.ramp_shown import decode_shown
 from rollout.core.readings import measured, no_data, unusable
@@ -174,6 +174,26 @@ async def test_a_step_that_the_plan_has_no_more_asks_for_no_samples(make, seeded
     await seeded.put_if_revision(flag, running.revision, entry)
     await turns(make(), clock, 1)
     assert (await seeded.get("summarize")).progress.phase is Phase.PAUSED
+
+
+async def test_a_rollback_takes_no_more_than_the_partner_bears_now(make, seeded, running, clock, meter) -> None:
+    rollback = Rollback(partner_capacity_check=True, baseline_capacity="room")
+    flag = replace(running, rollback=rollback, share_millipct=60_000)
+    entry = record_change(running, flag, actor="ann", command="edit", reason="r", at_s=clock.at_s)
+    await seeded.put_if_revision(flag, running.revision, entry)
+    controller, room = make(), [0.7]
+    read = meter.read
+
+    async def reads(query):
+        return measured(room[0], clock.at_s) if query.expression == "room" else await read(query)
+
+    meter.read, meter.value = reads, 0.5
+    await turns(controller, clock, 4)
+    flag = await seeded.get("summarize")
+    assert (flag.progress.phase, flag.share_millipct) == (Phase.ROLLED_BACK, 30_000)
+    room[0] = 1.0
+    await turns(controller, clock, 2)
+    assert (await seeded.get("summarize")).share_millipct == 0
 
 
 async def test_failures_counted_survive_a_restart_of_the_controller(make, running, seeded, clock, meter) -> None:

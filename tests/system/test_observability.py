@@ -19,9 +19,12 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from rollout.core.bucketing import bucket
+
 pytestmark = pytest.mark.system
 
 KEY = "gp-observed-test"
+DECIDED = {"feature", "revision", "hash_version", "bucket", "assigned", "served", "reason"}
 DEADLINE_S = 60.0
 TLS = ssl.create_default_context()  # one for all: each client would make its own, which takes longer than a request
 MESSAGES = [{"role": "user", "content": "say something"}]
@@ -212,12 +215,16 @@ def test_the_command_shows_it(system: System) -> None:
 def test_each_request_leaves_one_whole_line_whichever_worker_had_it(system: System) -> None:
     headers = {"authorization": f"Bearer {KEY}"}
 
+    asked_by: dict[str, str] = {}
+
     def many(number: int) -> list[str]:
         with httpx2.Client(headers=headers, timeout=30, verify=TLS) as caller:
             body = {"model": "copilot/summarize", "messages": MESSAGES, "user": f"u{number}"}
             answers = [caller.post(f"{system.url}/v1/chat/completions", json=body) for _ in range(25)]
         assert {answer.status_code for answer in answers} == {200}
-        return [answer.headers["x-request-id"] for answer in answers]
+        sent = [answer.headers["x-request-id"] for answer in answers]
+        asked_by.update(dict.fromkeys(sent, f"u{number}"))
+        return sent
 
     with ThreadPoolExecutor(16) as callers:
         ids = [each for ids in callers.map(many, range(16)) for each in ids]
@@ -225,6 +232,13 @@ def test_each_request_leaves_one_whole_line_whichever_worker_had_it(system: Syst
     until(lambda: len({line["request_id"] for line in system.lines()} & set(ids)) == len(ids))
     logged = Counter(line["request_id"] for line in system.lines())
     assert {logged[each] for each in ids} == {1}
+    for line in system.lines():
+        assert set(line) >= DECIDED, "whatever became of a request, its line has a place for why"
+        if line["request_id"] in ids:
+            assert (line["feature"], line["hash_version"], line["reason"]) == ("summarize", 3, "SPLIT")
+            assert (line["assigned"], line["served"]) == ("baseline", "baseline")
+            assert line["revision"] >= 1
+            assert line["bucket"] == bucket(3, "summarize", asked_by[line["request_id"]])
     assert metric(system, "glidepath_access_log_dropped_total") == 0
 
 

@@ -33,6 +33,7 @@ RECORD = Record(
     completion_tokens=7,
     key_id="key_1",
     endpoint="http://vllm:8000/v1",
+    hash_version=3,
 )
 CHANGE = AuditEntry(
     at_s=50.0,
@@ -57,7 +58,8 @@ def test_a_request_that_went_well() -> None:
     assert told(RECORD) == {
         "request": "chat, streamed; tenant acme, key key_1",
         "document": "feature draft at revision 7: share 5%; set-share by ann: evaluation passed",
-        "arm": "candidate, SPLIT: the user has bucket 1234 of 100000, which is below the candidate's 5000 (5%)",
+        "arm": "candidate, SPLIT: the user has bucket 1234 of 100000 by hash version 3, "
+        "which is below the candidate's 5000 (5%)",
         "attempts": "candidate: inhouse at http://vllm:8000/v1",
         "outcome": "ok, status 200",
         "times": "sent on after 1.0 ms, first content after 250.0 ms, ended after 500.0 ms",
@@ -68,11 +70,12 @@ def test_a_request_that_went_well() -> None:
 @pytest.mark.parametrize(
     ("change", "document", "words"),
     [
-        ({"bucket": 5_000, "assigned": "baseline"}, DOCUMENT, ("baseline, SPLIT: the user has bucket 5000 of 100000, "
-         "which is not below the candidate's 5000 (5%)")),
+        ({"bucket": 5_000, "assigned": "baseline"}, DOCUMENT, ("baseline, SPLIT: the user has bucket 5000 of 100000 "
+         "by hash version 3, which is not below the candidate's 5000 (5%)")),
         ({}, Document(), "candidate, SPLIT: the user has bucket 1234 of 100000"),
         ({"reason": "HOLDOUT", "assigned": "baseline"}, Document(), ("baseline, HOLDOUT: the user is one of the sample "
-         "that never gets the candidate (bucket 1234)")),
+         "that never gets the candidate (bucket 1234 by hash version 3)")),
+        ({"hash_version": 0}, Document(), "candidate, SPLIT: the user has bucket 1234 of 100000"),
         ({"reason": "HOLDOUT"}, Document(CHANGE, replace(FLAG, holdout=Holdout(2_500))), "one of the 2.5% that never"),
         ({"reason": "KILLED"}, Document(), "the feature was killed"),
         ({"reason": "KILLED"}, Document(CHANGE, replace(FLAG, kill=Kill(True, "bob", 1.0, "bad answers"))),

@@ -1,12 +1,24 @@
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.call import Call, parse
 from gateway.core.errors import ApiError
 from gateway.core.response_ids import ELSEWHERE, Place
-from gateway.core.routing import BYPASS, PINNED, RESIDENCY, Principal, plan
+from gateway.core.routing import ASSIGNED_HEADER, BYPASS, PINNED, RESIDENCY, Principal, plan
 from rollout.core.evaluate import compile_snapshot
-from rollout.core.model import EMPTY_SNAPSHOT, Arm, FeatureFlag, Kill, Reason, Snapshot, State
+from rollout.core.model import (
+    EMPTY_SNAPSHOT,
+    Arm,
+    Eligibility,
+    FeatureFlag,
+    Kill,
+    Prerequisite,
+    Reason,
+    Snapshot,
+    State,
+)
 
 UPSTREAM_OF_MODEL = {"moe": "inhouse", "gpt": "partner"}
 
@@ -220,3 +232,105 @@ def test_residency_holds_for_what_is_continued_too() -> None:
     assert chosen.assigned == Arm.CANDIDATE
     chosen = plan(continuing(ELSEWHERE), principal(), snapshot(0), UPSTREAM_OF_MODEL, frozenset({"partner"}))
     assert chosen.assigned == Arm.BASELINE
+
+
+PRO = Eligibility(attributes={"==": [{"var": "plan"}, "pro"]})
+OWN = Eligibility(attributes={"==": [{"var": "tenant"}, "tenant"]})
+
+
+def draft(**options: object) -> FeatureFlag:
+    return FeatureFlag(feature="draft", candidate="inhouse", baseline="partner", share_millipct=100_000, **options)
+
+
+def said(metadata: bytes) -> Call:
+    return parse(b'{"model":"copilot/draft","user":"u","metadata":%b}' % metadata, {}, "tenant")
+
+
+def planned(asked: Call, *flags: FeatureFlag, headers: dict[bytes, bytes] | None = None) -> tuple[str, str]:
+    known = compile_snapshot({flag.feature: flag for flag in flags}, 1)
+    chosen = plan(asked, principal(), known, UPSTREAM_OF_MODEL, headers=headers or {})
+    return chosen.assigned, chosen.reason
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        (b'{"plan":"pro"}', (Arm.CANDIDATE, Reason.SPLIT)),
+        (b'{"plan":"free"}', (Arm.BASELINE, Reason.INELIGIBLE)),
+        (b"{}", (Arm.BASELINE, Reason.INELIGIBLE)),
+        (b"null", (Arm.BASELINE, Reason.INELIGIBLE)),
+        (b'{"plan":["pro"]}', (Arm.BASELINE, Reason.ERROR)),
+        (b'"pro"', (Arm.BASELINE, Reason.ERROR)),
+    ],
+)
+def test_a_rule_reads_the_callers_metadata(metadata: bytes, expected: tuple[str, str]) -> None:
+    assert planned(said(metadata), draft(eligibility=PRO)) == expected
+    needed = msgspec.structs.replace(draft(eligibility=PRO), feature="base")
+    through = {Reason.INELIGIBLE: Reason.PREREQUISITE}.get(expected[1], expected[1])
+    leaning = draft(prerequisites=(Prerequisite("base"),))
+    assert planned(said(metadata), leaning, needed) == (expected[0], through)
+
+
+def test_without_metadata_a_rule_finds_nothing() -> None:
+    assert planned(call("copilot/draft"), draft(eligibility=PRO)) == (Arm.BASELINE, Reason.INELIGIBLE)
+
+
+@pytest.mark.parametrize("flag", [draft(), draft(eligibility=OWN), draft(eligibility=PRO, kill=Kill(on=True))])
+def test_metadata_that_no_rule_asks_for_is_not_read(flag: FeatureFlag) -> None:
+    assert planned(said(b'["no object"]'), flag)[1] != Reason.ERROR
+
+
+def test_metadata_is_not_believed_about_the_tenant() -> None:
+    both = Eligibility(attributes={"and": [{"==": [{"var": "tenant"}, "acme"]}, {"==": [{"var": "plan"}, "pro"]}]})
+    assert planned(said(b'{"plan":"pro","tenant":"acme"}'), draft(eligibility=both))[1] == Reason.INELIGIBLE
+
+
+BEGAN_ON_BASELINE = {ASSIGNED_HEADER: b"baseline"}
+
+
+def test_a_conversation_stays_on_the_baseline_if_its_caller_says_so() -> None:
+    asked = call("copilot/draft")
+    assert planned(asked, draft(sticky=True), headers=BEGAN_ON_BASELINE) == (Arm.BASELINE, PINNED)
+    assert planned(asked, draft(), headers=BEGAN_ON_BASELINE) == (Arm.CANDIDATE, Reason.SPLIT)
+    for words in (b"candidate", b"Baseline", b""):
+        assert planned(asked, draft(sticky=True), headers={ASSIGNED_HEADER: words}) == (Arm.CANDIDATE, Reason.SPLIT)
+    known = compile_snapshot({"draft": draft(sticky=True)}, 1)
+    pinned = plan(asked, principal(), known, UPSTREAM_OF_MODEL, headers=BEGAN_ON_BASELINE)
+    assert (pinned.upstream, pinned.fallback, pinned.mark) == ("partner", "", "")
+    assert pinned.decision is not None
+    assert (pinned.decision.bucket, pinned.decision.unit_kind) == (-1, None), "counted apart from who was drawn"
+
+
+def test_who_was_drawn_for_the_baseline_is_counted_as_ever() -> None:
+    lower = msgspec.structs.replace(draft(sticky=True), share_millipct=0)
+    assert planned(call("copilot/draft"), lower, headers=BEGAN_ON_BASELINE) == (Arm.BASELINE, Reason.SPLIT)
+
+
+shares = st.lists(st.integers(0, 100_000), min_size=1, max_size=8)
+
+
+@given(shares, st.integers(0, 50), st.booleans(), st.integers(0, 7))
+def test_a_conversation_stays_on_its_arm_for_its_life(some: list[int], number: int, kill: bool, begins: int) -> None:  # noqa: FBT001
+    """Invariant 19: while the share grows nobody moves; what is pinned is told apart; a kill alone moves people."""
+    asked = call("copilot/draft", f"user-{number}")
+    steps = sorted(some)[begins % len(some) :]
+    began = ""
+    for share in steps:
+        flag = msgspec.structs.replace(draft(sticky=True), share_millipct=share)
+        arm, reason = planned(asked, flag, headers={ASSIGNED_HEADER: began.encode()} if began else {})
+        began = began or arm
+        drawn, _ = planned(asked, flag)
+        assert arm == began
+        assert (reason == PINNED) == (drawn != began)
+    killed = msgspec.structs.replace(draft(sticky=True), kill=Kill(on=kill))
+    if kill:
+        assert planned(asked, killed, headers={ASSIGNED_HEADER: began.encode()}) == (Arm.BASELINE, Reason.KILLED)
+
+
+@given(st.binary(max_size=20), st.integers(0, 100_000), st.integers(0, 50))
+def test_no_header_gives_anybody_the_candidate(words: bytes, share: int, number: int) -> None:
+    asked, flag = call("copilot/draft", f"user-{number}"), draft(sticky=True)
+    flag = msgspec.structs.replace(flag, share_millipct=share)
+    with_header, _ = planned(asked, flag, headers={ASSIGNED_HEADER: words})
+    without, _ = planned(asked, flag)
+    assert with_header in {without, Arm.BASELINE}

@@ -3,7 +3,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from rollout.core.eligibility import compile_eligibility, context_of, listed, unknown_attributes, why_not
+from rollout.core.eligibility import (
+    attributes_read,
+    compile_eligibility,
+    context_of,
+    listed,
+    unknown_attributes,
+    why_not,
+)
 from rollout.core.model import Audience, Eligibility, Enrolment, EnrolmentState, FeatureFlag, Subject
 from tests.rollout.core.strategies import eligibilities, subjects
 
@@ -50,6 +57,12 @@ def test_early_access_of_a_user_and_of_a_tenant() -> None:
 def test_a_tenant_that_is_listed_needs_no_users() -> None:
     entries = (Enrolment("acme", "ann", APPROVED), Enrolment("other", "ann", APPROVED), Enrolment("x", "", REQUESTED))
     assert listed(Eligibility(Audience.LISTED, ("acme",), entries)) == ({"acme"}, {("other", "ann")})
+
+
+def test_what_a_rule_reads_besides_the_subject() -> None:
+    assert attributes_read(flag()) == frozenset()
+    assert attributes_read(flag(attributes={"==": [{"var": "tenant"}, "acme"]})) == frozenset()
+    assert attributes_read(flag(attributes={"in": [{"var": "tenant"}, {"var": "teams"}]})) == {"teams"}
 
 
 def test_rules_read_the_subject_and_its_attributes() -> None:

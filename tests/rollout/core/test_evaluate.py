@@ -334,3 +334,26 @@ def test_prerequisites_in_a_circle_give_everybody_the_baseline() -> None:
     snapshot = compile_snapshot(flags, 1)
     for name in "ab":
         assert decide(snapshot, name, ANYBODY).reason is Reason.ERROR
+
+
+@pytest.mark.parametrize(
+    ("flag", "reads"),
+    [
+        (with_(), False),
+        (with_(eligibility=PRO), True),
+        (with_(eligibility=Eligibility(attributes={"==": [{"var": "tenant"}, "acme"]})), False),
+        (with_(eligibility=PRO, state=State.DISABLED), False),
+        (with_(eligibility=PRO, kill=Kill(on=True)), False),
+        (with_(prerequisites=(Prerequisite("ruled"), Prerequisite("gone"))), True),
+        (with_(prerequisites=(Prerequisite("leaning"),)), True),
+        (with_(prerequisites=(Prerequisite("plain"),)), False),
+    ],
+)
+def test_whether_a_decision_needs_attributes(flag: FeatureFlag, *, reads: bool) -> None:
+    others = {
+        "ruled": with_(feature="ruled", eligibility=PRO),
+        "leaning": with_(feature="leaning", prerequisites=(Prerequisite("ruled"),)),
+        "plain": with_(feature="plain"),
+    }
+    snapshot = compile_snapshot(others | {"summarize": flag}, 1)
+    assert snapshot.features["summarize"].reads_attributes is reads

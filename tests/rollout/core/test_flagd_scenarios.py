@@ -1,8 +1,21 @@
 """What flagd's evaluator scenarios are about, in cases of our own, each asked of our rules and of flagd-core 2.0.0.
 
-The scenarios of flagd's testbed themselves are not in this tree. Of its subjects these don't apply here: typed and
-zero-valued variants, absent defaults and metadata (a flag has two arms, both names of upstreams, and the baseline is
-its default), shared evaluators by $ref, fractional inside rules and more than two arms, the floats of fractional v1.
+The files of flagd's testbed (github.com/open-feature/flagd-testbed, evaluator/gherkin) are not in this tree:
+the package that brings them, openfeature-flagd-api-testkit, was not to be had, and a copy needs its licence beside it.
+
+| file | scenarios | here |
+| --- | --- | --- |
+| semver | numeric comparison; minor/major range; v-prefix; partial; build metadata; errors are null | all |
+| string | substring operators; null for what is no text | all; a wrong number of arguments is refused when parsed |
+| targeting | by targeting key | as an attribute: our rules read `user`, `conversation` and so on |
+| fractional | operator, shared seed, hash edge cases (v2) | buckets; four arms as quarters of our buckets |
+| fractional | shorthand | as rendered flags: test_flagd.py |
+| disabled | reason DISABLED | test_evaluate.py, test_ofrep.py; the answer is the baseline, not the caller's default |
+| errors | flag not found; type mismatch | first: test_ofrep.py; second: out, all values are text |
+| fractional | v1 (floats) | out: hash versions are 2 and 3 |
+| fractional | nested if, var, weights; as condition | out: two constant arms; `fractional` is no operator of rules |
+| evaluator-refs | $ref, whitespace, missing ones | out: no shared rules |
+| evaluation, precision, no-default-variant | typed values; absent default | out: two arms, baseline default |
 """
 
 from typing import Any
@@ -97,3 +110,14 @@ def test_version_2_outcomes_that_flagd_publishes_for_four_equal_arms(salt: str, 
 )
 def test_hashes_at_the_ends_and_in_the_middle(unit: str, drawn: int) -> None:
     assert bucket(2, "", unit) == drawn
+
+
+BEGINNINGS_AND_ENDS = [("pre-1", "prefix"), ("1-post", "postfix"), ("pre-post", "prefix"), ("neither", "none")]
+
+
+@pytest.mark.parametrize(("given_id", "expected"), BEGINNINGS_AND_ENDS)
+def test_the_first_condition_that_holds_names_the_variant(given_id: str, expected: str) -> None:
+    choice = {"if": [{"starts_with": [ID, "pre"]}, "prefix", {"ends_with": [ID, "post"]}, "postfix", "none"]}
+    assert compile_rule({"==": [choice, expected]}).holds({"id": given_id})
+    flag = {"state": "ENABLED", "variants": {name: name for name in ("prefix", "postfix", "none")}}
+    assert flagd_variant(flag | {"defaultVariant": "none", "targeting": choice}, {"id": given_id}, "unit") == expected

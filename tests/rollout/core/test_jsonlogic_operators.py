@@ -4,12 +4,17 @@ import pytest
 
 from rollout.core.jsonlogic import compile_rule
 from rollout.core.jsonlogic_operators import OPERATORS, InvalidRule, Node, as_test, shown
+from rollout.core.model import Subject
+from rollout.core.rule_code import admitting
 
 PLAN = {"var": "plan"}
 
 
 def holds(rule: Any, **context: object) -> bool:
-    return compile_rule(rule).holds(context)
+    compiled = compile_rule(rule)
+    found = compiled.holds(context)
+    assert admitting(compiled.root, "f", None)(Subject(attributes=context)) == found
+    return found
 
 
 TRUE: list[tuple[Any, dict[str, object]]] = [

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -221,8 +221,8 @@ def rotate_to_a_short_one(records: Sequence[KeyRecord], **options: bool) -> obje
         (("admin",), {"roles": ("admin",)}, True),
         (("admin",), {"roles": ("admin",), "revoked_at_s": 1.0}, False),
         (("admin",), {"roles": ("admin",), "expires_at_s": NOW_S}, False),
-        (("admin",), {"roles": ("admin",), "expires_at_s": NOW_S + DAY_S}, False),
-        (("admin",), {"roles": ("admin",), "expires_at_s": NOW_S + DAY_S + 1}, True),
+        (("admin",), {"roles": ("admin",), "expires_at_s": NOW_S + keys.OVERLAP_MAX_S}, False),
+        (("admin",), {"roles": ("admin",), "expires_at_s": NOW_S + keys.ADMIN_LASTING_S}, True),
     ],
 )
 def test_the_last_admin_key_goes_only_by_force(
@@ -245,6 +245,36 @@ def test_the_last_admin_key_may_be_rotated_with_time_to_try_the_new_one() -> Non
     with pytest.raises(KeyRefused):  # the new one may be lost, and the old one is on its way out
         keys.revoke([new, ending], new.id, WHY)
     assert keys.revoke([new, ending], ending.id, WHY) is not None
+
+
+@pytest.mark.parametrize("overlap_s", [2 * DAY_S, keys.OVERLAP_MAX_S])
+def test_a_key_on_its_way_out_does_not_stand_in_for_its_successor(overlap_s: float) -> None:
+    new, ending = keys.rotate([record(roles=("admin",))], "key_web", FRESH, WHY, overlap_s=overlap_s).written
+    with pytest.raises(KeyRefused, match="last admin key"):
+        keys.revoke([new, ending], new.id, WHY)
+
+
+@pytest.mark.parametrize(
+    ("own_end_s", "other_end_s", "allowed"),
+    [(60.0, None, False), (60.0, 59.0, False), (60.0, 60.0, True), (60.0, 7_200.0, True), (-1.0, None, True)],
+)
+def test_a_short_lived_admin_key_needs_another_that_lives_as_long(
+    own_end_s: float, other_end_s: float | None, *, allowed: bool
+) -> None:
+    records = [record(roles=("admin",), expires_at_s=NOW_S + own_end_s)]
+    if other_end_s is not None:
+        records.append(record("other", roles=("admin",), expires_at_s=NOW_S + other_end_s))
+    if allowed:
+        assert revoke(records)
+    else:
+        with pytest.raises(KeyRefused, match="last admin key"):
+            revoke(records)
+
+
+def test_a_short_lived_admin_key_may_be_rotated() -> None:
+    old = record(roles=("admin",), expires_at_s=NOW_S + 3_600)
+    new, _ = keys.rotate([old], old.id, FRESH, WHY).written
+    assert new.expires_at_s == NOW_S + 3_700
 
 
 def test_an_unknown_key_names_the_nearest_and_a_key_is_not_repeated() -> None:
@@ -299,6 +329,9 @@ STEPS = st.lists(
 
 
 @given(STEPS)
+@example(
+    [("rotate", "web", 0, False, 3 * DAY_S), ("revoke", "web", 1, False, 0.0), ("wait", "web", 0, False, 3 * DAY_S)]
+)
 def test_no_sequence_of_steps_breaks_the_rules(steps: list[tuple[str, str, int, bool, float]]) -> None:
     first = record("first", roles=("admin",))
     records, now_s = {first.id: first}, NOW_S

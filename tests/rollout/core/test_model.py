@@ -39,6 +39,7 @@ def test_values_are_frozen_and_spelt_as_in_the_document() -> None:
     names = {"schemaVersion", "revision", "owner", "hashVersion", "salt", "candidate", "baseline", "bucketBy"}
     assert names | {
         "feature",
+        "sticky",
         "state",
         "share_millipct",
         "holdout",

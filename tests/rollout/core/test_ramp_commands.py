@@ -324,6 +324,7 @@ def test_invariant_05_a_kill_and_its_lifting_leave_nothing_running(lift: Callabl
 KILLED = {"killed": True}
 RAISING: dict[str, Callable[[], Transition]] = {
     "start": lambda: commands.start(ramp_of(READY, 0, **KILLED), ANN),
+    "start at the share it has": lambda: commands.start(ramp_of(READY, 1_000, **KILLED), ANN),
     "restart": lambda: commands.restart(ramp_of(replace(ROLLED_BACK, rolled_back=None), 0, **KILLED), ANN),
     "resume": lambda: commands.resume(ramp_of(PAUSED, **KILLED), ANN),
     "advance": lambda: commands.advance(ramp_of(replace(RUNNING, step=0), 1_000, **KILLED), ANN),

@@ -1,17 +1,20 @@
 import pytest
 from msgspec.structs import replace
 
-from rollout.core.model import FeatureFlag, Kill
+from rollout.core.model import Arm, FeatureFlag, Kill
+from rollout.core.promql import MetricQuery
 from rollout.core.ramp_flag import (
     applied,
     as_measured,
+    capacity_of,
+    capacity_queries_of,
     is_watched,
     queries_of,
     ramp_of,
 )
-from rollout.core.ramp_model import Gate, GateKind, GateMemory, Phase, Progress, RampPlan, Role, Step
+from rollout.core.ramp_model import Gate, GateKind, GateMemory, Phase, Progress, RampPlan, Role, Rollback, Step
 from rollout.core.ramp_table import Event, Transition
-from rollout.core.readings import measured, no_data, unusable
+from rollout.core.readings import Reading, measured, no_data, unusable
 
 PROGRESS = Progress(phase=Phase.RUNNING, step=0, ramp_began_s=100.0, step_began_s=150.0)
 FLAG = FeatureFlag(
@@ -58,6 +61,42 @@ def test_ranges_reach_back_to_where_the_gates_scope_began() -> None:
     assert {name: query.expression for name, query in found.items()} == {"step": "rate(x[48s])", "ramp": "rate(x[98s])"}
     assert found["step"].max_age_s == 120.0
     assert queries_of(flag, 0.0)["step"].expression == "rate(x[1s])"
+
+
+def test_a_gate_may_ask_for_the_newest_sample_and_how_many_there_were() -> None:
+    asked = replace(gate("a"), newest="max(timestamp(x))", samples="sum(increase(x[$elapsed]))", max_age="30s")
+    (query,) = queries_of(replace(FLAG, gates=(asked,)), 200.0).values()
+    assert (query.newest, query.samples, query.max_age_s) == ("max(timestamp(x))", "sum(increase(x[48s]))", 30.0)
+
+
+CHECKED = replace(FLAG, rollback=Rollback(partner_capacity_check=True, baseline_capacity="room_b"))
+
+
+def test_capacity_is_asked_for_where_the_flag_says_how() -> None:
+    assert capacity_queries_of(FLAG) == {}
+    assert capacity_queries_of(replace(FLAG, rollback=Rollback(baseline_capacity="room_b"))) == {}
+    assert capacity_queries_of(CHECKED) == {Arm.BASELINE: MetricQuery("room_b")}
+    both = replace(CHECKED, ramp=replace(FLAG.ramp, candidate_capacity="room_c"))
+    assert capacity_queries_of(both) == {Arm.CANDIDATE: MetricQuery("room_c"), Arm.BASELINE: MetricQuery("room_b")}
+    assert capacity_queries_of(replace(CHECKED, ramp=None)) == {Arm.BASELINE: MetricQuery("room_b")}
+    assert capacity_queries_of(replace(both, progress=replace(PROGRESS, phase=Phase.COMPLETED))) == {}
+
+
+@pytest.mark.parametrize(
+    ("reading", "bears"),
+    [
+        (measured(0.25, 1.0), 25_000),
+        (measured(7.0, 1.0), 100_000),
+        (measured(0.0, 1.0), 0),
+        (measured(-0.1, 1.0), None),
+        (no_data("nothing"), None),
+        (unusable("HTTP 500"), None),
+    ],
+)
+def test_what_is_no_share_of_the_traffic_is_unknown(reading: Reading, bears: int | None) -> None:
+    assert capacity_of({Arm.BASELINE: reading}) == (None, bears)
+    assert capacity_of({Arm.CANDIDATE: reading}) == (bears, None)
+    assert capacity_of({}) == (None, None)
 
 
 def test_readings_become_what_gates_judge() -> None:

@@ -62,7 +62,8 @@ def test_a_sound_plan_has_no_findings() -> None:
         (replace(QUALITY, metric="zzz"), "asks for the unknown metric 'zzz'; known: judge_score, ttft_s"),
         (replace(ERRORS, failure=None), "needs a failure rule"),
         (replace(ERRORS, limit=None), "needs a limit"),
-        (replace(ERRORS, query=""), "needs a query"),
+        (replace(ERRORS, query=""), "can't be asked: a PromQL query needs an expression"),
+        (replace(ERRORS, max_age="0s"), "can't be asked: max_age_s must lie"),
         (replace(ERRORS, kind=GateKind.HARM, margin=0.1, alpha=0.1), "can't show harm from PromQL"),
         (replace(QUALITY, margin=None), "needs margin"),
         (replace(QUALITY, alpha=None), "needs alpha"),
@@ -183,3 +184,24 @@ def test_without_traffic_nothing_is_ever_proven() -> None:
 )
 def test_lengths_of_time_as_people_say_them(seconds: float, text: str) -> None:
     assert written(seconds) == text
+
+
+def test_queries_that_mislead_are_shown() -> None:
+    def warned(gate: Gate, rollback: Rollback = WHOLE) -> str:
+        return "\n".join(found(PLAN, gate, rollback=rollback).warnings)
+
+    assert "give `newest`" in warned(replace(ERRORS, query="sum(rate(x[5m]))"))
+    assert "give `newest`" not in warned(replace(ERRORS, query="sum(rate(x[5m]))", newest="max(timestamp(x))"))
+    assert "it will never pass" in warned(replace(ERRORS, min_samples=5))
+    assert "it will never pass" not in warned(replace(ERRORS, min_samples=5, samples="sum(x)"))
+    unread = Rollback(partner_capacity_check=True)
+    assert "rollbacks don't wait for the partner" in warned(ERRORS, unread)
+    assert "rollbacks don't wait" not in warned(ERRORS, replace(unread, baseline_capacity="room"))
+
+
+def test_capacity_queries_must_be_askable() -> None:
+    plan = replace(PLAN, candidate_capacity=" ")
+    (told,) = found(plan, ERRORS, rollback=Rollback(baseline_capacity="room")).faults
+    assert told.startswith("candidate_capacity can't be asked")
+    (told,) = found(PLAN, ERRORS, rollback=Rollback(baseline_capacity=" ")).faults
+    assert told.startswith("baseline_capacity can't be asked")
