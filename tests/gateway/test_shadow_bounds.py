@@ -279,7 +279,7 @@ async def test_no_more_than_so_many_calls_at_once_in_one_worker(upstream, world,
     here = await world(candidate.port, baseline.port)
     for _ in range(2):
         await here.ask()
-    await here.until(lambda: here.shadows.counts[2])
+    await here.until(lambda: here.shadows.counts[2] and candidate.open)
     await here.turn(later_s=WAIT_MAX_S + 1)
     assert (here.skipped, candidate.connections) == ({Skip.CONCURRENCY: 1}, 1)
     here.gateway.relay.end_shadows()

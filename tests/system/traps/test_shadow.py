@@ -14,7 +14,7 @@ import pytest
 from rollout.adapters.sqlite import SqliteStore
 from rollout.core.audit import record_change
 from rollout.core.model import BUCKETS, Kill, Shadow
-from tests.system.traps.caller import Answer, Line, chat, over_lines
+from tests.system.traps.caller import DEADLINE_S, Answer, Line, chat, over_lines
 from tests.system.traps.conftest import World, until
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ async def shadowed(world: World, feature: str, **limits: int) -> AsyncIterator[N
     figures = {"daily_budget": 10_000, "max_concurrent": 64, **limits}
     await change(world, feature, shadow=Shadow(millipct=BUCKETS, **figures))
     try:
+        await first_one(world, feature)
         yield
     finally:
         await change(world, feature, shadow=Shadow(), kill=Kill())
@@ -64,12 +65,28 @@ async def shadowed(world: World, feature: str, **limits: int) -> AsyncIterator[N
     await until(world.at_rest)
 
 
+async def first_one(world: World, feature: str) -> None:
+    """Ask until one was sampled: workers have the document, and see at their next turn what it says of shadows."""
+    before = calls(world, feature) + skipped(world, feature)
+    line = world.line()
+
+    def sampled() -> bool:
+        in_flight = world.simulator.stats()["requests"]["in_flight"]
+        return bool(in_flight) or calls(world, feature) + skipped(world, feature) > before
+
+    async with asyncio.timeout(DEADLINE_S):
+        while not await asyncio.to_thread(sampled):
+            await line.ask(chat("sampled?", feature))
+            await asyncio.sleep(0.05)
+    line.close()
+
+
 def calls(world: World, feature: str) -> float:
     return world.total("glidepath_shadow_calls_total", f'feature="{feature}"')
 
 
-def skipped(world: World) -> float:
-    return world.total("glidepath_shadow_skipped_total", 'feature="vllm"')
+def skipped(world: World, feature: str) -> float:
+    return world.total("glidepath_shadow_skipped_total", f'feature="{feature}"')
 
 
 def of_requests(world: World) -> dict[str, float]:
@@ -105,10 +122,10 @@ async def test_whatever_the_other_arm_does_nobody_sees_anything_of_it(world: Wor
     between = of_requests(world)
     called = calls(world, "strict")
     async with shadowed(world, "strict"):
+        begun = of_requests(world)
         assert await answers(world, "strict", f"{trouble}-with".replace(" ", "-")) == without
-        await until(lambda: calls(world, "strict") > called or world.simulator.stats()["requests"]["in_flight"])
+        assert moved(begun, of_requests(world)) == moved(start, between)
     await until(lambda: calls(world, "strict") > called)
-    assert moved(between, of_requests(world)) == moved(start, between)
 
 
 async def test_one_that_cannot_be_reached_is_no_concern_of_callers(world: World) -> None:
@@ -138,6 +155,6 @@ async def test_two_workers_share_one_budget(world: World) -> None:
             await answers(world, "vllm", f"budget-{turn}")
             await asyncio.sleep(0.5)
         # In the first turn the workers may not have known yet.
-        await until(lambda: calls(world, "vllm") + skipped(world) >= 3 * COUNT)
+        await until(lambda: calls(world, "vllm") + skipped(world, "vllm") >= 3 * COUNT)
         assert world.total("glidepath_shadow_skipped_total", 'feature="vllm"', 'reason="budget"') > 0
     assert 1 <= calls(world, "vllm") <= 8
