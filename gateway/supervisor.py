@@ -161,8 +161,10 @@ class Supervisor:
         from gateway.request_api import request_router  # noqa: PLC0415  see above
         from rollout.api import router  # noqa: PLC0415  see above
         from rollout.keys.api import key_router  # noqa: PLC0415  see above
+        from rollout.stops import unknown_capacity  # noqa: PLC0415  see above
 
-        api = router(self._store, self._follower, self._clock, authorizer(self._keyring))
+        capacity = unknown_capacity if self._automation is None else self._automation.capacity
+        api = router(self._store, self._follower, self._clock, authorizer(self._keyring), capacity)
         api.include_router(request_router(self.find_request, self._store.history, authorizer(self._keyring)))
         api.include_router(key_router(self._store, self._clock, authorizer(self._keyring), new_key, self._keys.refresh))
         return OperatorPort(build_admin(api, self), settings.server.keep_alive_s)

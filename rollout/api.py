@@ -1,26 +1,27 @@
 """The operator API as a FastAPI router. Who may call what is the mounting application's business: `authorize`."""
 
-import re
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from rollout import views
+from rollout.answers import Answers
+from rollout.conditions import FeatureName, Key, Revision, etag
 from rollout.core.codec import render_document
-from rollout.core.errors import InvalidArgument, RevisionConflict, UnknownFeature
+from rollout.core.errors import UnknownFeature
 from rollout.core.evaluate import explain
-from rollout.core.model import NAME_PATTERN, FeatureFlag, Subject
+from rollout.enrolment_api import add_enrolment_routes
+from rollout.feature_reads import FeatureReads
 from rollout.follower import Follower
 from rollout.operations import Operations
 from rollout.ports import Clock, Store
-from rollout.problems import PreconditionMissing, ProblemRoute, of_fault
+from rollout.problems import ProblemRoute
+from rollout.ramp_api import Authorize, add_ramp_routes
+from rollout.stops import CapacityOf, unknown_capacity
+from rollout.store_api import add_store_routes
 
-Authorize = Callable[[str], Callable[..., Awaitable[str] | str]]
-"""Role name (viewer, operator, approver, admin) -> FastAPI dependency that gives the actor's name or raises."""
+__all__ = ["Authorize", "router"]
 
-FeatureName = Annotated[str, Path(pattern=NAME_PATTERN)]
-_ETAG = re.compile(r'"?([0-9]{1,18})"?')
 _GREATEST_ID = 2**63 - 1  # what a store's row number can be
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": views.Problem, "content": {"application/problem+json": {}}}
@@ -28,42 +29,36 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(store: Store, follower: Follower, clock: Clock, authorize: Authorize) -> APIRouter:
-    """Make the router to mount under /api/v1."""
+def router(
+    store: Store, follower: Follower, clock: Clock, authorize: Authorize, capacity: CapacityOf = unknown_capacity
+) -> APIRouter:
+    """Make the router to mount under /api/v1. `capacity`: what each side bears, for rollbacks that ask."""
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
-    operations = Operations(store, follower, clock)
-    _add_reads(routes, operations, follower, clock, authorize)
-    _add_changes(routes, operations, follower, authorize)
+    operations = Operations(store, follower, clock, capacity)
+    reads = FeatureReads(operations, store, follower, clock)
+    answers = Answers(reads, follower)
+    _add_reads(routes, operations, follower, reads, authorize)
+    _add_changes(routes, operations, answers, authorize)
+    add_ramp_routes(routes, operations, answers, authorize)
+    add_enrolment_routes(routes, operations, answers, authorize)
+    add_store_routes(routes, operations, store, authorize)
     return routes
 
 
 def _add_reads(
-    routes: APIRouter, operations: Operations, follower: Follower, clock: Clock, authorize: Authorize
+    routes: APIRouter, operations: Operations, follower: Follower, reads: FeatureReads, authorize: Authorize
 ) -> None:
     viewer = [Depends(authorize("viewer"))]
 
     @routes.get("/features", dependencies=viewer)
     async def list_features() -> views.FeatureList:
-        read = await operations.read()
-        age_s = follower.age_s(clock.now_s())
-        error = follower.last_error
-        killed = {name: follower.is_killed_locally(name) for name in read.flags}
-        return views.FeatureList(
-            version=read.version,
-            store=read.store,
-            age_s=None if age_s == float("inf") else age_s,
-            last_error=None if error is None else error.cause,
-            features=views.feature_views(read.flags, killed, read.store),
-        )
+        return await reads.list()
 
     @routes.get("/features/{feature}", dependencies=viewer)
     async def get_feature(feature: FeatureName, response: Response) -> views.FeatureView:
-        read = await operations.read()
-        if feature not in read.flags:
-            raise UnknownFeature(feature, read.flags)
-        flag = read.flags[feature]
-        response.headers["ETag"] = _etag(flag)
-        return views.feature_view(flag, killed_locally=follower.is_killed_locally(feature), store=read.store)
+        view = await reads.get(feature)
+        response.headers["ETag"] = etag(view.revision)
+        return view
 
     @routes.get("/features/{feature}/history", dependencies=viewer)
     async def history(
@@ -78,65 +73,38 @@ def _add_reads(
         snapshot = follower.snapshot
         if feature not in snapshot.features:
             raise UnknownFeature(feature, snapshot.features)
-        subject = Subject(asked.conversation, asked.user, asked.tenant, asked.request, asked.attributes)
-        return views.explanation_view(explain(snapshot, feature, subject))
+        return views.explanation_view(explain(snapshot, feature, asked.subject()))
 
     @routes.get("/documents", dependencies=viewer)
     async def documents() -> dict[str, Any]:
         return render_document((await operations.read()).flags)
 
 
-def _add_changes(routes: APIRouter, operations: Operations, follower: Follower, authorize: Authorize) -> None:
+def _add_changes(routes: APIRouter, operations: Operations, answers: Answers, authorize: Authorize) -> None:
     operator = Annotated[str, Depends(authorize("operator"))]
 
     @routes.put("/features/{feature}/share", response_model=views.FeatureView)
-    async def set_share(
+    async def set_share(  # noqa: PLR0917  called by FastAPI, by name
         feature: FeatureName,
         change: views.ShareChange,
         actor: operator,
+        revision: Revision,
+        key: Key,
         response: Response,
-        if_match: Annotated[str | None, Header()] = None,
     ) -> views.FeatureView | Response:
-        revision = _revision(if_match)
-        try:
-            flag = await operations.set_share(
-                feature, change.millipct(), expected_revision=revision, actor=actor, reason=change.reason
-            )
-        except RevisionConflict as fault:
-            return _conflict(fault, killed_locally=follower.is_killed_locally(feature))
-        response.headers["ETag"] = _etag(flag)
-        return views.feature_view(flag, killed_locally=follower.is_killed_locally(feature))
+        work = operations.set_share(
+            feature, change.millipct(), expected_revision=revision, actor=actor, reason=change.reason, key=key
+        )
+        return await answers.done(work, response)
 
     @routes.post("/features/{feature}/kill")
-    async def kill(feature: FeatureName, because: views.Because, actor: operator) -> views.KillAnswer:
-        outcome = await operations.kill(feature, actor=actor, reason=because.reason)
-        return views.kill_answer(outcome, killed_locally=follower.is_killed_locally(feature))
+    async def kill(
+        feature: FeatureName, because: views.Because, actor: operator, key: Key, response: Response
+    ) -> views.KillAnswer:
+        return await answers.killed(operations.kill(feature, actor=actor, reason=because.reason, key=key), response)
 
     @routes.post("/features/{feature}/unkill")
-    async def unkill(feature: FeatureName, because: views.Because, actor: operator) -> views.KillAnswer:
-        outcome = await operations.unkill(feature, actor=actor, reason=because.reason)
-        return views.kill_answer(outcome, killed_locally=follower.is_killed_locally(feature))
-
-
-def _etag(flag: FeatureFlag) -> str:
-    return f'"{flag.revision}"'
-
-
-def _revision(if_match: str | None) -> int:
-    if if_match is None:
-        hint = 'read the feature and send its ETag, as in If-Match: "7"'
-        raise PreconditionMissing("a change of the share needs the revision it was made for", hint)
-    match = _ETAG.fullmatch(if_match.strip())
-    if match is None:
-        raise InvalidArgument(f"If-Match {if_match!r} is not one revision", 'send a single ETag, as in If-Match: "7"')
-    return int(match[1])
-
-
-def _conflict(fault: RevisionConflict, *, killed_locally: bool) -> Response:
-    """Answer 412 with the state now in force, so that the caller can decide anew without another read."""
-    if fault.current is None:
-        return of_fault(fault)
-    current = views.feature_view(fault.current, killed_locally=killed_locally)
-    answer = of_fault(fault, current=current.model_dump(mode="json"))
-    answer.headers["ETag"] = _etag(fault.current)
-    return answer
+    async def unkill(
+        feature: FeatureName, because: views.Because, actor: operator, key: Key, response: Response
+    ) -> views.KillAnswer:
+        return await answers.killed(operations.unkill(feature, actor=actor, reason=because.reason, key=key), response)

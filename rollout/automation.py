@@ -8,13 +8,15 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from rollout.controller import EVERY_S, TTL_S, Controller, World
+from rollout.controller import EVERY_S, TTL_S, Controller, World, read_capacity
 from rollout.telling import Teller
 from rollout.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rollout.core.model import FeatureFlag
+    from rollout.core.ramp_table import Capacity
     from rollout.follower import Follower
     from rollout.ports import Clock, MetricSource, Store
     from rollout.webhooks import Receiver
@@ -47,6 +49,10 @@ class Automation:
         self.webhooks = Webhooks(rules.receivers, clock)
         self._teller = Teller(store, clock, lambda: self.controller.leading, self.webhooks.publish)
         self._told = bool(rules.receivers)
+
+    async def capacity(self, flag: FeatureFlag) -> Capacity:
+        """See `read_capacity`."""
+        return await read_capacity(self._metrics, flag)
 
     async def run(self) -> None:
         """Work until cancelled, then give the lease back. Whoever leads next tells again what was told last."""

@@ -1,24 +1,19 @@
 """`glidepath rollout ...`: a thin client of the operator API.
 
 Exit codes: 0 done; 1 refused or failed; 2 bad arguments; 3 somebody else changed it first; 4 no such feature;
-5 unreachable, unauthorised, or the store is down (a kill is then in force on the replica that was asked only).
+5 unreachable, unauthorised, or the store is down (a kill or rollback is then in force on the replica that was
+asked only, a pause is pending there).
+Of `status`: 0 the goal is reached; 1 it will not be: killed, disabled, rolled back or completed short of it; 5 nobody
+answered all the time; 6 paused, so that a person must act; 7 not reached yet, at the timeout if there is one.
 Faults are RolloutErrors; the caller prints them.
 """
 
 import argparse
-import json
-import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rollout.command_line import add_paging, add_reason, add_verb, connect, epilog, show
+from rollout.command_line import add_key, add_paging, add_reason, add_verb, connect, epilog, say, show
+from rollout.ramp_cli import add_ramp_verbs
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-    from rollout.client import Client
-
-_WATCH_S = 1.0
 _UNITS = ("conversation", "user", "tenant", "request")
 
 
@@ -31,11 +26,18 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     get.add_argument("feature", nargs="?", metavar="FEATURE")
     get.add_argument("--watch", action="store_true", help="keep showing, until interrupted")
 
+    status = add_verb(verbs, "status", _status, "say how a ramp stands, or wait for it; for scripts")
+    _feature(status)
+    status.add_argument("--timeout", metavar="TIME", help='wait for so long, as "10m"; without it: say it once')
+    goals = "completed (default), step:N, share:25%% or phase:NAME"
+    status.add_argument("--for", dest="goal", default="completed", metavar="GOAL", help=goals)
+
     share = add_verb(verbs, "set-share", _set_share, "set the candidate's share")
     _feature(share)
     share.add_argument("share", metavar="SHARE", help='as "25%%", "12.5%%" or "0.001%%"')
     share.add_argument("--revision", type=int, help="refuse unless the feature is at this revision (default: as read)")
     add_reason(share)
+    add_key(share)
 
     for name, run, about in (
         ("kill", _kill, "send everybody to the baseline now"),
@@ -44,15 +46,20 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
         verb = add_verb(verbs, name, run, about)
         _feature(verb)
         add_reason(verb)
+        add_key(verb)
 
     history = add_verb(verbs, "history", _history, "show who changed what and why")
     _feature(history)
     add_paging(history)
 
-    explain = add_verb(verbs, "explain", _explain, "show why a subject gets its arm")
-    _feature(explain)
+    explain = add_verb(verbs, "explain", _explain, "show why a subject gets its arm, or where a request went")
+    explain.add_argument("what", metavar="FEATURE|REQUEST_ID", help="a feature's name wins")
     for unit in _UNITS:
         explain.add_argument(f"--{unit}")
+    attribute = "what eligibility rules may read; repeat it; JSON numbers, booleans and lists count as such"
+    explain.add_argument("--attribute", action="append", default=[], metavar="NAME=VALUE", help=attribute)
+
+    add_ramp_verbs(verbs)
 
 
 def _feature(verb: argparse.ArgumentParser) -> None:
@@ -60,14 +67,15 @@ def _feature(verb: argparse.ArgumentParser) -> None:
 
 
 def _get(args: argparse.Namespace) -> int:
-    from rollout.render import features_table
+    from rollout.watch import get
 
-    with connect(args) as client:
-        if args.watch:
-            return _watch(args, client)
-        answer = _read(client, args.feature)
-    shown = answer["features"][0] if args.feature else answer
-    return show(args, shown, features_table(answer))
+    return get(args)
+
+
+def _status(args: argparse.Namespace) -> int:
+    from rollout.status import status
+
+    return status(args)
 
 
 def _set_share(args: argparse.Namespace) -> int:
@@ -76,7 +84,7 @@ def _set_share(args: argparse.Namespace) -> int:
     millipct = parse_share(args.share)
     with connect(args) as client:
         revision = client.feature(args.feature)["revision"] if args.revision is None else args.revision
-        flag = client.set_share(args.feature, millipct, revision, args.reason)
+        flag = client.set_share(args.feature, millipct, revision, args.reason, args.idempotency_key)
     return _show_flag(args, flag, flag)
 
 
@@ -85,7 +93,7 @@ def _kill(args: argparse.Namespace) -> int:
     from rollout.core.errors import StoreUnavailable
 
     with connect(args) as client:
-        answer = client.kill(args.feature, args.reason)
+        answer = client.kill(args.feature, args.reason, args.idempotency_key)
     code = _show_flag(args, answer, answer["flag"])
     if answer["store"] != "ok":
         hint = "kill it on every other replica too; this one, if it lives, tells the store once that is back"
@@ -95,7 +103,7 @@ def _kill(args: argparse.Namespace) -> int:
 
 def _unkill(args: argparse.Namespace) -> int:
     with connect(args) as client:
-        answer = client.unkill(args.feature, args.reason)
+        answer = client.unkill(args.feature, args.reason, args.idempotency_key)
     return _show_flag(args, answer, answer["flag"])
 
 
@@ -108,88 +116,12 @@ def _history(args: argparse.Namespace) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    from rollout.render import explanation_table
+    from rollout.explaining import explain
 
-    subject = {kind: getattr(args, kind) for kind in _UNITS}
-    with connect(args) as client:
-        answer = client.explain(args.feature, subject)
-    return show(args, answer, explanation_table(answer))
-
-
-def _read(client: "Client", feature: str | None) -> dict[str, Any]:
-    if feature is None:
-        return client.features()
-    flag = client.feature(feature)
-    return {"store": flag["store"], "version": "-", "features": [flag]}
+    return explain(args)
 
 
 def _show_flag(args: argparse.Namespace, answer: dict[str, Any], flag: dict[str, Any] | None) -> int:
     from rollout.render import flag_line
 
-    if args.output == "json":
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
-        return 0
-    print(f"{args.feature}: killed" if flag is None else flag_line(flag))
-    return 0
-
-
-def _watch(args: argparse.Namespace, client: "Client") -> int:
-    """Show until interrupted; a gateway that is away for a moment is shown as such, not a reason to end."""
-    from rich.console import Console
-
-    answers, console = _answers(client, args.feature), Console()
-    try:
-        if args.output == "json":
-            _watch_lines(answers)
-        elif console.is_terminal:
-            _watch_live(answers, console)
-        else:
-            for answer in _changes(answers):
-                console.print(_rendered(answer))
-    except KeyboardInterrupt:
-        return 0
-    return 0
-
-
-def _answers(client: "Client", feature: str | None) -> Iterator[dict[str, Any]]:
-    """Yield what the API says, once a second; a fault as {"error": cause}, except at the first try."""
-    from rollout.client import ApiFault
-
-    yield _read(client, feature)
-    while True:
-        time.sleep(_WATCH_S)
-        try:
-            yield _read(client, feature)
-        except ApiFault as fault:
-            yield {"error": fault.cause}
-
-
-def _changes(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Pass on an answer only when its features, or its fault, are others than the last ones."""
-    last: object = None
-    for answer in answers:
-        told = answer.get("features", answer)
-        if told != last:
-            yield answer
-        last = told
-
-
-def _watch_lines(answers: Iterator[dict[str, Any]]) -> None:
-    for answer in _changes(answers):
-        print(json.dumps(answer, ensure_ascii=False), flush=True)
-
-
-def _watch_live(answers: Iterator[dict[str, Any]], console: "Console") -> None:
-    from rich.live import Live
-
-    with Live(console=console, auto_refresh=False) as live:
-        for answer in answers:
-            live.update(_rendered(answer), refresh=True)
-
-
-def _rendered(answer: dict[str, Any]) -> "RenderableType":
-    from rich.text import Text
-
-    from rollout.render import features_table
-
-    return Text(answer["error"], style="bold red") if "error" in answer else features_table(answer)
+    return say(args, answer, f"{args.feature}: killed" if flag is None else flag_line(flag))

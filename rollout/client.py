@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -11,24 +13,30 @@ import httpx2
 from rollout.core.errors import InvalidArgument, RolloutError
 from rollout.core.keys import KEY_PREFIX
 from rollout.core.model import NAME_PATTERN
+from rollout.core.once import Once, checked
 
+NDJSON = "application/x-ndjson"
 _LIMIT_S = 10.0
 _KEY_ID = r"[A-Za-z0-9_-]{1,64}"
 _EXIT_CODES = {401: 5, 403: 5, 404: 4, 409: 1, 412: 3, 422: 2, 428: 2, 503: 5}
 _UNREACHABLE = 5
+_SERVER_FAULT = 500
 _AUTHORITY = {401, 403}  # these may come from in front of the API
 
 
 class ApiFault(RolloutError):  # noqa: N818  named like the faults in core.errors
-    """The API refused, or nobody answered."""
+    """The API refused, or nobody answered. `passing`: it may be over in a moment, as while a gateway restarts."""
 
-    def __init__(self, cause: str, hint: str, exit_code: int) -> None:
+    def __init__(self, cause: str, hint: str, exit_code: int, *, passing: bool = False) -> None:
         super().__init__(cause, hint)
-        self.exit_code = exit_code
+        self.exit_code, self.passing = exit_code, passing
 
 
 class Client:
     """One connection to an admin address; every fault is an ApiFault."""
+
+    replayed = False
+    """Whether the last answer was given before, to a command with the same idempotency key."""
 
     def __init__(self, admin_url: str, api_key: str | None) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -57,24 +65,49 @@ class Client:
         """GET one feature."""
         return self._call("GET", _path(feature))
 
-    def set_share(self, feature: str, share_millipct: int, revision: int, reason: str) -> dict[str, Any]:
+    def set_share(
+        self, feature: str, share_millipct: int, revision: int, reason: str, key: str | None = None
+    ) -> dict[str, Any]:
         """PUT the share for that revision."""
         body = {"share_millipct": share_millipct, "reason": reason}
-        return self._call("PUT", f"{_path(feature)}/share", body, {"If-Match": f'"{revision}"'})
+        return self._call("PUT", f"{_path(feature)}/share", body, _conditions(revision, key))
 
-    def kill(self, feature: str, reason: str) -> dict[str, Any]:
+    def kill(self, feature: str, reason: str, key: str | None = None) -> dict[str, Any]:
         """POST a kill."""
-        return self._call("POST", f"{_path(feature)}/kill", {"reason": reason})
+        return self._call("POST", f"{_path(feature)}/kill", {"reason": reason}, _conditions(None, key))
 
-    def unkill(self, feature: str, reason: str) -> dict[str, Any]:
+    def unkill(self, feature: str, reason: str, key: str | None = None) -> dict[str, Any]:
         """POST the lifting of a kill."""
-        return self._call("POST", f"{_path(feature)}/unkill", {"reason": reason})
+        return self._call("POST", f"{_path(feature)}/unkill", {"reason": reason}, _conditions(None, key))
+
+    def ramp(
+        self, feature: str, verb: str, body: dict[str, Any], revision: int | None, key: str | None = None
+    ) -> dict[str, Any]:
+        """POST one of the ramp's verbs; those that only stop need no revision."""
+        return self._call("POST", f"{_path(feature)}/ramp/{verb}", body, _conditions(revision, key))
+
+    def enrol(self, feature: str, body: dict[str, Any], key: str | None = None) -> dict[str, Any]:
+        """POST a wish for early access, or with a "decision" what becomes of it."""
+        path = f"{_path(feature)}/enrolments" + ("/decision" if "decision" in body else "")
+        return self._call("POST", path, body, _conditions(None, key))
+
+    def accept_loss(self, reason: str) -> dict[str, Any]:
+        """POST that the store is to be taken as it is."""
+        return self._call("POST", "/store/accept-loss", {"reason": reason})
+
+    def audit(self, after: int) -> Iterator[bytes]:
+        """GET the audit log of all features, in pieces of JSON lines; ends with the newest entry."""
+        with self._faults_told(), self._http.stream("GET", f"/audit?after={after}") as answer:
+            if not answer.is_success or answer.headers.get("content-type") != NDJSON:
+                answer.read()
+                raise self._fault(answer)
+            yield from answer.iter_bytes()
 
     def history(self, feature: str, limit: int, before: int | None) -> dict[str, Any]:
         """GET a page of the audit log."""
         return self._call("GET", f"{_path(feature)}/history{_page(limit, before)}")
 
-    def explain(self, feature: str, subject: dict[str, str | None]) -> dict[str, Any]:
+    def explain(self, feature: str, subject: dict[str, Any]) -> dict[str, Any]:
         """POST a subject to explain."""
         return self._call("POST", f"{_path(feature)}/explain", subject)
 
@@ -106,25 +139,41 @@ class Client:
         self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
         _refuse_undecodable(body or {})
-        try:
+        with self._faults_told():
             answer = self._http.request(method, path, json=body, headers=headers)
-        except (httpx2.RequestError, httpx2.InvalidURL) as fault:
-            cause = f"no answer from {self._address}: {fault or type(fault).__name__}"
-            raise ApiFault(cause, "is the gateway running, and is this its admin address?", _UNREACHABLE) from fault
         content = _json_object(answer)
         if answer.is_success and content is not None:
+            self.replayed = answer.headers.get("idempotency-replayed") == "true"
             return content
+        raise self._fault(answer)
+
+    @contextmanager
+    def _faults_told(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx2.RequestError, httpx2.InvalidURL) as fault:
+            cause = f"no answer from {self._address}: {fault or type(fault).__name__}"
+            hint = "is the gateway running, and is this its admin address?"
+            raise ApiFault(cause, hint, _UNREACHABLE, passing=True) from fault
+
+    def _fault(self, answer: httpx2.Response) -> ApiFault:
+        content = _json_object(answer)
         ours = content is not None and "detail" in content and ("hint" in content or answer.status_code in _AUTHORITY)
         if content is None or not ours:
             cause = f"{self._address} answered {answer.status_code}, not as the operator API does"
-            raise ApiFault(cause, "is this the admin address of a gateway?", _UNREACHABLE)
-        raise _refusal(answer.status_code, content)
+            return ApiFault(cause, "is this the admin address of a gateway?", _UNREACHABLE, passing=True)
+        return _refusal(answer.status_code, content)
 
 
 def _path(feature: str) -> str:
     if not re.fullmatch(NAME_PATTERN, feature):
         raise InvalidArgument(f"{feature!r} can't be a feature's name", "use letters, digits, '.', '_' and '-'")
     return f"/features/{feature}"
+
+
+def _conditions(revision: int | None, key: str | None) -> dict[str, str]:
+    headers = {} if revision is None else {"If-Match": f'"{revision}"'}
+    return headers if key is None else headers | {"Idempotency-Key": checked(Once(key, b"")).key}
 
 
 def _key_path(key_id: str) -> str:
@@ -162,4 +211,4 @@ def _refusal(status: int, content: dict[str, Any]) -> ApiFault:
     current = content.get("current")
     if current is not None:
         hint += f"; it is now at revision {current['revision']} with {current['share']}"
-    return ApiFault(str(content["detail"]), hint, _EXIT_CODES.get(status, 1))
+    return ApiFault(str(content["detail"]), hint, _EXIT_CODES.get(status, 1), passing=status >= _SERVER_FAULT)

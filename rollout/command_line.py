@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,12 +14,23 @@ Run = Callable[[argparse.Namespace], int]
 
 
 def add_verb(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Run, about: str
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Run,
+    about: str,
+    *,
+    aliases: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
     """Register one verb with the options that all have."""
-    verb = verbs.add_parser(name, help=about, description=about)
-    verb.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    verb = verbs.add_parser(name, help=about, description=about, aliases=aliases)
+    verb.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
     verb.add_argument("--json", action="store_const", dest="output", const="json", help="the same as -o json")
+    add_connection(verb, run)
+    return verb
+
+
+def add_connection(verb: argparse.ArgumentParser, run: Run) -> None:
+    """Have the verb run against the operator API: where it is, and with which key."""
     verb.add_argument(
         "--admin-url", metavar="URL", help="default: $GLIDEPATH_ADMIN_URL, else [admin] of ./glidepath.toml"
     )
@@ -29,12 +40,18 @@ def add_verb(
         help="default: $GLIDEPATH_API_KEY, the file $GLIDEPATH_KEY_FILE, else that of the gateway in this folder",
     )
     verb.set_defaults(run=run)
-    return verb
 
 
 def add_reason(verb: argparse.ArgumentParser) -> None:
     """Every change says why."""
     verb.add_argument("--reason", required=True, help="why, for the audit log")
+
+
+def add_key(verb: argparse.ArgumentParser) -> None:
+    """A change that may be sent again is done once."""
+    verb.add_argument(
+        "--idempotency-key", metavar="TEXT", help="done once, however often it is sent with the same text (24 hours)"
+    )
 
 
 def add_paging(verb: argparse.ArgumentParser) -> None:
@@ -66,8 +83,23 @@ def show(args: argparse.Namespace, answer: dict[str, Any], table: "RenderableTyp
     """Print the answer as it was asked for; the exit code of success."""
     from rich.console import Console  # noqa: PLC0415  as above
 
-    if args.output == "json":
-        print(json.dumps(answer, indent=2, ensure_ascii=False))  # noqa: T201  what the command is for
-    else:
+    if args.output == "table":
         Console().print(table)
+    else:
+        print(written(args.output, answer))  # noqa: T201  what the command is for
     return 0
+
+
+def say(args: argparse.Namespace, answer: dict[str, Any], line: str) -> int:
+    """Print the answer, or the line that people read instead of a table; the exit code of success."""
+    print(line if args.output == "table" else written(args.output, answer))  # noqa: T201  as above
+    return 0
+
+
+def written(output: str, answer: dict[str, Any], *, one_of_many: bool = False) -> str:
+    """Write an answer as "json" or "yaml"; `one_of_many`: as a line, or a document, of a stream."""
+    if output == "json":
+        return json.dumps(answer, indent=None if one_of_many else 2, ensure_ascii=False)
+    from rollout.yaml_text import write_yaml  # noqa: PLC0415  as above
+
+    return ("---\n" if one_of_many else "") + write_yaml(answer).removesuffix("\n")

@@ -252,7 +252,7 @@ class Follower:
             self.snapshot = self._compile(self.version, self._flags_in_force)
 
     def _compile(self, version: int, flags: Mapping[str, FeatureFlag]) -> Snapshot:
-        return compile_snapshot({name: self._overlaid(flag) for name, flag in flags.items()}, version)
+        return compile_snapshot({name: self._overlaid(flag) for name, flag in flags.items()}, version, self.snapshot)
 
     def _overlaid(self, flag: FeatureFlag) -> FeatureFlag:
         return replace(flag, kill=_LOCAL_KILL) if self.is_killed_locally(flag.feature) else flag

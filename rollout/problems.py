@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from rollout.core.errors import (
     ApprovalRequired,
+    IdempotencyKeyUsed,
     InvalidArgument,
     InvalidDocument,
     KeyRefused,
@@ -41,6 +42,7 @@ _KINDS: dict[type[RolloutError], tuple[int, str, str]] = {
     ShareIncreaseRefused: (409, "share-increase-refused", "The share can't be raised now"),
     RampRefused: (409, "ramp-refused", "The ramp's phase doesn't allow it"),
     ApprovalRequired: (409, "approval-required", "A second person must approve it first"),
+    IdempotencyKeyUsed: (409, "idempotency-key-used", "The idempotency key belongs to another command"),
     RevisionConflict: (412, "revision-conflict", "Somebody else changed it first"),
     StoreUnavailable: (503, "store-unavailable", "The store is unavailable"),
     StoreReset: (503, "store-reset", "The store has lost data"),

@@ -10,29 +10,26 @@ from rich.text import Text
 from rollout.core.share import format_share
 
 
-def features_table(answer: dict[str, Any]) -> Table:
-    """Show features, one per row, with what is in force."""
-    title = f"store {answer['store']}, version {answer['version']}"
-    table = empty_table(("feature", "candidate", "baseline", "share", "in force", "state", "revision"), title)
-    for flag in answer["features"]:
-        killed = flag["kill"]["on"] or flag["killed_locally"]
-        state = Text("KILLED" if killed else flag["state"], style="bold red" if killed else "")
-        in_force = format_share(flag["in_force_millipct"])
-        cells = (flag["feature"], flag["candidate"], flag["baseline"], flag["share"], in_force, state)
-        table.add_row(*map(plain_cell, cells), plain_cell(flag["revision"]))
-    return table
-
-
 def history_table(entries: Iterable[dict[str, Any]]) -> Table:
-    """Show audit entries, newest first."""
-    table = empty_table(("id", "time", "actor", "command", "revision", "share", "reason"))
-    for entry in entries:
+    """Show audit entries, newest first; what gates said in a column of their own, if they did."""
+    shown = list(entries)
+    judged = any(entry["verdicts"] for entry in shown)
+    columns = ("id", "time", "actor", "command", "revision", "share", "reason")
+    table = empty_table((*columns, "gates") if judged else columns)
+    for entry in shown:
         before, after = (format_share(entry[f"share_{when}_millipct"]) for when in ("before", "after"))
         share = after if before == after else f"{before} → {after}"
         revision = f"{entry['revision_before']} → {entry['revision_after']}"
         cells = (entry["id"], local_time(entry["at_s"]), entry["actor"], entry["command"], revision, share)
-        table.add_row(*map(plain_cell, cells), plain_cell(entry["reason"]))
+        said = "\n".join(map(short_verdict, entry["verdicts"]))
+        table.add_row(*map(plain_cell, cells), plain_cell(entry["reason"]), *([plain_cell(said)] if judged else []))
     return table
+
+
+def short_verdict(verdict: dict[str, Any]) -> str:
+    """Say what a gate said, as short as can be: "errors FAIL 0.031/0.02"."""
+    numbers = "/".join("-" if each is None else f"{each:.4g}" for each in (verdict["value"], verdict["limit"]))
+    return f"{verdict['gate']} {verdict['result']}" + ("" if numbers == "-/-" else f" {numbers}")
 
 
 def explanation_table(answer: dict[str, Any]) -> Table:
@@ -62,7 +59,14 @@ def flag_line(flag: dict[str, Any]) -> str:
     """Say in one line what a flag does now."""
     killed = ", KILLED" if flag["kill"]["on"] or flag["killed_locally"] else ""
     in_force = format_share(flag["in_force_millipct"])
-    return f"{flag['feature']}: share {flag['share']} (in force {in_force}{killed}), revision {flag['revision']}"
+    line = f"{flag['feature']}: share {flag['share']} (in force {in_force}{killed}), revision {flag['revision']}"
+    ramp = flag["ramp_state"]
+    return line if ramp is None else f"{line}, {ramp['phase']} step {step_of(ramp)}"
+
+
+def step_of(ramp: dict[str, Any]) -> str:
+    """Write the step a ramp is in, and those there are: "1 of 0..4"."""
+    return f"{'-' if ramp['step'] < 0 else ramp['step']} of 0..{ramp['steps'] - 1}"
 
 
 def local_time(at_s: float) -> str:
@@ -79,5 +83,16 @@ def empty_table(columns: Iterable[str], title: str | None = None) -> Table:
 
 
 def plain_cell(value: object) -> Text:
-    """Show any text as it is: reasons and names may hold what rich would take for markup."""
-    return value if isinstance(value, Text) else Text(str(value))
+    """Show any text as it is, but for what a terminal would obey: rich's markup, and control characters."""
+    if isinstance(value, Text):
+        return value
+    return Text("".join(each if each.isprintable() or each == "\n" else " " for each in str(value)))
+
+
+def enrolments_table(feature: str, entries: Iterable[dict[str, Any]]) -> Table:
+    """Show an early-access list."""
+    table = empty_table(("tenant", "user", "state", "requested by", "decided by"), f"early access of {feature}")
+    for entry in entries:
+        cells = (entry["tenant"], entry["user"] or "(all)", entry["state"], entry["requested_by"], entry["decided_by"])
+        table.add_row(*map(plain_cell, cells))
+    return table

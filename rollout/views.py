@@ -1,22 +1,27 @@
 """The shapes of the operator API's requests and answers, as OpenAPI shows them."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from rollout.core.audit import AuditEntry
+from rollout.core.eligibility import NAMES
 from rollout.core.evaluate import Explanation
-from rollout.core.model import BUCKETS, FeatureFlag, State
+from rollout.core.model import BUCKETS, NO_ATTRIBUTES, FeatureFlag, State, Subject
+from rollout.core.ramp_state import Look, state_of
 from rollout.core.share import format_share, parse_share
-from rollout.operations import KillOutcome
+from rollout.state_views import RampStateView, VerdictView, ramp_state_view, whole
+from rollout.stops import StopOutcome
 
 Reason = Annotated[str, Field(min_length=1, max_length=500, description="why, for the audit log")]
 Unit = Annotated[str | None, Field(max_length=500)]
-_AttributeName = Annotated[str, Field(max_length=64)]
-_AttributeValue = Annotated[str, Field(max_length=512)] | StrictBool | StrictInt | StrictFloat
-Attributes = Annotated[dict[_AttributeName, _AttributeValue], Field(max_length=16, description="as in `metadata`")]
+AttributeName = Annotated[str, Field(min_length=1, max_length=64)]
+_Word = Annotated[StrictStr, Field(max_length=512)]
+_Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+AttributeValue = _Word | StrictBool | StrictInt | _Number | Annotated[list[_Word], Field(max_length=100)]
+_ATTRIBUTES_MAX = 16
+_NO_LOOK = Look()
 
 
 class _Request(BaseModel):
@@ -47,13 +52,24 @@ class ShareChange(Because):
 
 
 class Asked(_Request):
-    """A subject to explain."""
+    """A subject to explain; `attributes` are what rules read besides: as in `metadata`, or OFREP's lists."""
 
     conversation: Unit = None
     user: Unit = None
     tenant: Unit = None
     request: Unit = None
-    attributes: Attributes = {}
+    attributes: Annotated[dict[AttributeName, AttributeValue], Field(max_length=_ATTRIBUTES_MAX)] = {}
+
+    @model_validator(mode="after")
+    def _no_name_twice(self) -> "Asked":
+        if taken := self.attributes.keys() & set(NAMES):
+            raise ValueError(f"{', '.join(sorted(taken))} can't be attributes: give them by their own names")
+        return self
+
+    def subject(self) -> Subject:
+        """Return who is asked about."""
+        read = {name: tuple(value) if isinstance(value, list) else value for name, value in self.attributes.items()}
+        return Subject(self.conversation, self.user, self.tenant, self.request, read or NO_ATTRIBUTES)
 
 
 class HoldoutView(BaseModel):
@@ -73,7 +89,10 @@ class KillView(BaseModel):
 
 
 class FeatureView(BaseModel):
-    """A flag as committed, and what of it is in force on this replica."""
+    """A flag as committed, what of it is in force on this replica, and where its ramp stands.
+
+    The sections are those of the document, with their defaults; `ramp_state` is null without a ramp.
+    """
 
     feature: str
     revision: int
@@ -87,8 +106,16 @@ class FeatureView(BaseModel):
     share_millipct: int
     share: str
     in_force_millipct: Annotated[int, Field(description="share in force here: 0 while killed or disabled")]
+    eligibility: dict[str, Any]
+    prerequisites: list[dict[str, Any]]
     holdout: HoldoutView
+    shadow: dict[str, Any]
     kill: KillView
+    ramp: dict[str, Any] | None
+    gates: list[dict[str, Any]]
+    rollback: dict[str, Any]
+    progress: Annotated[dict[str, Any], Field(description="what the ramp knows of itself, stored with the flag")]
+    ramp_state: RampStateView | None
     killed_locally: bool
     store: Annotated[str, Field(description='"ok", or that the store is down and this is the last good snapshot')]
 
@@ -126,6 +153,7 @@ class AuditView(BaseModel):
     share_before_millipct: int
     share_after_millipct: int
     details: dict[str, Any]
+    verdicts: Annotated[list[VerdictView], Field(description="what the gates said when it was decided")]
 
 
 class HistoryPage(BaseModel):
@@ -167,37 +195,35 @@ class Problem(BaseModel):
     hint: str
 
 
-def feature_view(flag: FeatureFlag, *, killed_locally: bool, store: str = "ok") -> FeatureView:
-    """Show a flag."""
+def feature_view(
+    flag: FeatureFlag, *, killed_locally: bool, now_s: float, store: str = "ok", look: Look = _NO_LOOK
+) -> FeatureView:
+    """Show a flag at Unix time `now_s`. Right after a write nobody has looked at it: that needs no `look`."""
     off = killed_locally or flag.kill.on or flag.state is State.DISABLED
-    fields: dict[str, Any] = msgspec.to_builtins(flag)
+    fields: dict[str, Any] = whole(flag)
     del fields["schemaVersion"]
     fields["salt"] = flag.split_salt
     fields["holdout"]["salt"] = flag.holdout_salt
+    fields["shadow"]["salt"] = flag.shadow_salt
+    state = state_of(flag, look, now_s, killed_locally=killed_locally)
     return FeatureView(
         **fields,
         share=format_share(flag.share_millipct),
         in_force_millipct=0 if off else flag.share_millipct,
         killed_locally=killed_locally,
         store=store,
+        ramp_state=None if state is None else ramp_state_view(state),
     )
 
 
-def feature_views(
-    flags: Mapping[str, FeatureFlag], killed_locally: Mapping[str, bool], store: str
-) -> list[FeatureView]:
-    """Show flags by name."""
-    return [feature_view(flags[name], killed_locally=killed_locally[name], store=store) for name in sorted(flags)]
-
-
-def kill_answer(outcome: KillOutcome, *, killed_locally: bool) -> KillAnswer:
+def kill_answer(outcome: StopOutcome, *, killed_locally: bool, now_s: float) -> KillAnswer:
     """Show how a kill ended."""
     flag = outcome.flag
     return KillAnswer(
         feature=outcome.feature,
         killed=outcome.killed or killed_locally,
         store=outcome.store,
-        flag=None if flag is None else feature_view(flag, killed_locally=killed_locally),
+        flag=None if flag is None else feature_view(flag, killed_locally=killed_locally, now_s=now_s),
     )
 
 

@@ -6,6 +6,7 @@ A document has two sibling maps: `flags`, plain flagd, rendered from ours and re
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
@@ -17,6 +18,7 @@ from rollout.core.prerequisites import check_prerequisites
 
 _T = TypeVar("_T")
 _ROLLOUTS = "x-rollouts"
+_FLAGS_KEPT = 1_024
 _TOP_LEVEL = ("flags", _ROLLOUTS, "metadata", "$schema", "$evaluators")
 _FIX = "correct the document; the one in force stays until then"
 
@@ -56,8 +58,12 @@ def encode_flag(flag: FeatureFlag) -> bytes:
     return raw
 
 
+@lru_cache(_FLAGS_KEPT)
 def decode_flag(raw: bytes | str) -> FeatureFlag:
-    """Decode what `encode_flag` made; InvalidDocument when it is damaged."""
+    """Decode what `encode_flag` made; InvalidDocument when it is damaged.
+
+    The same text gives the same flag: of a hundred features one changes, and checking all rules takes a while.
+    """
     return decode_stored(raw, FeatureFlag)
 
 

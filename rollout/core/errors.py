@@ -82,6 +82,13 @@ class CommandRepeated(RolloutError):
         self.outcome = outcome
 
 
+class IdempotencyKeyUsed(RolloutError):
+    """An idempotency key that came with another command before, or from somebody else. Nothing was done."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the idempotency key {key!r} was used for another command", "make a new key for each command")
+
+
 class UnknownFeature(RolloutError):
     """No flag of that name. `nearest` lists similar names, best first."""
 

@@ -21,9 +21,10 @@ from msgspec.structs import replace
 
 from rollout.core import ramp_moves as moves
 from rollout.core.gates import BLIND, Result, Verdict, has_failed, judge, remember
+from rollout.core.hold import Hold, HoldReason
 from rollout.core.ramp_holds import holds_of
 from rollout.core.ramp_model import Cause, Gate, GateMemory, Phase, RampPlan, Role
-from rollout.core.ramp_table import Capacity, Event, Hold, HoldReason, Observations, Ramp, Transition, unchanged
+from rollout.core.ramp_table import Capacity, Event, Observations, Ramp, Transition, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,13 +114,14 @@ def _fall_further(ramp: Ramp, capacity: Capacity, now_s: float) -> Transition:
     if ramp.share_millipct <= back.to_share:
         waits = Hold(HoldReason.COOLDOWN, max(0.0, now_s - back.at_s), back.cooldown_ends_s - back.at_s)
         return unchanged(ramp, (waits,) if now_s < back.cooldown_ends_s else ())
-    hold = Hold(HoldReason.ROLLING_BACK, ramp.share_millipct, back.to_share, detail="millipct")
+    hold = Hold(HoldReason.ROLLING_BACK, ramp.share_millipct, back.to_share)
     staged = ramp.rollback.mode == "staged"
     if staged and 0 <= now_s - back.staged_s < ramp.rollback.stage_every_s:
         return unchanged(ramp, (hold,))
     share, alarm = moves.lowered(ramp, back.to_share, capacity)
     if share == ramp.share_millipct:
-        return unchanged(ramp, (hold, Hold(HoldReason.CAPACITY, capacity.baseline, 100_000 - share + 1)))
+        short = Hold(HoldReason.CAPACITY, capacity.baseline, 100_000 - share + 1, detail="the baseline's")
+        return unchanged(ramp, (hold, short))
     fallen = moves.moved(ramp, Event.LOWER, "rolling back", rolled_back=replace(back, staged_s=now_s))
     return fallen._replace(share_millipct=share, effects=alarm, holds=(hold,))
 

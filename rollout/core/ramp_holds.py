@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollout.core.gates import Result, Verdict, counted, fails_limit
+from rollout.core.hold import Hold, HoldReason
 from rollout.core.ramp_model import Gate, Phase, RampPlan, Role
-from rollout.core.ramp_table import Hold, HoldReason, Observations, Ramp
-from rollout.core.windows import closed_because, moment
+from rollout.core.windows import closed_because, opens_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rollout.core.ramp_table import Observations, Ramp
+
+_MINUTE_S = 60
 _OF_RESULT = {
     Result.FAIL: HoldReason.FAILING,
     Result.ERROR: HoldReason.METRICS_ERROR,
@@ -31,6 +34,25 @@ def holds_of(
     if ramp.progress.step + 1 >= len(plan.steps):
         return holds
     return (*holds, *_capacity(ramp, plan, seen), *_window(plan, now_s), *_approval(ramp, plan))
+
+
+def timed_holds(ramp: Ramp, plan: RampPlan, now_s: float) -> tuple[Hold, ...]:
+    """Return those holds of a ramp under way that need no measurement: they are true whoever looks."""
+    if ramp.progress.phase is Phase.MONITORING:
+        return _monitoring(ramp, plan, now_s)
+    if ramp.progress.step >= len(plan.steps):
+        return ()
+    baking = _baking(ramp, plan, now_s)
+    is_last = ramp.progress.step + 1 == len(plan.steps)
+    return baking if is_last else (*baking, *_window(plan, now_s), *approval_hold(ramp, plan, ramp.progress.step + 1))
+
+
+def approval_hold(ramp: Ramp, plan: RampPlan, step: int) -> tuple[Hold, ...]:
+    """Say that entering `step` still needs a second person; empty if it doesn't."""
+    if not plan.steps[step].approval or is_approved(ramp, step):
+        return ()
+    detail = f"for step {step}, by somebody else than {ramp.progress.proposer or 'the proposer'}"
+    return (Hold(HoldReason.AWAITING_APPROVAL, 0, 1, detail=detail),)
 
 
 def is_approved(ramp: Ramp, step: int) -> bool:
@@ -89,17 +111,18 @@ def _monitoring(ramp: Ramp, plan: RampPlan, now_s: float) -> tuple[Hold, ...]:
 
 def _capacity(ramp: Ramp, plan: RampPlan, seen: Observations) -> tuple[Hold, ...]:
     wanted, bears = plan.steps[ramp.progress.step + 1].share, seen.capacity.candidate
-    return () if bears is None or bears >= wanted else (Hold(HoldReason.CAPACITY, bears, wanted, detail="millipct"),)
+    if bears is None or bears >= wanted:
+        return ()
+    return (Hold(HoldReason.CAPACITY, bears, wanted, detail="the candidate's"),)
 
 
 def _window(plan: RampPlan, now_s: float) -> tuple[Hold, ...]:
     closed = closed_because(plan.windows, plan.freezes, now_s)
-    return () if closed is None else (Hold(HoldReason.OUTSIDE_WINDOW, moment(now_s), closed),)
+    if closed is None:
+        return ()
+    minute_s = now_s // _MINUTE_S * _MINUTE_S
+    return (Hold(HoldReason.OUTSIDE_WINDOW, minute_s, opens_s(plan.windows, plan.freezes, now_s), detail=closed),)
 
 
 def _approval(ramp: Ramp, plan: RampPlan) -> tuple[Hold, ...]:
-    step = ramp.progress.step + 1
-    if not plan.steps[step].approval or is_approved(ramp, step):
-        return ()
-    detail = f"for step {step}, by somebody else than {ramp.progress.proposer or 'the proposer'}"
-    return (Hold(HoldReason.AWAITING_APPROVAL, 0, 1, detail=detail),)
+    return approval_hold(ramp, plan, ramp.progress.step + 1)

@@ -25,12 +25,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from rollout.core.errors import RampRefused
+from rollout.core.hold import Hold, HoldReason
 from rollout.core.ramp_model import Gate, GateMemory, Phase, Progress, RampPlan, Rollback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rollout.core.gates import Reading, Verdict
+
+__all__ = [
+    "Capacity", "Effect", "EffectKind", "Event", "Hold", "HoldReason", "Observations", "Ramp", "Transition",
+    "next_phase", "unchanged",
+]  # fmt: skip
 
 
 class Event(StrEnum):
@@ -156,40 +162,6 @@ class Ramp(NamedTuple):
     memory: GateMemory = GateMemory()
 
 
-class HoldReason(StrEnum):
-    """Why the share doesn't rise now. A closed set: it is a metric label."""
-
-    KILLED = "killed"
-    PAUSED = "paused"
-    ROLLING_BACK = "rolling_back"
-    COOLDOWN = "cooldown"
-    FAILING = "failing"
-    NO_DATA = "no_data"
-    METRICS_ERROR = "metrics_error"
-    INCONCLUSIVE = "inconclusive"
-    INSUFFICIENT_SAMPLES = "insufficient_samples"
-    BAKING = "baking"
-    MONITORING = "monitoring"
-    CAPACITY = "capacity"
-    OUTSIDE_WINDOW = "outside_window"
-    AWAITING_APPROVAL = "awaiting_approval"
-
-
-class Hold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One reason with its numbers: `value` is what is, `limit` what it must become (seconds, samples, millipct)."""
-
-    reason: HoldReason
-    value: float | str | None = None
-    limit: float | str | None = None
-    gate: str = ""
-    detail: str = ""
-
-    def __str__(self) -> str:
-        """One line for an operator."""
-        numbers = f" {_shown(self.value)} of {_shown(self.limit)}" if self.limit is not None else ""
-        return f"{self.reason}{numbers}" + "".join(f" ({each})" for each in (self.gate, self.detail) if each)
-
-
 class EffectKind(StrEnum):
     """What the shell does after the write, besides telling of the event."""
 
@@ -225,7 +197,3 @@ class Transition(NamedTuple):
 def unchanged(ramp: Ramp, holds: tuple[Hold, ...] = (), verdicts: tuple[Verdict, ...] = ()) -> Transition:
     """Return the transition that writes nothing."""
     return Transition(None, ramp.progress, ramp.share_millipct, ramp.memory, holds=holds, verdicts=verdicts)
-
-
-def _shown(value: float | str | None) -> str:
-    return "unknown" if value is None else value if isinstance(value, str) else f"{value:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,16 @@ def closed_because(windows: Sequence[Window], freezes: Sequence[Freeze], now_s: 
     return "open " + "; ".join(written(window) for window in windows)
 
 
+def opens_s(windows: Sequence[Window], freezes: Sequence[Freeze], now_s: float) -> float | None:
+    """Return the Unix time, to the minute, at which the share may rise again; None if it may now, or never will."""
+    if closed_because(windows, freezes, now_s) is None or _date(now_s) is None:
+        return None
+    bases_s = {now_s, *map(_after, freezes)}
+    edges_s = bases_s | {edge for base_s in bases_s for window in windows for edge in _openings(window, base_s)}
+    later = sorted(edge for edge in edges_s if edge > now_s)
+    return next((edge for edge in later if closed_because(windows, freezes, edge) is None), None)
+
+
 def written(window: Window) -> str:
     """Write a window in one line: "mon,tue 09:00-17:00 +01:00"."""
     days = "daily" if set(window.days) == set(EVERY_DAY) else ",".join(window.days)
@@ -63,6 +74,22 @@ def _is_open(window: Window, now_s: float) -> bool:
     if minute >= opens:
         return _weekday(day) in window.days
     return minute < closes and _weekday(day - 1) in window.days
+
+
+def _openings(window: Window, from_s: float) -> list[float]:
+    """When the window opens in the eight days from `from_s` on."""
+    offset_s = _offset_s(window.utc_offset)
+    today = int((from_s + offset_s) // _DAY_S)
+    days = [day for day in range(today, today + 8) if _weekday(day) in window.days]
+    return [float(day * _DAY_S + _minutes(window.opens) * _MINUTE_S - offset_s) for day in days]
+
+
+def _after(freeze: Freeze) -> float:
+    """The first moment after a freeze; a day that its month doesn't have stands for the month's end."""
+    for last in (freeze.last, *(f"{freeze.last[:8]}{day}" for day in (30, 29, 28))):
+        with suppress(ValueError):
+            return float((date.fromisoformat(last).toordinal() + 1 - _EPOCH_ORDINAL) * _DAY_S)
+    return 0.0
 
 
 def _weekday(day: int) -> str:

@@ -5,10 +5,9 @@ down. Faults are RolloutErrors; the caller prints them.
 """
 
 import argparse
-import json
 from typing import Any
 
-from rollout.command_line import add_paging, add_reason, add_verb, connect, epilog, show
+from rollout.command_line import add_paging, add_reason, add_verb, connect, epilog, say, show
 from rollout.core.keys import ROLES
 
 _LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent_max")
@@ -109,8 +108,7 @@ def _revoke(args: argparse.Namespace) -> int:
 
     with connect(args) as client:
         answer = client.revoke_key(args.key_id, {"force": args.force, "reason": args.reason})
-    print(json.dumps(answer, indent=2) if args.output == "json" else key_line(answer))
-    return 0
+    return say(args, answer, key_line(answer))
 
 
 def _history(args: argparse.Namespace) -> int:
@@ -124,8 +122,7 @@ def _history(args: argparse.Namespace) -> int:
 def _show_made(args: argparse.Namespace, made: dict[str, Any]) -> int:
     from rollout.keys.render import made_lines
 
-    print(json.dumps(made, indent=2) if args.output == "json" else made_lines(made))
-    return 0
+    return say(args, made, made_lines(made))
 
 
 def _seconds(text: str | None) -> float | None:

@@ -6,7 +6,7 @@ workers answered. Faults are RolloutErrors; the caller prints them.
 
 import argparse
 
-from rollout.command_line import add_verb, connect, epilog, show
+from rollout.command_line import add_verb, connect, epilog
 
 
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,12 +17,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _explain(args: argparse.Namespace) -> int:
-    from rollout.core.errors import InvalidArgument
-    from rollout.render import request_table
+    from rollout.explaining import explain_request
 
-    request_id = args.request_id
-    if not request_id.isascii() or not request_id.isprintable():
-        raise InvalidArgument(f"{request_id!r} can't be a request's id", "see the answer's header x-request-id")
     with connect(args) as client:
-        answer = client.request(request_id)
-    return show(args, answer, request_table(answer))
+        return explain_request(args, client, args.request_id)

@@ -7,12 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx2
 import pytest
+from fastapi import FastAPI
 
 from rollout.adapters import open_store
+from rollout.api import router
 from rollout.follower import Follower
 from rollout.ports import Store
 from rollout.seed import ensure_features
+from tests.rollout.admin_port import authorize_exactly
 
 WANTED = {"draft": ("inhouse", "partner"), "summarize": ("inhouse", "partner")}
 
@@ -58,6 +62,23 @@ async def follower(seeded: Store, clock: ManualClock, kill_path: Path) -> Follow
     made = Follower(seeded, clock, kill_file=kill_path)
     assert await made.refresh()
     return made
+
+
+@pytest.fixture
+async def operator_api() -> AsyncIterator[Callable[..., httpx2.AsyncClient]]:
+    """Make clients of the operator API; their headers name the actor, as "operator:ann"."""
+    made: list[httpx2.AsyncClient] = []
+
+    def make(store: Store, follower: Follower, clock: ManualClock, actor: str = "operator:ann") -> httpx2.AsyncClient:
+        app = FastAPI()
+        app.include_router(router(store, follower, clock, authorize_exactly), prefix="/api/v1")
+        transport, headers = httpx2.ASGITransport(app), {"Authorization": actor}
+        made.append(httpx2.AsyncClient(transport=transport, base_url="http://api/api/v1", headers=headers))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.aclose()
 
 
 class Asked(NamedTuple):

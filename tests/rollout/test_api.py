@@ -8,12 +8,14 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI, Header, HTTPException
+from msgspec.structs import replace
 
 from rollout import kill_file
 from rollout.api import router
+from rollout.core.audit import record_change
 from rollout.core.codec import parse_document
 from rollout.core.evaluate import decide
-from rollout.core.model import BUCKETS, Arm, Reason, Subject
+from rollout.core.model import BUCKETS, Arm, Eligibility, Reason, Subject
 from rollout.follower import Follower
 from rollout.ports import Store
 
@@ -337,6 +339,7 @@ async def test_history_tells_who_what_and_why_in_pages(api: httpx2.AsyncClient) 
     rest = (await api.get(f"/features/summarize/history?limit=9&before={first['before']}")).json()
     assert [entry["command"] for entry in rest["entries"]] == ["set-share"] * 3 + ["create"]
     assert rest["before"] is None
+    assert first["entries"][0]["verdicts"] == []
     assert_problem(await api.get("/features/x/history"), 404, "unknown-feature")
     assert len((await api.get(f"/features/summarize/history?before={2**63 - 1}")).json()["entries"]) == 6
     beyond = (f"before={2**63}", "before=99999999999999999999999", "before=0", "limit=99999999999999999999999")
@@ -351,11 +354,36 @@ async def test_explain_shows_the_decision_of_this_replica(api: httpx2.AsyncClien
     assert (body["arm"], body["bucket"], body["unit_kind"]) == (decision.arm.value, decision.bucket, "user")
     assert [step["check"] for step in body["steps"]][-1] == "split"
     assert (await api.post("/features/summarize/explain", json={})).json()["reason"] == "NO_UNIT"
-    for wrong in ({"plan": ["pro"]}, {"n" * 65: "v"}, {str(number): "v" for number in range(17)}):
+    for wrong in ({"n" * 65: "v"}, {str(number): "v" for number in range(17)}):
         answer = await api.post("/features/summarize/explain", json={"attributes": wrong})
         assert_problem(answer, 422, "invalid-request")
     assert_problem(await api.post("/features/x/explain", json={}), 404, "unknown-feature")
     assert_problem(await api.post("/features/summarize/explain", json={"usr": "x"}), 422, "invalid-request")
+
+
+async def test_explain_reads_attributes_as_rules_do(api: httpx2.AsyncClient, seeded: Store, follower: Follower) -> None:
+    before = await seeded.get("summarize")
+    assert before is not None
+    rule = {"and": [{"==": [{"var": "plan"}, "pro"]}, {"in": ["beta", {"var": "groups"}]}]}
+    after = replace(before, share_millipct=BUCKETS, eligibility=Eligibility(attributes=rule))
+    entry = record_change(before, after, actor="ann", command="change", reason="r", at_s=1.0)
+    await seeded.put_if_revision(after, before.revision, entry)
+    assert await follower.refresh()
+    asked: dict[str, Any] = {"user": "u", "attributes": {"plan": "pro", "groups": ["beta"], "seats": 3}}
+    assert (await api.post("/features/summarize/explain", json=asked)).json()["arm"] == "candidate"
+    body = (await api.post("/features/summarize/explain", json={"user": "u", "attributes": {"plan": "free"}})).json()
+    assert body["reason"] == "INELIGIBLE"
+    assert "plan='free'" in body["steps"][-1]["found"]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"": "x"}, {"tenant": "x"}, {"plan": None}, {"plan": {}}, {"plan": [1]}, {"plan": "x" * 513}, {"a" * 65: 1}, [],
+     {str(number): 1 for number in range(17)}],
+)  # fmt: skip
+async def test_attributes_that_no_rule_can_read_are_refused(api: httpx2.AsyncClient, attributes: Any) -> None:
+    answer = await api.post("/features/summarize/explain", json={"attributes": attributes})
+    assert_problem(answer, 422, "invalid-request")
 
 
 async def test_the_document_can_be_exported_and_read_again(api: httpx2.AsyncClient, seeded: Store) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import select
 import signal
 import socket
@@ -18,15 +19,19 @@ from typing import Any, ClassVar
 
 import pytest
 import uvicorn
+import yaml
 from fastapi import FastAPI, Header, HTTPException
+from fastapi.responses import JSONResponse
+from msgspec.structs import replace
 
-from rollout import cli as cli_module
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
 from rollout.api import router
 from rollout.cli import add_commands
-from rollout.client import Client
+from rollout.core.audit import record_change
 from rollout.core.errors import InvalidArgument, RolloutError
+from rollout.core.gates import Result, Verdict
+from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
 from rollout.follower import Follower
 from rollout.seed import ensure_features
 
@@ -40,6 +45,16 @@ def authorize(_role: str) -> Callable[..., str]:
         return "ann"
 
     return actor
+
+
+def requests(request_id: str) -> Any:
+    """Where requests went, as the gateway's part of the API tells it."""
+    if request_id not in {"req_1", "a/b+c"}:
+        unknown = {"type": "u", "title": "t", "status": 404, "detail": "no such request", "hint": "known since 1970"}
+        return JSONResponse(unknown, 404)
+    steps = [{"check": "arm", "found": "where it went"}]
+    request = {"record": {"at_s": 1.0, "outcome": "ok"}, "steps": steps}
+    return {"request_id": request_id, "requests": [request], "store": "ok"}
 
 
 class Server(uvicorn.Server):
@@ -58,6 +73,7 @@ class Server(uvicorn.Server):
         await follower.refresh()
         app = FastAPI()
         app.include_router(router(store, follower, clock, authorize), prefix="/api/v1")
+        app.get("/api/v1/requests")(requests)
         super().__init__(uvicorn.Config(app, log_level="warning", lifespan="off"))
         await self.serve([self.listener])
         await store.close()
@@ -68,7 +84,7 @@ def url(tmp_path: Path) -> Iterator[str]:
     server = Server(tmp_path)
     server.thread.start()
     yield server.url
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 30
     while not getattr(server, "started", False):
         assert time.monotonic() < deadline_s, "the server did not start"
         time.sleep(0.01)
@@ -177,6 +193,114 @@ def test_explain_shows_the_steps(cli: Cli) -> None:
     shown = cli.text("explain", "summarize", "--conversation", "c", "--tenant", "t")
     assert "split" in shown
     assert "bucketBy conversation" in shown
+    assert cli.json("explain", "summarize", "--attribute", "plan=pro")["reason"] == "NO_UNIT"
+    assert cli.json("explain", "summarize")["reason"] == "NO_UNIT"
+
+
+def test_explain_takes_a_request_that_is_no_feature(cli: Cli) -> None:
+    assert cli.json("explain", "req_1")["requests"][0]["record"]["outcome"] == "ok"
+    assert "where it went" in cli.text("explain", "a/b+c")
+    for arguments in (("explain", "req_2"), ("explain", "x y"), ("explain", "req_1", "--user", "u")):
+        assert cli.fault(*arguments).exit_code == 4
+
+
+def test_every_answer_can_be_yaml(cli: Cli) -> None:
+    assert yaml.safe_load(cli.text("get", "-o", "yaml"))["features"][0]["feature"] == "draft"
+    assert yaml.safe_load(cli.text("set-share", "draft", "5%", "--reason", "r", "-o", "yaml"))["share"] == "5%"
+    assert yaml.safe_load(cli.text("history", "draft", "-o", "yaml"))["entries"][0]["verdicts"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--for", "share:5%"), 0, "share:5% is reached"),
+        (("--for", "share:6%"), 7, "share:6% is not reached yet"),
+        (("--for", "share:6%", "--timeout", "1s"), 7, "share:6% is not reached yet"),
+    ],
+)
+def test_status_of_a_share(
+    cli: Cli, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    cli.text("set-share", "draft", "5%", "--reason", "r")
+    assert run("status", "draft", *arguments, *cli.at) == code
+    out, err = capsys.readouterr()
+    assert out == f"draft: share 5% (in force 5%), revision 2; {said}\n"
+    assert ("share 5%" in err) is ("--timeout" in arguments)
+    assert run("status", "draft", *arguments, *cli.at, "--json") == code
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["goal"], shown["flag"]["share"]) == (arguments[1], "5%")
+
+
+PLAN = RampPlan(steps=(Step(share=5_000, bake="10m"), Step(share=50_000)))
+FAILED = Verdict("errors", Result.FAIL, "too many", 1.0, value=0.5, limit=0.02)
+
+
+def put_ramp(path: Path, **progress: Any) -> None:
+    """Bring a ramp of `summarize` to where `progress` says, as a controller would."""
+
+    async def write() -> None:
+        store = open_store(f"sqlite:///{path / 'store.db'}")
+        before = await store.get("summarize")
+        assert before is not None
+        now_s = time.time()
+        begun = Progress(**{"step": 0, "step_began_s": now_s, **progress})
+        after = replace(before, ramp=PLAN, share_millipct=5_000, progress=begun)
+        entry = record_change(
+            before, after, actor="controller", command="step", reason="r", at_s=now_s, verdicts=(FAILED,)
+        )
+        await store.put_if_revision(after, before.revision, entry)
+        await store.close()
+
+    asyncio.run(write())
+
+
+@pytest.mark.parametrize(
+    ("progress", "code", "said"),
+    [
+        ({"phase": Phase.RUNNING}, 7, "RUNNING step 0 of 0..1; completed is not reached yet"),
+        ({"phase": Phase.COMPLETED, "step": 1}, 0, "COMPLETED step 1 of 0..1; completed is reached"),
+        ({"phase": Phase.ROLLED_BACK}, 1, "ROLLED_BACK step 0 of 0..1; completed will not be reached"),
+        ({"phase": Phase.PAUSED}, 6, "PAUSED step 0 of 0..1; paused before completed"),
+    ],
+)
+def test_status_tells_scripts_how_a_ramp_stands(
+    cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str], progress: dict[str, Any], code: int, said: str
+) -> None:
+    cli.text("get")
+    put_ramp(tmp_path, **progress)
+    assert run("status", "summarize", *cli.at) == code
+    assert capsys.readouterr().out.splitlines()[0].endswith(said)
+
+
+def test_status_waits_for_a_ramp(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.text("get")
+    put_ramp(tmp_path, phase=Phase.RUNNING)
+    end = threading.Timer(0.2, put_ramp, (tmp_path,), {"phase": Phase.MONITORING, "step": 1})
+    end.start()
+    assert run("status", "summarize", "--timeout", "10s", "--for", "step:1", *cli.at) == 0
+    end.join()
+    out, err = capsys.readouterr()
+    assert "MONITORING step 1 of 0..1; step:1 is reached" in out
+    assert re.search(r"RUNNING step 0 of 0..1; baking: [0-9.]+ s of 10 min", err)
+
+
+def test_a_ramp_is_shown_with_what_holds_it(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    cli.text("get")
+    put_ramp(tmp_path, phase=Phase.RUNNING)
+    shown = cli.text("get", "summarize")
+    assert "summarize  RUNNING  0 of 0..1  5%     5%        50%   2" in shown
+    assert "  - baking: " in shown
+    (hold,) = cli.json("get", "summarize")["ramp_state"]["holds"]
+    assert (hold["reason"], hold["limit"]) == ("baking", 600.0)
+    assert "errors FAIL" in cli.text("history", "summarize")
+    assert cli.json("history", "summarize")["entries"][0]["verdicts"][0]["reason"] == "too many"
+
+
+def test_status_of_a_kill_says_why(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.text("kill", "draft", "--reason", "errors")
+    assert run("status", "draft", "--for", "share:5%", *cli.at) == 1
+    assert capsys.readouterr().out.splitlines()[1] == "  - killed: by ann: errors"
 
 
 @pytest.mark.parametrize(
@@ -194,6 +318,12 @@ def test_explain_shows_the_steps(cli: Cli) -> None:
         (("get", "caf\udce9"), 2),
         (("get", "a/b"), 2),
         (("history", "summarize", "--limit", "0"), 2),
+        (("status", "sumarize"), 4),
+        (("status", "summarize"), 2),
+        (("status", "summarize", "--for", "shares:5%"), 2),
+        (("status", "summarize", "--timeout", "soon"), 2),
+        (("explain", "summarize", "--attribute", "plan"), 2),
+        (("explain", "summarize", "--attribute", "tenant=a"), 2),
     ],
 )
 def test_exit_codes(cli: Cli, arguments: tuple[str, ...], code: int) -> None:
@@ -203,7 +333,7 @@ def test_exit_codes(cli: Cli, arguments: tuple[str, ...], code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("get", "-o", "yaml"), ("kill", "summarize"), ("set-share", "summarize", "--reason", "r")]
+    "arguments", [(), ("get", "-o", "xml"), ("kill", "summarize"), ("set-share", "summarize", "--reason", "r")]
 )
 def test_usage_errors_are_2(arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -252,10 +382,10 @@ sys.exit(args.run(args))
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("place", ["lines", "file", "terminal"])
+@pytest.mark.parametrize("place", ["lines", "documents", "file", "terminal"])
 def test_watch_shows_changes_until_interrupted(cli: Cli, place: str) -> None:
     ours, theirs = pty.openpty() if place == "terminal" else os.pipe()
-    output = "json" if place == "lines" else "table"
+    output = {"lines": "json", "documents": "yaml"}.get(place, "table")
     command = [sys.executable, "-c", _PROGRAM, "rollout", "get", "--watch", "-o", output, *cli.at]
     watching = subprocess.Popen(command, stdout=theirs, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"})
     os.close(theirs)
@@ -265,18 +395,6 @@ def test_watch_shows_changes_until_interrupted(cli: Cli, place: str) -> None:
     watching.send_signal(signal.SIGINT)
     assert watching.wait(10) == 0
     os.close(ours)
-
-
-def test_watch_goes_on_while_nobody_answers(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setattr(cli_module, "_WATCH_S", 0.01)
-    with Client(url, KEY) as client:
-        answers = cli_module._answers(client, "summarize")
-        assert next(answers)["features"][0]["feature"] == "summarize"
-        client._http.headers["Authorization"] = "Bearer revoked"
-        assert next(answers) == {"error": "this key is not known"}
-        client._http.headers["Authorization"] = f"Bearer {KEY}"
-        assert "features" in next(answers)
-    assert "not known" in str(cli_module._rendered({"error": "this key is not known"}))
 
 
 def read_until(descriptor: int, text: str) -> str:

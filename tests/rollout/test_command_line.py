@@ -2,9 +2,10 @@ import argparse
 import json
 
 import pytest
+import yaml
 from rich.text import Text
 
-from rollout.command_line import add_paging, add_reason, add_verb, epilog, show
+from rollout.command_line import add_paging, add_reason, add_verb, epilog, say, show, written
 
 
 def parsed(*arguments: str) -> argparse.Namespace:
@@ -17,7 +18,13 @@ def parsed(*arguments: str) -> argparse.Namespace:
 
 @pytest.mark.parametrize(
     ("arguments", "output"),
-    [((), "table"), (("--json",), "json"), (("-o", "json"), "json"), (("--output", "table"), "table")],
+    [
+        ((), "table"),
+        (("--json",), "json"),
+        (("-o", "json"), "json"),
+        (("--output", "table"), "table"),
+        (("-o", "yaml"), "yaml"),
+    ],
 )
 def test_every_verb_can_speak_json(arguments: tuple[str, ...], output: str) -> None:
     args = parsed(*arguments)
@@ -31,6 +38,24 @@ def test_an_answer_is_shown_as_asked(capsys: pytest.CaptureFixture[str]) -> None
     assert json.loads(capsys.readouterr().out) == answer
     assert show(parsed(), answer, Text("the table")) == 0
     assert capsys.readouterr().out == "the table\n"
+    assert show(parsed("-o", "yaml"), answer, Text("the table")) == 0
+    assert capsys.readouterr().out == "name: ü\n"
+
+
+def test_a_line_stands_for_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert say(parsed(), {"name": "ü"}, "in a line") == 0
+    assert capsys.readouterr().out == "in a line\n"
+    assert say(parsed("--json"), {"name": "ü"}, "in a line") == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "ü"}
+
+
+def test_both_forms_can_be_streamed() -> None:
+    answers = [{"name": "ü", "lines": "a\nb"}, {"on": ["12:30", None]}]
+    lines = [written("json", each, one_of_many=True) for each in answers]
+    assert [json.loads(line) for line in lines] == answers
+    assert not any("\n" in line for line in lines)
+    documents = "\n".join(written("yaml", each, one_of_many=True) for each in answers)
+    assert list(yaml.safe_load_all(documents)) == answers
 
 
 def test_the_epilog_says_where_the_key_comes_from_and_what_exit_codes_mean() -> None:

@@ -2,21 +2,20 @@
 
 """Commands among other writers; their HTTP face has its own tests."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from rollout import kill_file
 from rollout.adapters.sqlite import SqliteStore
+from rollout.controller import Controller, World
 from rollout.core.audit import record_change
-from rollout.core.errors import RevisionConflict, StoreUnavailable, UnknownFeature
-from rollout.core.model import FeatureFlag, Kill
+from rollout.core.errors import RevisionConflict
+from rollout.core.model import FeatureFlag
+from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
 from rollout.follower import Follower
 from rollout.operations import Operations
 from rollout.ports import Store
@@ -53,19 +52,6 @@ async def operations(contended: ContendedStore, clock: Any) -> Operations:
     return Operations(contended, follower, clock)
 
 
-async def test_a_kill_comes_through_among_other_writers(contended: ContendedStore, operations: Operations) -> None:
-    contended.rivals = 5
-    outcome = await operations.kill("summarize", actor="ann", reason="errors")
-    assert outcome.flag is not None
-    assert (outcome.store, outcome.flag.kill.on, outcome.flag.owner) == ("ok", True, "xxxxx")
-
-
-async def test_a_kill_that_never_gets_its_turn_stays_local(contended: ContendedStore, operations: Operations) -> None:
-    contended.rivals = 1_000
-    outcome = await operations.kill("summarize", actor="ann", reason="errors")
-    assert (outcome.killed, outcome.flag, outcome.store) == (True, None, "unavailable, killed on this replica")
-
-
 async def test_a_share_set_meanwhile_is_a_conflict_not_an_overwrite(
     contended: ContendedStore, operations: Operations
 ) -> None:
@@ -87,141 +73,48 @@ async def test_seeding_reads_again_when_somebody_else_was_faster(contended: Cont
         await ensure_features(contended, {"summarize": ("inhouse-3", "partner")}, clock)
 
 
-async def test_a_feature_this_replica_has_not_seen_yet_can_be_killed(
-    contended: ContendedStore, operations: Operations, clock: Any
-) -> None:
-    await ensure_features(contended, {"late": ("inhouse", "partner")}, clock)
-    assert (await operations.kill("late", actor="ann", reason="r")).store == "ok"
-    with pytest.raises(UnknownFeature):
-        await operations.kill("never", actor="ann", reason="r")
+class Interrupted(SqliteStore):
+    """A real store in which an operator acts between a controller's reading and its writing."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def get_memory(self, feature: str) -> tuple[int, bytes] | None:
+        found, meanwhile = await super().get_memory(feature), self.meanwhile
+        self.meanwhile = None
+        if meanwhile is not None:
+            await meanwhile()
+        return found
 
 
-class Outage:
-    """Commands on a running follower whose store can be taken away and given back."""
-
-    def __init__(self, store: Store, follower: Follower, clock: Any, path: Path) -> None:
-        self.store, self.follower, self.clock, self.path = store, follower, clock, path
-        self.operations = Operations(store, follower, clock)
-
-    def begin(self) -> None:
-        self.path.rename(self.path.with_name("away"))
-
-    def end(self) -> None:
-        self.path.with_name("away").rename(self.path)
-
-    async def kill(self, actor: str) -> None:
-        outcome = await self.operations.kill("summarize", actor=actor, reason="errors")
-        assert outcome.store == "unavailable, killed on this replica"
-
-    async def commands(self) -> list[tuple[str, str, str]]:
-        entries = await self.store.history("summarize")
-        return [(entry.command, entry.actor, entry.reason) for entry in entries if entry.command != "create"]
-
-
-@pytest.fixture
-def outage(seeded: Store, follower: Follower, clock: Any, store_path: Path) -> Outage:
-    return Outage(seeded, follower, clock, store_path)
-
-
-async def test_a_kill_made_in_an_outage_is_written_once_when_the_store_is_back(outage: Outage, clock: Any) -> None:
-    outage.begin()
-    await outage.kill("ann")
-    await outage.kill("bob")
-    with pytest.raises(StoreUnavailable):
-        await outage.operations.write_pending_kills()
-    assert outage.follower.is_killed_locally("summarize")
-    clock.at_s += 60
-    outage.end()
-    for _ in range(2):
-        await outage.operations.write_pending_kills()
-    flag = await outage.store.get("summarize")
+async def test_a_share_by_hand_is_not_overwritten_by_the_next_tick(store_path: Path, clock: Any) -> None:
+    store = Interrupted(store_path)
+    await ensure_features(store, {"summarize": ("inhouse", "partner")}, clock)
+    before = await store.get("summarize")
+    assert before is not None
+    plan = RampPlan(steps=(Step(share=1_000), Step(share=50_000)))
+    running = Progress(phase=Phase.RUNNING, attempt=1, step=0, ramp_began_s=900.0, step_began_s=950.0)
+    after = replace(before, ramp=plan, progress=running, share_millipct=1_000)
+    entry = record_change(before, after, actor="config", command="start", reason="r", at_s=1.0)
+    await store.put_if_revision(after, 1, entry)
+    operations = Operations(store, Follower(store, clock), clock)
+    store.meanwhile = partial(
+        operations.set_share, "summarize", 700, expected_revision=2, actor="ann", reason="too fast"
+    )
+    controller = Controller(store, World(clock, "one"))
+    for _ in range(3):
+        await controller.turn()
+        clock.at_s += 60
+    flag = await store.get("summarize")
     assert flag is not None
-    assert flag.kill == Kill(on=True, actor="ann", at_s=1_000.0, reason="errors")
-    assert await outage.commands() == [("kill", "ann", "errors")]
-    assert not outage.follower.is_killed_locally("summarize")
-    assert outage.follower.flags["summarize"].kill.on
-
-
-async def test_a_running_follower_writes_the_kill_by_itself(outage: Outage) -> None:
-    outage.begin()
-    running = asyncio.create_task(outage.follower.run())
-    await outage.kill("ann")
-    outage.end()
-    deadline_s = time.monotonic() + 10
-    while outage.follower.is_killed_locally("summarize"):
-        assert time.monotonic() < deadline_s, "the kill was not written"
-        await asyncio.sleep(0.005)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
-    assert outage.follower.flags["summarize"].kill.actor == "ann"
-    assert outage.follower.last_error is None
-
-
-async def test_a_kill_lifted_before_it_was_written_is_not_written(outage: Outage, kill_path: Path) -> None:
-    for by_hand in (False, True):
-        outage.begin()
-        await outage.kill("ann")
-        outage.end()
-        if by_hand:
-            kill_file.remove(kill_path, "summarize")
-            await outage.follower.read_kill_file()
-        else:
-            await outage.operations.unkill("summarize", actor="ann", reason="mended")
-        await outage.operations.write_pending_kills()
-        assert await outage.commands() == []
-
-
-async def test_a_kill_by_hand_outlasts_the_pending_one(outage: Outage, kill_path: Path) -> None:
-    kill_file.add(kill_path, "summarize", "by hand")
-    await outage.follower.read_kill_file()
-    outage.begin()
-    await outage.kill("ann")
-    outage.end()
-    await outage.operations.write_pending_kills()
-    assert await outage.commands() == [("kill", "ann", "errors")]
-    assert kill_path.read_text() == "summarize  # by hand\n"
-
-
-async def test_a_pending_kill_of_no_feature_is_given_up(
-    seeded: Store, clock: Any, kill_path: Path, store_path: Path
-) -> None:
-    await seeded.version()
-    cold = Outage(seeded, Follower(seeded, clock, kill_file=kill_path), clock, store_path)
-    cold.begin()
-    await cold.operations.kill("never", actor="ann", reason="r")
-    cold.end()
-    for _ in range(2):
-        await cold.operations.write_pending_kills()
-    assert sorted((await seeded.load())[1]) == ["draft", "summarize"]
-    assert cold.follower.is_killed_locally("never")
+    assert (flag.share_millipct, flag.revision, flag.progress.phase) == (700, 3, Phase.PAUSED)
+    assert controller.conflicts == 1
+    await store.close()
 
 
 async def begin_anew(store_path: Path) -> None:
     for name in ("store.db", "store.db-wal", "store.db-shm"):
         store_path.with_name(name).unlink(missing_ok=True)
     store_path.touch()
-
-
-async def test_a_kill_works_in_a_store_that_lost_the_feature(
-    seeded: Store, clock: Any, store_path: Path, kill_path: Path
-) -> None:
-    here = Follower(seeded, clock, kill_file=kill_path)
-    elsewhere = Follower(seeded, clock)
-    operations = Operations(seeded, here, clock)
-    for follower in (here, elsewhere):
-        assert await follower.refresh()
-    await begin_anew(store_path)
-    outcome = await operations.kill("summarize", actor="ann", reason="errors")
-    assert outcome.flag is not None
-    assert outcome.flag.kill.on
-    assert not await elsewhere.refresh()
-    assert elsewhere.snapshot.features["summarize"].flag.kill.on
-    assert not elsewhere.snapshot.features["draft"].flag.kill.on
-    (entry,) = await seeded.history("summarize")
-    assert (entry.command, entry.revision_before, entry.actor) == ("kill", 0, "ann")
-    with pytest.raises(UnknownFeature):
-        await operations.set_share("draft", 1_000, expected_revision=1, actor="ann", reason="r")
 
 
 async def test_a_loss_is_accepted_by_a_person_and_for_all(

@@ -162,3 +162,8 @@ def test_a_rule_may_be_left_out_or_null() -> None:
     eligibility = {"audience": "listed", "tenants": ["acme"], "attributes": None}
     flag = parse_document(document(eligibility=eligibility))["summarize"]
     assert flag.eligibility == Eligibility(Audience.LISTED, ("acme",))
+
+
+def test_the_same_text_is_decoded_once() -> None:
+    raw = encode_flag(FLAG)
+    assert decode_flag(raw) is decode_flag(bytes(bytearray(raw)))

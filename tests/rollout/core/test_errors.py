@@ -20,6 +20,7 @@ from rollout.core.model import FeatureFlag
         (errors.KeyRefused("c", "h"), 1),
         (errors.StaleWriter("controller", 4, 7), 3),
         (errors.CommandRepeated("key", b"done"), 1),
+        (errors.IdempotencyKeyUsed("key"), 1),
         (errors.StoreReset("c", "h"), 5),
     ],
 )

@@ -357,3 +357,39 @@ def test_whether_a_decision_needs_attributes(flag: FeatureFlag, *, reads: bool) 
     }
     snapshot = compile_snapshot(others | {"summarize": flag}, 1)
     assert snapshot.features["summarize"].reads_attributes is reads
+
+
+def chained(shares: dict[str, int], needs: dict[str, str]) -> dict[str, FeatureFlag]:
+    return {
+        name: with_(
+            feature=name, share_millipct=share, prerequisites=(Prerequisite(needs[name]),) if name in needs else ()
+        )
+        for name, share in shares.items()
+    }
+
+
+NAMES = ("a", "b", "c", "d")
+DOCUMENTS = st.builds(
+    lambda shares, needs: chained(shares, {name: other for name, other in needs.items() if name != other}),
+    st.dictionaries(st.sampled_from(NAMES), st.sampled_from((0, BUCKETS)), min_size=1),
+    st.dictionaries(st.sampled_from(NAMES), st.sampled_from(NAMES)),
+)
+
+
+@given(st.lists(DOCUMENTS, min_size=2, max_size=5))
+def test_what_is_taken_from_the_snapshot_before_decides_as_what_is_made_anew(documents: list) -> None:
+    """Prerequisites come and go, change, and go round in circles."""
+    grown = compile_snapshot(documents[0], 0)
+    for version, flags in enumerate(documents[1:], start=1):
+        grown, fresh = compile_snapshot(flags, version, grown), compile_snapshot(flags, version)
+        assert grown.features.keys() == fresh.features.keys()
+        for name in NAMES:
+            assert decide(grown, name, ANYBODY) == decide(fresh, name, ANYBODY)
+
+
+def test_only_what_changed_and_what_leans_on_it_is_made_anew() -> None:
+    flags = chained({"a": 1, "b": 2, "c": 3}, {"b": "a"})
+    before = compile_snapshot(flags, 1)
+    after = compile_snapshot(flags | chained({"a": 5}, {}), 2, before)
+    kept = {name for name in flags if after.features[name] is before.features[name]}
+    assert (kept, after.version) == ({"c"}, 2)

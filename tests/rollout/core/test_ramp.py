@@ -186,7 +186,7 @@ def test_invariant_07_no_data_holds_and_then_pauses() -> None:
     assert tick(later, Observations(), NOW + 299).event is None
     made = tick(later, Observations(), NOW + 300)
     assert (made.event, made.share_millipct) == (Event.PAUSE, 1_000)
-    assert made.reason == "for 5m no_data unknown of 0.05 (errors) (nothing was measured)"
+    assert made.reason == "for 5m no_data: gate errors: nothing was measured"
     assert made.memory.blind_since_s is None
 
 
@@ -204,7 +204,7 @@ def test_while_paused_nobody_waits_for_data() -> None:
     paused = ramp_of(at(Phase.PAUSED, paused=Pause(Cause.OPERATOR, NOW - 60, "ann", "lunch")))
     made = tick(paused, Observations(), NOW)
     assert made.memory.blind_since_s is None
-    assert [str(hold) for hold in made.holds] == ["paused (by operator: lunch)"]
+    assert [str(hold) for hold in made.holds] == ["paused: by operator: lunch"]
     assert reasons(tick(ramp_of(at(Phase.PAUSED)), seen(), NOW)) == [HoldReason.PAUSED]
 
 
@@ -213,7 +213,7 @@ def test_a_step_that_takes_too_long_pauses_with_what_held_it() -> None:
     ramp = ramp_of(replace(STEP_0, step_began_s=NOW - 3_601))
     made = tick(ramp, seen(quality=unsure), NOW)
     assert (made.event, reasons(made)) == (Event.PAUSE, [HoldReason.INCONCLUSIVE])
-    assert "step 0 is not done in its time: inconclusive 0.01 of 0.05" in made.reason
+    assert "step 0 is not done in its time: inconclusive: gate quality: 0.01, limit 0.05" in made.reason
     extended = ramp._replace(progress=replace(ramp.progress, extended_s=60.0))
     assert tick(extended, seen(quality=unsure), NOW).event is None
     assert tick(ramp, seen(), NOW).event is Event.ADVANCE
@@ -251,7 +251,7 @@ BACK = RolledBack(Cause.GATE, NOW - 60, NOW + 1_740, NOW - 60, to_share=0)
 
 def test_a_rollback_waits_for_its_cooldown_and_then_for_a_command() -> None:
     ramp = ramp_of(at(Phase.ROLLED_BACK, rolled_back=BACK), 0)
-    assert [str(hold) for hold in tick(ramp, seen(), NOW).holds] == ["cooldown 60 of 1800"]
+    assert [str(hold) for hold in tick(ramp, seen(), NOW).holds] == ["cooldown: 1 min of 30 min"]
     made = tick(ramp, seen(), NOW + 1e6)
     assert (made.event, made.holds) == (None, ())
     assert tick(ramp_of(at(Phase.ROLLED_BACK)), seen(), NOW).event is None

@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from rollout.core.gates import Reading, Result, Verdict
-from rollout.core.ramp_holds import holds_of, is_approved
+from rollout.core.hold import Hold, HoldReason
+from rollout.core.ramp_holds import approval_hold, holds_of, is_approved, timed_holds
 from rollout.core.ramp_model import (
     Approval,
     FailureRule,
@@ -20,7 +21,7 @@ from rollout.core.ramp_model import (
     Rollback,
     Step,
 )
-from rollout.core.ramp_table import Capacity, Hold, HoldReason, Observations, Ramp
+from rollout.core.ramp_table import Capacity, Observations, Ramp
 
 NOW = 2_000.0
 PLAN = RampPlan(
@@ -83,7 +84,7 @@ def test_invariant_06_samples_count_from_the_beginning_of_the_step(
 
 def test_capacity_holds_if_it_is_known_to_be_short() -> None:
     assert holds(ramp_of(), SEEN._replace(capacity=Capacity(candidate=4_999))) == (
-        Hold(HoldReason.CAPACITY, 4_999, 5_000, detail="millipct"),
+        Hold(HoldReason.CAPACITY, 4_999, 5_000, detail="the candidate's"),
     )
     assert holds(ramp_of(), SEEN._replace(capacity=Capacity(candidate=5_000))) == ()
 
@@ -91,7 +92,7 @@ def test_capacity_holds_if_it_is_known_to_be_short() -> None:
 def test_a_freeze_holds() -> None:
     plan = RampPlan(steps=PLAN.steps, freezes=(Freeze(first="1970-01-01", last="1970-01-02"),))
     assert holds(ramp_of(), plan=plan) == (
-        Hold(HoldReason.OUTSIDE_WINDOW, "thu 1970-01-01 00:33 UTC", "frozen from 1970-01-01 to 1970-01-02"),
+        Hold(HoldReason.OUTSIDE_WINDOW, 1_980.0, 172_800.0, detail="frozen from 1970-01-01 to 1970-01-02"),
     )
 
 
@@ -149,3 +150,36 @@ def test_everything_that_holds_is_told_at_once() -> None:
     told = [hold.reason for hold in holds(ramp_of(fresh), seen)]
     wanted = [HoldReason.INSUFFICIENT_SAMPLES, HoldReason.BAKING, HoldReason.CAPACITY, HoldReason.AWAITING_APPROVAL]
     assert told == wanted
+
+
+WATCHED = Progress(phase=Phase.MONITORING, step=1, monitoring_since_s=1_000.0)
+CLOSED = RampPlan(steps=PLAN.steps, freezes=(Freeze(first="1970-01-01", last="1970-01-02"),))
+
+
+@pytest.mark.parametrize(
+    ("progress", "plan", "reasons"),
+    [
+        (BAKED, PLAN, []),
+        (replace(BAKED, step_began_s=NOW - 1), PLAN, [HoldReason.BAKING]),
+        (replace(BAKED, step_began_s=NOW - 1, step=1), CLOSED, []),
+        (replace(BAKED, step_began_s=NOW, step=1), CLOSED, [HoldReason.BAKING]),
+        (
+            replace(BAKED, approval=None, step_began_s=NOW),
+            CLOSED,
+            [HoldReason.BAKING, HoldReason.OUTSIDE_WINDOW, HoldReason.AWAITING_APPROVAL],
+        ),
+        (replace(BAKED, step=2), CLOSED, []),
+        (WATCHED, PLAN, [HoldReason.MONITORING]),
+    ],
+)
+def test_what_needs_no_measurement_is_told_apart(progress: Progress, plan: RampPlan, reasons: list[HoldReason]) -> None:
+    ramp = ramp_of(progress)
+    found = timed_holds(ramp, plan, NOW)
+    assert [hold.reason for hold in found] == reasons
+    if progress.step < len(plan.steps):
+        assert set(found) <= set(holds_of(ramp, plan, SEEN, (), NOW))
+
+
+def test_any_step_can_be_asked_about_its_approval() -> None:
+    assert approval_hold(ramp_of(), PLAN, 0) == approval_hold(ramp_of(), PLAN, 1) == ()
+    assert [hold.limit for hold in approval_hold(ramp_of(replace(BAKED, approval=None)), PLAN, 1)] == [1]

@@ -1,11 +1,10 @@
 from itertools import product
 
-import msgspec
 import pytest
 
 from rollout.core.errors import RampRefused
 from rollout.core.ramp_model import Phase, Progress, Rollback
-from rollout.core.ramp_table import Event, Hold, HoldReason, Ramp, next_phase, unchanged
+from rollout.core.ramp_table import Event, Ramp, next_phase, unchanged
 
 DRAFT, READY, RUNNING, PAUSED = Phase.DRAFT, Phase.READY, Phase.RUNNING, Phase.PAUSED
 MONITORING, COMPLETED, ROLLED_BACK = Phase.MONITORING, Phase.COMPLETED, Phase.ROLLED_BACK
@@ -60,15 +59,6 @@ def test_invariant_05_nothing_runs_after_a_kill_is_lifted() -> None:
 
 def test_every_phase_can_be_rolled_back() -> None:
     assert {next_phase(phase, Event.ROLL_BACK) for phase in Phase} == {ROLLED_BACK}
-
-
-def test_a_hold_in_words() -> None:
-    assert str(Hold(HoldReason.BAKING, 90.0, 1_800.0)) == "baking 90 of 1800"
-    assert str(Hold(HoldReason.INSUFFICIENT_SAMPLES, None, 200)) == "insufficient_samples unknown of 200"
-    assert str(Hold(HoldReason.FAILING, 0.2, 0.05, "errors", "2 of 3")) == "failing 0.2 of 0.05 (errors) (2 of 3)"
-    assert str(Hold(HoldReason.OUTSIDE_WINDOW, "sun", "mon")) == "outside_window sun of mon"
-    assert str(Hold(HoldReason.PAUSED, detail="by operator: lunch")) == "paused (by operator: lunch)"
-    assert msgspec.to_builtins(Hold(HoldReason.KILLED)) == {"reason": "killed"}
 
 
 def test_unchanged_writes_nothing() -> None:

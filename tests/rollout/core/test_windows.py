@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.ramp_model import EVERY_DAY, Freeze, Window
-from rollout.core.windows import closed_because, moment, written
+from rollout.core.windows import closed_because, moment, opens_s, written
 
 OFFICE = Window(opens="09:00", closes="17:00", days=("mon", "tue", "wed", "thu", "fri"))
 NIGHT = Window(opens="22:00", closes="04:30", days=("fri",))
@@ -76,3 +76,69 @@ def test_days_agree_with_the_calendar(now_s: int, day: str) -> None:
     moment = datetime.fromtimestamp(now_s, UTC)
     inside = EVERY_DAY[moment.weekday()] == day and (moment.hour, moment.minute) != (23, 59)
     assert (closed_because([window], [], now_s) is None) is inside
+
+
+WINTER = Freeze(first="2026-12-20", last="2027-01-02")
+
+
+@pytest.mark.parametrize(
+    ("windows", "freezes", "now", "opens"),
+    [
+        ([OFFICE], [], "2026-11-22T13:05:40", "2026-11-23T09:00:00"),
+        ([OFFICE, NIGHT], [], "2026-11-20T18:00:00", "2026-11-20T22:00:00"),
+        (
+            [Window(opens="09:00", closes="10:00", utc_offset="+02:00")],
+            [],
+            "2026-11-20T08:30:00",
+            "2026-11-21T07:00:00",
+        ),
+        ([], [WINTER], "2026-12-24T00:00:00", "2027-01-03T00:00:00"),
+        ([OFFICE], [WINTER], "2026-12-24T00:00:00", "2027-01-04T09:00:00"),
+        ([OFFICE], [WINTER], "2026-12-19T00:00:00", "2027-01-04T09:00:00"),
+        ([NIGHT], [Freeze(first="2026-11-20", last="2026-11-20")], "2026-11-20T22:30:00", "2026-11-21T00:00:00"),
+        ([], [WINTER, Freeze(first="2027-01-03", last="2027-02-31")], "2026-12-24T00:00:00", "2027-03-01T00:00:00"),
+    ],
+)
+def test_it_says_when_it_opens(windows: list[Window], freezes: list[Freeze], now: str, opens: str) -> None:
+    assert opens_s(windows, freezes, at(now)) == at(opens)
+
+
+def test_what_is_open_or_never_will_be_has_no_time_to_open() -> None:
+    assert opens_s([OFFICE], [], at("2026-11-20T10:00:00")) is None
+    assert opens_s([], [], 1e300) is None
+    assert opens_s([Window(opens="09:00", closes="17:00", days=())], [], 0.0) is None
+    assert (
+        opens_s(
+            [],
+            [Freeze(first="0000-01-01", last="0000-13-40"), Freeze(first="2026-01-01", last="9999-12-31")],
+            at("2026-11-20T10:00:00"),
+        )
+        is None
+    )
+
+
+clock_times = st.builds("{:02d}:{:02d}".format, st.integers(0, 23), st.sampled_from([0, 30]))
+windows_of = st.builds(
+    Window,
+    opens=clock_times,
+    closes=clock_times,
+    days=st.lists(st.sampled_from(EVERY_DAY), unique=True).map(tuple),
+    utc_offset=st.sampled_from(["+00:00", "-05:30", "+14:00"]),
+)
+freezes_of = st.builds(
+    lambda first, days: Freeze(first=f"2026-11-{first:02d}", last=f"2026-11-{min(30, first + days):02d}"),
+    st.integers(1, 30),
+    st.integers(-1, 5),
+)
+
+
+@given(st.lists(windows_of, max_size=3), st.lists(freezes_of, max_size=2), st.integers(0, 40 * 48))
+def test_it_opens_at_the_first_half_hour_that_is_open(windows: list[Window], freezes: list[Freeze], after: int) -> None:
+    now_s = at("2026-11-01T00:00:00") + after * 1_800
+    if closed_because(windows, freezes, now_s) is None:
+        assert opens_s(windows, freezes, now_s) is None
+        return
+    later = (now_s + step * 1_800 for step in range(50 * 48))
+    assert opens_s(windows, freezes, now_s) == next(
+        (each for each in later if closed_because(windows, freezes, each) is None), None
+    )

@@ -1,0 +1,96 @@
+"""The shapes of a ramp in the operator API's answers, as OpenAPI shows them."""
+
+from enum import Enum
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import BaseModel, Field
+
+from rollout.core.gates import Result, Verdict
+from rollout.core.hold import Hold, HoldReason
+from rollout.core.ramp_model import Phase
+from rollout.core.ramp_state import RampState
+
+
+class HoldView(BaseModel):
+    """Why the share doesn't rise: `value` is what is, `limit` what it must become; `text` says both with units."""
+
+    reason: HoldReason
+    value: float | str | None
+    limit: float | str | None
+    gate: Annotated[str, Field(description="the gate that holds; empty if none does")]
+    detail: str
+    text: Annotated[str, Field(description='one line for people, as "baking: 12 s of 30 s"')]
+
+
+class VerdictView(BaseModel):
+    """What a gate said."""
+
+    gate: str
+    result: Result
+    value: float | None
+    limit: float | None
+    samples: int | None
+    reason: str
+
+
+class RampStateView(BaseModel):
+    """Where a ramp stands. Steps count from 0, -1 is below the first; times are Unix seconds."""
+
+    phase: Phase
+    step: int
+    steps: Annotated[int, Field(description="how many steps there are")]
+    step_share_millipct: Annotated[int | None, Field(description="share of the step; null below the first")]
+    next_share_millipct: Annotated[int | None, Field(description="share that comes next; null if none does")]
+    paused: dict[str, Any] | None
+    rolled_back: dict[str, Any] | None
+    holds: Annotated[list[HoldView], Field(description="why the share doesn't rise, what matters most first")]
+    verdicts: Annotated[list[VerdictView], Field(description="what the gates said at the controller's last look")]
+    looked_at_s: Annotated[float | None, Field(description="when a controller last looked at this revision")]
+    controller: Annotated[str | None, Field(description="which one")]
+
+
+def ramp_state_view(state: RampState) -> RampStateView:
+    """Show where a ramp stands."""
+    return RampStateView(
+        phase=state.phase,
+        step=state.step,
+        steps=state.steps,
+        step_share_millipct=state.step_share,
+        next_share_millipct=state.next_share,
+        paused=whole(state.paused),
+        rolled_back=whole(state.rolled_back),
+        holds=[hold_view(hold) for hold in state.holds],
+        verdicts=[verdict_view(verdict) for verdict in state.verdicts],
+        looked_at_s=state.looked_at_s,
+        controller=state.controller,
+    )
+
+
+def hold_view(hold: Hold) -> HoldView:
+    """Show a hold, with its text."""
+    return HoldView(
+        reason=hold.reason, value=hold.value, limit=hold.limit, gate=hold.gate, detail=hold.detail, text=str(hold)
+    )
+
+
+def verdict_view(verdict: Verdict) -> VerdictView:
+    """Show a verdict."""
+    return VerdictView(
+        gate=verdict.gate,
+        result=verdict.result,
+        value=verdict.value,
+        limit=verdict.limit,
+        samples=verdict.samples,
+        reason=verdict.reason,
+    )
+
+
+def whole(value: Any) -> Any:  # noqa: ANN401  any part of a flag
+    """Write a part of a flag as JSON has it, its defaults too: the document leaves some of them out."""
+    if isinstance(value, msgspec.Struct):
+        names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
+        return {spelt: whole(getattr(value, name)) for spelt, name in names}
+    if isinstance(value, tuple):
+        return [whole(each) for each in value]
+    return value.value if isinstance(value, Enum) else value
