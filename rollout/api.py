@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from rollout import views
 from rollout.answers import Answers
+from rollout.code_api import code_router
 from rollout.conditions import FeatureName, Key, Revision, etag
 from rollout.core.codec import render_document
 from rollout.core.errors import UnknownFeature
@@ -19,9 +20,11 @@ from rollout.problems import ProblemRoute
 from rollout.ramp_api import Authorize, add_ramp_routes
 from rollout.stops import CapacityOf, unknown_capacity
 from rollout.store_api import add_store_routes
+from rollout.surroundings import Surroundings
 
 __all__ = ["Authorize", "router"]
 
+_NOTHING_KNOWN = Surroundings()
 _GREATEST_ID = 2**63 - 1  # what a store's row number can be
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": views.Problem, "content": {"application/problem+json": {}}}
@@ -30,9 +33,18 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def router(
-    store: Store, follower: Follower, clock: Clock, authorize: Authorize, capacity: CapacityOf = unknown_capacity
+    store: Store,
+    follower: Follower,
+    clock: Clock,
+    authorize: Authorize,
+    capacity: CapacityOf = unknown_capacity,
+    *,
+    around: Surroundings = _NOTHING_KNOWN,
 ) -> APIRouter:
-    """Make the router to mount under /api/v1. `capacity`: what each side bears, for rollbacks that ask."""
+    """Make the router to mount under /api/v1.
+
+    `capacity`: what each side bears, for rollbacks that ask. `around`: what else the mounting process knows.
+    """
     routes = APIRouter(route_class=ProblemRoute, tags=["rollout"], responses=_PROBLEMS)
     operations = Operations(store, follower, clock, capacity)
     reads = FeatureReads(operations, store, follower, clock)
@@ -42,6 +54,7 @@ def router(
     add_ramp_routes(routes, operations, answers, authorize)
     add_enrolment_routes(routes, operations, answers, authorize)
     add_store_routes(routes, operations, store, authorize)
+    routes.include_router(code_router(store, follower, clock, authorize, around))
     return routes
 
 

@@ -11,6 +11,7 @@ Faults are RolloutErrors; the caller prints them.
 import argparse
 from typing import Any
 
+from rollout.code_cli import add_code_verbs
 from rollout.command_line import add_key, add_paging, add_reason, add_verb, connect, epilog, say, show
 from rollout.ramp_cli import add_ramp_verbs
 
@@ -60,6 +61,8 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     explain.add_argument("--attribute", action="append", default=[], metavar="NAME=VALUE", help=attribute)
 
     add_ramp_verbs(verbs)
+
+    add_code_verbs(verbs)
 
 
 def _feature(verb: argparse.ArgumentParser) -> None:

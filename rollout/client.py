@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx2
 
@@ -20,6 +20,8 @@ _LIMIT_S = 10.0
 _KEY_ID = r"[A-Za-z0-9_-]{1,64}"
 _EXIT_CODES = {401: 5, 403: 5, 404: 4, 409: 1, 412: 3, 422: 2, 428: 2, 503: 5}
 _UNREACHABLE = 5
+_FORBIDDEN = 403
+_JSON = {"Content-Type": "application/json"}
 _SERVER_FAULT = 500
 _AUTHORITY = {401, 403}  # these may come from in front of the API
 
@@ -27,9 +29,9 @@ _AUTHORITY = {401, 403}  # these may come from in front of the API
 class ApiFault(RolloutError):  # noqa: N818  named like the faults in core.errors
     """The API refused, or nobody answered. `passing`: it may be over in a moment, as while a gateway restarts."""
 
-    def __init__(self, cause: str, hint: str, exit_code: int, *, passing: bool = False) -> None:
+    def __init__(self, cause: str, hint: str, exit_code: int, *, passing: bool = False, status: int = 0) -> None:
         super().__init__(cause, hint)
-        self.exit_code, self.passing = exit_code, passing
+        self.exit_code, self.passing, self.status = exit_code, passing, status
 
 
 class Client:
@@ -111,6 +113,35 @@ class Client:
         """POST a subject to explain."""
         return self._call("POST", f"{_path(feature)}/explain", subject)
 
+    def documents(self) -> dict[str, Any]:
+        """GET the whole document."""
+        return self._call("GET", "/documents")
+
+    def apply(self, document: bytes, *, dry_run: bool, anew: bool, reason: str) -> dict[str, Any]:
+        """PUT a document of some features."""
+        _refuse_undecodable({"reason": reason})
+        asked = urlencode({"dry_run": str(dry_run).lower(), "anew": str(anew).lower(), "reason": reason})
+        return self._call("PUT", f"/documents?{asked}", headers=_JSON, document=document)
+
+    def plan(self, feature: str, document: bytes | None, units_per_s: float | None) -> dict[str, Any]:
+        """POST for a dry run of a ramp: of the document's, or of the one in force."""
+        asked = "" if units_per_s is None else f"?units_per_s={units_per_s!r}"
+        return self._call("POST", f"{_path(feature)}/plan{asked}", headers=_JSON, document=document)
+
+    def doctor(self) -> dict[str, Any]:
+        """GET what the gateway finds of itself."""
+        return self._call("GET", "/doctor")
+
+    def has_role(self, role: str) -> bool:
+        """Ask whether the key has this role."""
+        try:
+            self._call("GET", f"/roles/{role}")
+        except ApiFault as fault:
+            if fault.status == _FORBIDDEN:
+                return False
+            raise
+        return True
+
     def request(self, request_id: str) -> dict[str, Any]:
         """GET what became of a request."""
         return self._call("GET", f"/requests?request_id={quote(request_id, safe='')}")
@@ -136,11 +167,16 @@ class Client:
         return self._call("GET", f"/keys/history{_page(limit, before)}")
 
     def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        document: bytes | None = None,
     ) -> dict[str, Any]:
         _refuse_undecodable(body or {})
         with self._faults_told():
-            answer = self._http.request(method, path, json=body, headers=headers)
+            answer = self._http.request(method, path, json=body, content=document, headers=headers)
         content = _json_object(answer)
         if answer.is_success and content is not None:
             self.replayed = answer.headers.get("idempotency-replayed") == "true"
@@ -211,4 +247,10 @@ def _refusal(status: int, content: dict[str, Any]) -> ApiFault:
     current = content.get("current")
     if current is not None:
         hint += f"; it is now at revision {current['revision']} with {current['share']}"
-    return ApiFault(str(content["detail"]), hint, _EXIT_CODES.get(status, 1), passing=status >= _SERVER_FAULT)
+    further = content.get("faults", [])[1:]
+    if further:
+        hint += f"; further faults: {'; '.join(map(str, further))}"
+    if content.get("written"):
+        hint += f"; written before that: {', '.join(map(str, content['written']))}"
+    code = _EXIT_CODES.get(status, 1)
+    return ApiFault(str(content["detail"]), hint, code, passing=status >= _SERVER_FAULT, status=status)

@@ -20,10 +20,11 @@ def add_verb(
     about: str,
     *,
     aliases: Sequence[str] = (),
+    outputs: tuple[str, ...] = ("table", "json", "yaml"),
 ) -> argparse.ArgumentParser:
-    """Register one verb with the options that all have."""
+    """Register one verb with the options that all have; the first of `outputs` is the default."""
     verb = verbs.add_parser(name, help=about, description=about, aliases=aliases)
-    verb.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
+    verb.add_argument("-o", "--output", choices=outputs, default=outputs[0])
     verb.add_argument("--json", action="store_const", dest="output", const="json", help="the same as -o json")
     add_connection(verb, run)
     return verb

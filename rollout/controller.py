@@ -139,7 +139,8 @@ class Controller:
 
     async def _look_at(self, flag: FeatureFlag, lease: Lease) -> None:
         stored = await self._store.get_memory(flag.feature)
-        memory = decode_memory(stored[1] if stored is not None and stored[0] == flag.revision else None)
+        # Also that of an older revision: an edit must not make a gate forget its FAILs, another attempt does.
+        memory = decode_memory(None if stored is None else stored[1])
         measured, samples, capacity = await asyncio.gather(
             self._measured(flag), self._samples(flag), read_capacity(self._world.metrics, flag)
         )

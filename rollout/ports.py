@@ -97,7 +97,7 @@ class GateMemory(Protocol):
         ...
 
     async def get_memory(self, feature: str) -> tuple[int, bytes] | None:
-        """Return the flag's revision and the memory kept for it; None when there is none for this revision."""
+        """Return what was kept last, and for which revision of the flag, which may be an older one; None: nothing."""
         ...
 
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from rollout.core.errors import (
     ApprovalRequired,
+    DocumentRefused,
     IdempotencyKeyUsed,
     InvalidArgument,
     InvalidDocument,
@@ -48,6 +49,7 @@ _KINDS: dict[type[RolloutError], tuple[int, str, str]] = {
     StoreReset: (503, "store-reset", "The store has lost data"),
     StaleWriter: (409, "stale-writer", "Another controller has taken over"),
     PreconditionMissing: (428, "precondition-missing", "If-Match is required"),
+    DocumentRefused: (422, "document-refused", "The document can't come into force"),
     InvalidDocument: (503, "invalid-document", "The store holds a damaged document"),
 }
 _OTHER = (500, "failed", "The command failed")

@@ -99,9 +99,9 @@ class RedisControl(RedisConnection):
 
     async def get_memory(self, feature: str) -> tuple[int, bytes] | None:
         """See `Store.get_memory`."""
-        revision, stored = await self._read(("HGET", names.REVISIONS, feature), ("HGET", names.MEMORIES, feature))
-        kept_for, _, memory = (stored or b"").partition(b"|")
-        return None if stored is None or kept_for != revision else (int(kept_for), memory)
+        stored = cast("bytes | None", await self._answer(self._redis.hget(names.MEMORIES, feature)))
+        revision, _, memory = (stored or b"").partition(b"|")
+        return None if stored is None else (int(revision), memory)
 
     async def acquire_lease(self, name: str, holder: str, ttl_s: float) -> Lease | None:
         """See `Store.acquire_lease`. By the clock of Redis, which all who ask have in common.

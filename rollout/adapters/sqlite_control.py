@@ -59,8 +59,7 @@ def put_memory(db: sqlite3.Connection, feature: str, revision: int, memory: byte
 
 def get_memory(db: sqlite3.Connection, feature: str) -> tuple[int, bytes] | None:
     """See `Store.get_memory`."""
-    query = "SELECT revision, memory FROM memories JOIN flags USING (feature, revision) WHERE feature = ?"
-    row = db.execute(query, (feature,)).fetchone()
+    row = db.execute("SELECT revision, memory FROM memories WHERE feature = ?", (feature,)).fetchone()
     return None if row is None else (row[0], row[1])
 
 

@@ -23,20 +23,33 @@ _TOP_LEVEL = ("flags", _ROLLOUTS, "metadata", "$schema", "$evaluators")
 _FIX = "correct the document; the one in force stays until then"
 
 
-def parse_document(document: bytes | str | Mapping[str, Any], *, trusted: bool = False) -> dict[str, FeatureFlag]:
+def parse_document(
+    document: bytes | str | Mapping[str, Any], *, trusted: bool = False, whole: bool = True
+) -> dict[str, FeatureFlag]:
     """Read a document (JSON text or its tree) into flags by feature; InvalidDocument names the place and the fault.
 
     `trusted`: it was in force before, so whether its parts fit together is not asked again, lest all of it be lost.
+    `whole`: it holds all features; of some of them, whether their prerequisites are there is the caller's to check.
     """
-    tree = dict(document) if isinstance(document, Mapping) else _tree(document)
+    tree = dict(document) if isinstance(document, Mapping) else read_tree(document)
     _refuse_unknown("document", tree, _TOP_LEVEL)
     entries = _object(_ROLLOUTS, tree.get(_ROLLOUTS, {}))
     flags = {feature: _entry(feature, entry) for feature, entry in entries.items()}
     rendered = _object("flags", tree.get("flags", {}))
-    if not trusted:
+    if whole and not trusted:
         check_prerequisites(flags)
+    if not trusted:
         _check_rendering(rendered, flags)
     return flags
+
+
+def read_tree(text: bytes | str) -> dict[str, Any]:
+    """Read JSON text, strictly; InvalidDocument for anything but one object without a key given twice."""
+    try:
+        tree = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as fault:
+        _refuse(f"the document is not JSON: {fault}")
+    return _object("the document", tree)
 
 
 def render_document(flags: Mapping[str, FeatureFlag]) -> dict[str, Any]:
@@ -80,14 +93,6 @@ def _without_name(flag: FeatureFlag) -> dict[str, Any]:
     entry: dict[str, Any] = msgspec.to_builtins(flag)
     del entry["feature"]
     return entry
-
-
-def _tree(text: bytes | str) -> dict[str, Any]:
-    try:
-        tree = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as fault:
-        _refuse(f"the document is not JSON: {fault}")
-    return _object("the document", tree)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -41,6 +41,15 @@ class InvalidDocument(RolloutError):
     exit_code = 2
 
 
+class DocumentRefused(InvalidDocument):
+    """A document that somebody gave and that must not come into force. `faults`: all that was found, a line each."""
+
+    def __init__(self, faults: Iterable[str], hint: str = "correct it; what is in force stays until then") -> None:
+        self.faults = tuple(faults)
+        further = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
+        super().__init__(f"{self.faults[0]}{further}", hint)
+
+
 class InvalidArgument(RolloutError):
     """A command's argument that cannot be meant: a share, a reason, a store URL."""
 

@@ -1,4 +1,4 @@
-"""What the controller remembers of a feature between its ticks: small, and void for any other revision of the flag."""
+"""What the controller remembers of a feature between its ticks: small, and kept for the revision it was made of."""
 
 from __future__ import annotations
 

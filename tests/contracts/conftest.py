@@ -71,13 +71,13 @@ class RedisServer:
 
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisServer]:
-    yield from _redis()
+    yield from running_redis()
 
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
     """A Redis of the test's own, to be mistreated."""
-    yield from _redis()
+    yield from running_redis()
 
 
 @pytest.fixture
@@ -103,7 +103,8 @@ def _need_redis() -> None:
         pytest.fail(cause) if os.environ.get("CI") else pytest.skip(cause)
 
 
-def _redis() -> Iterator[RedisServer]:
+def running_redis() -> Iterator[RedisServer]:
+    """A server in a folder of its own, until the generator is closed."""
     _need_redis()
     with tempfile.TemporaryDirectory() as directory:
         server = RedisServer(Path(directory))

@@ -12,6 +12,7 @@ from rollout.core.codec import (
     decode_stored,
     encode_flag,
     parse_document,
+    read_tree,
     render_document,
 )
 from rollout.core.errors import InvalidDocument
@@ -167,3 +168,18 @@ def test_a_rule_may_be_left_out_or_null() -> None:
 def test_the_same_text_is_decoded_once() -> None:
     raw = encode_flag(FLAG)
     assert decode_flag(raw) is decode_flag(bytes(bytearray(raw)))
+
+
+def test_of_some_features_prerequisites_may_lie_elsewhere_but_the_rendering_still_counts() -> None:
+    needy = document(prerequisites=[{"feature": "draft"}])
+    assert parse_document(needy, whole=False)["summarize"].prerequisites[0].feature == "draft"
+    with pytest.raises(InvalidDocument, match="which is not there"):
+        parse_document(needy)
+    with pytest.raises(InvalidDocument, match=r"flags\.summarize contradicts"):
+        parse_document(needy | {"flags": {"summarize": {}}}, whole=False)
+
+
+def test_a_tree_is_read_strictly() -> None:
+    assert read_tree(b'{"x-rollouts": {}}') == {"x-rollouts": {}}
+    with pytest.raises(InvalidDocument, match="appears twice"):
+        read_tree('{"a": {"b": 1, "b": 2}}')

@@ -67,3 +67,10 @@ def test_a_stale_writer_is_told_both_tokens() -> None:
 
 def test_a_repeated_command_carries_its_outcome() -> None:
     assert errors.CommandRepeated("key", b"done").outcome == b"done"
+
+
+def test_a_refused_document_tells_the_first_fault_and_keeps_all() -> None:
+    assert errors.DocumentRefused(["a"]).cause == "a"
+    refused = errors.DocumentRefused(["a", "b", "c"], "do this")
+    assert (refused.cause, refused.hint, refused.faults) == ("a (and 2 more)", "do this", ("a", "b", "c"))
+    assert refused.exit_code == 2

@@ -99,12 +99,13 @@ class Witness:
         self.approval: tuple[int, int, str] | None = None
         self.rolled_back_s = 0.0
 
-    def holds(self, number: str, condition: bool, seen: Seen) -> None:  # noqa: FBT001
+    def holds(self, number: str, condition: bool, seen: Seen | str) -> None:  # noqa: FBT001
         self.tried[number] += 1
         if not condition:
             self.broken.append(f"{number}: {seen}")
 
     def see(self, seen: Seen) -> None:
+        self.tried["steps"] += 1
         if seen.made is None:
             self.holds("refused", seen.after == seen.before, seen)
             return
@@ -122,8 +123,9 @@ class Witness:
 
     def kill(self, seen: Seen, *, rises: bool) -> None:
         if seen.before.killed or seen.what == "unkill":
-            running = seen.after.progress.phase in {Phase.RUNNING, Phase.MONITORING}
-            self.holds("05", not rises and not running, seen)
+            was, is_ = (each.progress.phase in {Phase.RUNNING, Phase.MONITORING} for each in (seen.before, seen.after))
+            # Under the kill of a replica a ramp runs until the next tick.
+            self.holds("05", not rises and not (is_ and (seen.what in {"tick", "unkill"} or not was)), seen)
 
     def rise(self, seen: Seen, *, rises: bool) -> None:
         before, after = seen.before.progress, seen.after.progress

@@ -13,7 +13,7 @@ from rollout.core.ramp_commands import Order
 from rollout.core.ramp_model import GateMemory, Phase, Progress, Rollback
 from rollout.core.ramp_plan import Findings
 from rollout.core.ramp_table import Capacity, Event, Observations, Ramp, Transition
-from tests.rollout.core.ramp_witness import GATES, PLAN, Seen, Witness, measurement
+from tests.rollout.invariants.ramp_witness import GATES, PLAN, Seen, Witness, measurement
 
 ACTORS = ("ann", "bob", "cid")
 MOODS = {"well": (96, 2, 2), "sick": (20, 70, 10), "flaky": (75, 15, 10), "blind": (10, 5, 85)}
@@ -59,7 +59,8 @@ class World:
         before, now_s = self.ramp, self.now_s
         self.settle("tick", "", lambda: tick(before, observed, now_s), observed, labels)
         again = tick(self.ramp, observed, now_s)
-        assert (again.event, again.memory) == (None, self.ramp.memory), "a tick repeated changes nothing"
+        told = f"a tick repeated makes {again}"
+        self.witness.holds("06", (again.event, again.memory) == (None, self.ramp.memory), told)
 
     def command(self, what: str, actor: str, number: int, capacity: Capacity) -> None:
         ramp, order = self.ramp, Order(actor, "because", self.now_s)
@@ -83,6 +84,10 @@ class World:
         assert (progress, memory) == (ramp.progress, ramp.memory)
         self.ramp = ramp._replace(progress=progress, memory=memory)
         self.witness.tried["11"] += 1
+
+    def kill_here(self) -> None:
+        """The kill file of the controller's replica: the flag itself is not killed, or is killed no more."""
+        self.ramp = self.ramp._replace(killed=not self.ramp.killed)
 
     def edit(self) -> None:
         """Somebody changes something else of the flag."""
@@ -124,9 +129,13 @@ def live(world: World, rng: Random, steps: int) -> None:
         elif kind < 0.93:
             helpful = "unkill" if world.ramp.killed else rng.choice(HELPFUL[world.ramp.progress.phase])
             world.command(helpful, rng.choice(ACTORS), number, capacity)
+            if helpful == "approve" and number % 4 == 0:
+                world.edit()
         elif kind < 0.96:
             world.command(rng.choice(COMMANDS), rng.choice(ACTORS), number, capacity)
         elif kind < 0.98:
             world.restart_controller()
+        elif kind < 0.99:
+            world.kill_here()
         else:
             world.edit()
