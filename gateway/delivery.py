@@ -17,7 +17,7 @@ from gateway.core.sse import StreamTooLargeError
 from gateway.core.wire import lost_response, upstream_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gateway.attempt import Attempt
     from gateway.core.providers.wires import Wire
@@ -271,19 +271,36 @@ class ErrorDelivery:
         self._owner.refuse(error, classify_status(status), cause_of_status(status))
 
 
-def deliver(owner: Owner, answer: Attempt, wire: Wire, *, usage_wanted: bool, previous: bytes = b"") -> Delivery:
+def deliver(
+    owner: Owner,
+    answer: Attempt,
+    wire: Wire,
+    *,
+    usage_wanted: bool,
+    previous: bytes = b"",
+    tap: Callable[[bytes], bytes] | None = None,
+) -> Delivery:
     """How an answer that is no error is passed on, as the wire between caller and upstream wants it.
 
-    `previous`: see `IdRewriter`.
+    `previous`: see `IdRewriter`. `tap`: sees the body as the caller gets it, and gives it back.
     """
-    change = None
+    change: Callable[[bytes], bytes] | None = None
     if owner.incoming.operation == "responses":
         change = IdRewriter(Place(answer.upstream.name, answer.endpoint.mark), previous).rewrite
-    if answer.headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream":
+    if is_event_stream(answer.headers):
         view = wire.view(StreamFacts(usage_wanted, int(time.time()), owner.secrets))
-        return StreamDelivery(owner, answer, view, change)
+        return StreamDelivery(owner, answer, view, change if tap is None else _tapped(change, tap))
     translate = wire.answer
     if translate is not None:
         created = int(time.time())
-        return PlainDelivery(owner, answer, lambda body: translate(body, created), whole=True)
-    return PlainDelivery(owner, answer, change)
+        change = lambda body: translate(body, created)  # noqa: E731  a def would be as long again
+    return PlainDelivery(owner, answer, change if tap is None else _tapped(change, tap), whole=translate is not None)
+
+
+def is_event_stream(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether an upstream answers with a stream of events."""
+    return headers.get(b"content-type", b"")[:17].lower() == b"text/event-stream"
+
+
+def _tapped(change: Callable[[bytes], bytes] | None, tap: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    return tap if change is None else lambda data: tap(change(data))

@@ -29,12 +29,12 @@ from gateway.core.outcome import (
 from gateway.core.providers.error_shapes import render_error
 from gateway.core.providers.heads import passed_lines
 from gateway.core.providers.wires import wire_of
-from gateway.core.retry import Reach, Situation, Where, next_move, reach_of_failure, reach_of_status
+from gateway.core.retry import ATTEMPTS_MAX, Reach, Situation, Where, next_move, reach_of_failure, reach_of_status
 from gateway.core.routing import Plan, plan
 from gateway.core.trace import traceparent_of
 from gateway.core.wire import broken, error_lines, is_answer, request_lines, retry_after_s, returned_lines, unavailable
 from gateway.delivery import ErrorDelivery, deliver
-from gateway.upstream import NO_RETRIES
+from gateway.upstream import EJECTED, NO_RETRIES
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from gateway.upstream import Endpoint, Upstream
 
 _log = logging.getLogger(__name__)
-ATTEMPTS_MAX, EJECTED = 2, "ejected"
 LATE = Failure(Phase.CONNECT, "total_timeout", "the caller's deadline passed while its request waited")
 
 
@@ -164,8 +163,7 @@ class Exchange:
             if not self.placed and self._wish is not None and now_s - incoming.arrived_at_s > self._wish.total_s:
                 self.refuse(broken(LATE), Outcome.TIMEOUT, LATE.kind)
             return
-        kind = attempt.overdue(now_s, incoming.arrived_at_s)
-        if kind is None:
+        if (kind := attempt.overdue(now_s, incoming.arrived_at_s)) is None:
             return
         if self._blocked:
             incoming.drop()
@@ -273,29 +271,29 @@ class Exchange:
 
     def _choose(self, call: Call, chosen: Plan, upstream: Upstream, now_s: float) -> Endpoint | None:
         """Where the request goes: where its conversation is if it matters, else where it may be."""
-        if chosen.mark:
-            home = upstream.endpoint_of(chosen.mark)
-            if home is not None:
-                return home if home.admits(now_s) else None
+        if chosen.mark and (home := upstream.endpoint_of(chosen.mark)) is not None:
+            return home if home.admits(now_s) else None
         tried = (self._endpoint,) if self._elsewhere and self._endpoint is not None else ()
         return upstream.choose(call.subject.conversation or call.subject.user, now_s, tried)
 
     def _open(self, attempt: Attempt) -> Delivery | None:
         """Look at the head of an answer; None if it is not passed on, but another attempt made."""
-        answer, call = attempt, self._call
-        status = self._status = answer.status
-        if not is_answer(status, answer.headers):
+        if (call := self._call) is None or (chosen := self._plan) is None:  # pragma: no cover - begin() sets both
+            return None
+        status = self._status = attempt.status
+        if not is_answer(status, attempt.headers):
             self._give_up(attempt, status)
             return None
-        if status >= CALLER_ERRORS_FROM:
-            wait_s = retry_after_s(answer.headers)
+        self._answered = status < CALLER_ERRORS_FROM
+        if not self._answered:
+            wait_s = retry_after_s(attempt.headers)
             if self._move(reach_of_status(status), classify_status(status), cause_of_status(status), wait_s):
                 return None
-            self._delivery = ErrorDelivery(self, answer, continues=call is not None and call.place is not None)
+            self._delivery = ErrorDelivery(self, attempt, continues=call.place is not None)
+        elif not self._fallen_back and (shadows := self._relay.shadowed.get(chosen.feature)) is not None:
+            self._delivery = shadows.deliver(self, attempt, self._wire, call, chosen, request_id=self._request_id)
         else:
-            self._answered = True
-            wanted, previous = (call.usage_wanted, call.previous) if call is not None else (False, b"")
-            self._delivery = deliver(self, attempt, self._wire, usage_wanted=wanted, previous=previous)
+            self._delivery = deliver(self, attempt, self._wire, usage_wanted=call.usage_wanted, previous=call.previous)
         return self._delivery
 
     def _give_up(self, attempt: Attempt, status: int) -> None:
@@ -312,8 +310,7 @@ class Exchange:
         chosen, upstream = self._plan, self._upstream
         if chosen is None or self._attempts >= ATTEMPTS_MAX:
             return False
-        move = self._next_move(reach, chosen, upstream, wait_s)
-        if move is None:
+        if (move := self._next_move(reach, chosen, upstream, wait_s)) is None:
             return False
         self._cancel_attempt()
         self._failed = (outcome, cause)

@@ -37,6 +37,7 @@ _DURATION = (*_MODEL, "error_type")
 _REQUEST = ("feature", "assigned", "served", "reason", "outcome")
 _CAUSE = ("feature", "cause")
 _FEEDBACK = ("feature", "arm", "kind")
+_SHADOW = ("feature", "arm", "end")
 
 
 class Counter:
@@ -175,6 +176,21 @@ class Losses:
         )
 
 
+class ShadowCounts:
+    """What became of sampled requests, apart from all that requests are counted by."""
+
+    def __init__(self) -> None:
+        self.calls = Counter(
+            "glidepath_shadow_calls", "Shadow calls by the arm that was asked and how they ended.", _SHADOW
+        )
+        self.skipped = Counter(
+            "glidepath_shadow_skipped", "Sampled requests without a shadow call, by reason.", ("feature", "reason")
+        )
+        self.pairs = Counter("glidepath_shadow_pairs", "Pairs of answers handed over.", ("feature",))
+        text = "Pairs lost because their judge did not keep up."
+        self.pairs_lost = Counter("glidepath_shadow_pairs_lost", text, ())
+
+
 class Metrics(Collector):
     """All series of one worker, plus gauges that are read when scraped."""
 
@@ -216,12 +232,13 @@ class Metrics(Collector):
         wait = "Commit of a change to its being in force."
         self.propagation = Histogram("glidepath_propagation_seconds", wait, (), PROPAGATION_BUCKETS)
         self.losses = Losses()
+        self.shadows = ShadowCounts()
         self._followed: list[tuple[Counter, Callable[[], float]]] = []
         self._sources: list[Callable[[], Iterable[Reading]]] = []
         self._sent: dict[tuple[str, tuple[str, ...]], tuple[float, ...]] = {}
         self._families: dict[str, Counter | Histogram] = {
             own.name: own
-            for own in (*vars(self).values(), *vars(self.losses).values())
+            for own in (*vars(self).values(), *vars(self.losses).values(), *vars(self.shadows).values())
             if isinstance(own, (Counter, Histogram))
         }
 

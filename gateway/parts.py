@@ -27,6 +27,7 @@ from gateway.quotas import Quotas, QuotaStore
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
 from gateway.settled import Settled
+from gateway.shadow import Shadows
 from gateway.start_error import StartError
 from gateway.tenants import Tenants, prices
 from gateway.upstream import build_upstream
@@ -118,14 +119,18 @@ def build_parts(
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
     observed = settings.observability
+    upstreams = _upstreams(settings, given)
+    door = Door(tenants, quotas.admission, prices(settings), _shedding(settings.server))
+    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics)
     relay = Relay(
         keyring=keyring,
         snapshot=lambda: follower.snapshot,
-        upstreams=_upstreams(settings, given),
-        door=Door(tenants, quotas.admission, prices(settings), _shedding(settings.server)),
+        upstreams=upstreams,
+        door=door,
         record=recorder.record,
         next_request_id=lambda: f"req_{prefix}{next(numbers):08x}",
         trace_ratio=observed.trace_ratio if observed.otlp_endpoint else None,
+        shadows=shadows,
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
     app = build_app(relay, recorder, answers, unready, others)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.core.trace import Trace
     from gateway.door import Door
     from gateway.http.incoming import Incoming
+    from gateway.shadow import Shadows
     from gateway.upstream import Upstream
     from rollout.core.model import Snapshot
 
@@ -40,6 +41,7 @@ class Relay:
         next_request_id: Callable[[], str],
         draw: Callable[[], float] = random,
         trace_ratio: float | None = None,
+        shadows: Shadows | None = None,
     ) -> None:
         self.keyring = keyring
         self.snapshot = snapshot
@@ -50,6 +52,9 @@ class Relay:
         self.next_request_id = next_request_id
         self.draw = draw
         self._trace_ratio = trace_ratio
+        self.shadows = shadows
+        self.shadowed: dict[str, Shadows] = {}
+        """Features that have a shadow sample, as of the last sweep, each with `shadows`."""
         self.active: set[Exchange] = set()
         self._heads: dict[tuple[object, ...], bytes] = {}
 
@@ -64,6 +69,14 @@ class Relay:
             exchange.check(now_s)
         for upstream in self.upstreams.values():
             upstream.sweep(now_s)
+        if self.shadows is not None:
+            self.shadowed = dict.fromkeys(self.shadows.sweep(now_s), self.shadows)
+
+    def end_shadows(self) -> None:
+        """The gateway is about to end: its last moments are for those who wait for an answer."""
+        self.shadowed = {}
+        if self.shadows is not None:
+            self.shadows.close()
 
     def end_now(self) -> None:
         """End all that is under way; first who waits, as each place given back would start one of them."""
@@ -72,6 +85,7 @@ class Relay:
 
     def close(self) -> None:
         """Close all upstream connections."""
+        self.end_shadows()
         for upstream in self.upstreams.values():
             upstream.close()
 

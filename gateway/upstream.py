@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from gateway.http.tunnel import Proxy
     from gateway.settings import UpstreamSettings
 
+EJECTED = BreakerState.EJECTED.value
+"""As a kind of failure: no endpoint admits a request."""
 NO_RETRIES = RetryRules(enabled=False)
 UNHEALTHY = "unhealthy"
 ENDPOINT_STATES = (*(state.value for state in BreakerState), UNHEALTHY)
 _HEALTHY = BreakerState.HEALTHY
+_ASIDE_MAX = 32
 
 
 class Endpoint:
@@ -44,7 +47,7 @@ class Endpoint:
     Whoever sends a request raises `outstanding`, takes a ticket from `breaker.on_sent`, and gives both back once.
     """
 
-    __slots__ = ("breaker", "heads", "health", "label", "mark", "outstanding", "pool", "seed", "url")
+    __slots__ = ("aside", "breaker", "heads", "health", "label", "mark", "outstanding", "pool", "seed", "url")
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Endpoint:
         *,
         breaker: Breaker,
         label: str,
+        aside: Pool,
         health: HealthCheck | None = None,
     ) -> None:
         self.url = url
@@ -63,6 +67,8 @@ class Endpoint:
         self.breaker = breaker
         self.label = label
         """Names it in metrics; unlike any other endpoint's of this upstream."""
+        self.aside = aside
+        """For shadow calls, so that no request ever waits for one or gets a connection that one has spoilt."""
         self.health = health
         self.seed = endpoint_seed(url)
         self.outstanding = 0
@@ -85,12 +91,14 @@ class Endpoint:
     def sweep(self, now_s: float) -> None:
         """Expire connections and waits, ask for its health."""
         self.pool.sweep(now_s)
+        self.aside.sweep(now_s)
         if self.health is not None:
             self.health.sweep(now_s)
 
     def close(self) -> None:
         """Close every connection."""
         self.pool.close()
+        self.aside.close()
         if self.health is not None:
             self.health.close()
 
@@ -224,6 +232,7 @@ class _Building:
             heads,
             breaker=Breaker(limits),
             label=label,
+            aside=self._pool(parts, _ASIDE_MAX, 1, settings.answer_max_bytes),
             health=self._health(parts),
         )
 

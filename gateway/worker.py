@@ -226,6 +226,7 @@ class Worker:
         """
         port = self._parts.port
         port.begin_drain()
+        self._parts.relay.end_shadows()
         if not order.replaced:
             await asyncio.sleep(order.grace_s)
         await port.accept_from(())

@@ -15,6 +15,7 @@ from gateway.core.outcome import CALLER_ERRORS_FROM, OPERATORS_FAULTS, REDIRECTS
 if TYPE_CHECKING:
     from gateway.core.outcome import Failure
 
+ATTEMPTS_MAX = 2
 BACKOFF_MIN_S = 0.1
 BACKOFF_SPAN_S = 0.2
 _BUDGET_MAX = 100.0

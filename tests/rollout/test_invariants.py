@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 
 ELSEWHERE = {
-    15: "shadow calls: nothing makes any yet",
+    15: "the gateway's: tests/gateway/core/test_shadow_allowance.py (limits), tests/gateway/test_shadow.py (answers), "
+    "tests/system/traps/test_shadow.py (both, in real processes)",
 }
 """Without a test here, and why."""
 
