@@ -13,15 +13,14 @@ from rollout.core.configuration import EARLY_ACCESS
 from rollout.core.errors import DocumentRefused, InvalidDocument, RolloutError, StoreReset, UnknownFeature
 from rollout.core.position import Standing, compare
 from rollout.core.ramp_commands import Order
-from rollout.core.ramp_flag import is_watched
+from rollout.core.ramp_model import GateMemory
 from rollout.core.ramp_plan import Findings, PlannedStep, dry_run, total_s
-from rollout.core.ramp_shown import decode_memory, encode_memory
+from rollout.core.ramp_shown import encode_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rollout.core.model import FeatureFlag
-    from rollout.core.ramp_model import GateMemory
     from rollout.follower import Follower
     from rollout.ports import Clock, Store
     from rollout.surroundings import Surroundings
@@ -118,23 +117,18 @@ class CodeOperations:
         return tuple(done)
 
     async def _write(self, proposal: Proposal, before: FeatureFlag | None, order: Order) -> int:
-        """Carry out one feature's commands; its revision after them. The gates' memory lasts if their plan does."""
+        """Carry out one feature's commands; its revision after them. The gates forget what they saw of another plan."""
         revision = proposal.revision
-        memory = await self._memory(before) if [each.command for each in proposal.writes] == [APPLY] else None
         for command, after in proposal.writes:
             entry = record_change(
                 before, after, actor=order.actor, command=command, reason=order.reason, at_s=order.at_s
             )
             before = await self._store.put_if_revision(after, revision, entry)
             revision = before.revision
-        if memory is not None:
-            with suppress(RolloutError):  # it may be lost without harm
-                await self._store.put_memory(proposal.feature, revision, encode_memory(memory))
+        if any(each.command != APPLY for each in proposal.writes):
+            with suppress(RolloutError):  # the next attempt voids it at the latest
+                await self._store.put_memory(proposal.feature, revision, encode_memory(GateMemory()))
         return revision
-
-    async def _memory(self, flag: FeatureFlag | None) -> GateMemory | None:
-        kept = await self._store.get_memory(flag.feature) if flag is not None and is_watched(flag) else None
-        return None if kept is None else decode_memory(kept[1])
 
     def _known(self, wanted: Mapping[str, Wanted]) -> Known:
         rates = {feature: self._around.rate_of(feature) for feature in wanted}

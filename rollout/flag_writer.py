@@ -163,7 +163,7 @@ class FlagWriter:
 
     async def _memory(self, flag: FeatureFlag) -> GateMemory:
         stored = await self._store.get_memory(flag.feature) if is_watched(flag) else None
-        return decode_memory(stored[1] if stored is not None and stored[0] == flag.revision else None)
+        return decode_memory(None if stored is None else stored[1])
 
     async def _check(self, changed: FeatureFlag) -> None:
         """Refuse, as the caller's fault, what the features needing each other could not be evaluated with."""

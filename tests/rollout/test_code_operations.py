@@ -18,7 +18,7 @@ from rollout.core.errors import (
     UnknownFeature,
 )
 from rollout.core.ramp_model import GateMemory, Phase
-from rollout.core.ramp_shown import encode_memory
+from rollout.core.ramp_shown import decode_memory, encode_memory
 from rollout.follower import Follower
 from rollout.ports import Store
 from rollout.surroundings import Surroundings
@@ -88,12 +88,12 @@ async def test_another_draw_ends_the_ramp_in_an_entry_of_its_own(code: CodeOpera
 
 async def test_what_gates_remember_lasts_if_their_plan_does(code: CodeOperations, seeded: Store) -> None:
     await apply(code, document(summarize=RAMPED))
-    memory = encode_memory(GateMemory(attempt=1, blind_since_s=7.0))
-    await seeded.put_memory("summarize", 2, memory)
+    memory = GateMemory(attempt=1, blind_since_s=7.0)
+    await seeded.put_memory("summarize", 2, encode_memory(memory))
     await apply(code, document(summarize=RAMPED | {"owner": "me"}))
-    assert await seeded.get_memory("summarize") == (3, memory)
+    assert decode_memory((await seeded.get_memory("summarize"))[1]) == memory
     await apply(code, document(summarize=RAMPED | {"rollback": {"mode": "staged"}}))
-    assert await seeded.get_memory("summarize") is None
+    assert decode_memory((await seeded.get_memory("summarize"))[1]) == GateMemory()
 
 
 async def test_what_was_written_before_a_rival_is_told(
