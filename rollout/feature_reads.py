@@ -79,11 +79,10 @@ class FeatureReads:
         return Look(store_fault=fault, store_read_s=now_s - age_s if isfinite(age_s) else None)
 
     def _fault(self, store: str) -> str | None:
-        if store != OK:
-            return store
-        # No controller moves anything then either.
         standing = self._follower.standing
-        return None if standing is Standing.FOLLOWS else f"it lost data ({standing}): restore them, or accept the loss"
+        if standing is not Standing.FOLLOWS:  # no controller moves anything then either
+            return f"it lost data ({standing}): restore them, or accept the loss"
+        return None if store == OK else store
 
     async def _seen(self, flag: FeatureFlag) -> Look:
         kept = await self._store.get_memory(flag.feature)
