@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from loadtests.demo.judge import Stage, fresh_counts
-from loadtests.demo.plan import FEATURES, MOVING, STEPS, Step
+from loadtests.demo.course import Stage, Standing
+from loadtests.demo.judge import fresh_counts
+from loadtests.demo.plan import BREAKING, FEATURES, MOVING, stage_names
 from loadtests.demo.sample import ARMS, CANDIDATE, Sample
 from loadtests.report import quantile
 
@@ -18,11 +19,12 @@ class PartState(NamedTuple):
     detail: str = ""
 
 
-class StepLine(NamedTuple):
-    """One step: the share asked for, and of how many fresh conversations how many had the candidate."""
+class StageLine(NamedTuple):
+    """One stage: the share in force, and of how many fresh conversations how many had the candidate."""
 
-    step: Step
+    name: str
     state: str
+    share: float | None
     candidates: int
     conversations: int
 
@@ -41,23 +43,30 @@ class ArmLine(NamedTuple):
 
 
 class Board(NamedTuple):
-    """One moment of the run. `kill`: its state in words."""
+    """One moment of the run. `ramps`: how each stands; `kill`: its state in words."""
 
     elapsed_s: float
-    steps: tuple[StepLine, ...]
+    ramps: tuple[Standing, ...]
+    stages: tuple[StageLine, ...]
     arms: tuple[ArmLine, ...]
     kill: str
     requests: int
     problems: int
 
 
-def make_board(elapsed_s: float, stages: Sequence[Stage], samples: Sequence[Sample], kill: str) -> Board:
-    """Return the board. `stages`: those begun so far; the last one is under way until every step has begun."""
+def make_board(
+    elapsed_s: float, stages: Sequence[Stage], ramps: Sequence[Standing], samples: Sequence[Sample], kill: str
+) -> Board:
+    """Return the board. `stages`: those of the moving feature begun so far; the last one is under way."""
     moving = [sample for sample in samples if sample.feature == MOVING]
-    steps = tuple(_step_line(number, step, stages, moving) for number, step in enumerate(STEPS))
-    arms = tuple(arm_line(feature, arm, samples) for feature in FEATURES for arm in ARMS)
+    seen = {stage.name for stage in stages}
+    begun = [_stage_line(number, stages, moving) for number in range(len(stages))]
+    to_come = [StageLine(name, "to come", None, 0, 0) for name in stage_names() if name not in seen]
+    asked = {sample.feature for sample in samples}
+    features = (*FEATURES, *((BREAKING,) if BREAKING in asked else ()))
+    arms = tuple(arm_line(feature, arm, samples) for feature in features for arm in ARMS)
     problems = sum(sample.problem is not None for sample in samples)
-    return Board(elapsed_s, steps, arms, kill, len(samples), problems)
+    return Board(elapsed_s, tuple(ramps), (*begun, *to_come), arms, kill, len(samples), problems)
 
 
 def arm_line(feature: str, arm: str, samples: Iterable[Sample]) -> ArmLine:
@@ -70,13 +79,14 @@ def arm_line(feature: str, arm: str, samples: Iterable[Sample]) -> ArmLine:
     return ArmLine(feature, arm, len(served), *times, sum(scores) / len(scores) if scores else None)
 
 
-def arm_title(arm: str) -> str:
+def arm_title(feature: str, arm: str) -> str:
     """Return what an arm is in the demo."""
-    return "in-house (vLLM)" if arm == CANDIDATE else "partner"
+    if arm != CANDIDATE:
+        return "partner"
+    return "trial (simulated)" if feature == BREAKING else "in-house (vLLM)"
 
 
-def _step_line(number: int, step: Step, stages: Sequence[Stage], samples: Iterable[Sample]) -> StepLine:
-    if number >= len(stages):
-        return StepLine(step, "to come", 0, 0)
+def _stage_line(number: int, stages: Sequence[Stage], samples: Iterable[Sample]) -> StageLine:
+    stage = stages[number]
     state = "now" if number == len(stages) - 1 else "done"
-    return StepLine(step, state, *fresh_counts(stages[number], samples))
+    return StageLine(stage.name, state, stage.share, *fresh_counts(stage, samples))

@@ -17,8 +17,8 @@ _TAIL_BYTES = 16_384
 class Command(NamedTuple):
     """How to run one part.
 
-    `arguments`: those of the `glidepath` command. `death_signal` is what the part gets if we die without a word;
-    `stop_s` is how long it may take to end after SIGTERM.
+    `arguments`: those of the `glidepath` command, or of `program` (a path) if there is one. `death_signal` is what the
+    part gets if we die without a word; `stop_s` is how long it may take to end after SIGTERM.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Command(NamedTuple):
     environment: Mapping[str, str]
     death_signal: signal.Signals
     stop_s: float
+    program: str | None = None
 
 
 class Child:
@@ -40,9 +41,10 @@ class Child:
         # -P: a folder called `gateway` in the working directory must not be taken for ours.
         python = (sys.executable, "-P", "-m")
         tether = (*python, "loadtests.demo.tether", str(os.getpid()), str(int(command.death_signal)))
+        program = (*python, "gateway.cli") if command.program is None else (command.program,)
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                (*tether, *python, "gateway.cli", *command.arguments),
+                (*tether, *program, *command.arguments),
                 env=dict(command.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -6,7 +6,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-_PORTS = {"gateway": "--port", "admin": "--admin-port", "vllm": "--vllm-port", "simulator": "--simulator-port"}
+_PORTS = {
+    "gateway": "--port",
+    "admin": "--admin-port",
+    "vllm": "--vllm-port",
+    "simulator": "--simulator-port",
+    "prometheus": "--prometheus-port",
+}
 _PORT_MAX = 65_535
 _STOPPED_BY_SIGNAL = 128
 
@@ -17,14 +23,16 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
     demo = subparsers.add_parser(
         "demo",
-        help="start everything, move a share from 1 %% to 100 %% under traffic, judge, stop",
-        description="Exit code 0: every check held; 1: one did not, or a part failed; 128 + N: stopped by signal N.",
+        help="start everything, ramp a share from 1 %% to 100 %% under traffic, roll a breach back, judge, stop",
+        description="The controller ramps one feature through bake times and a PromQL gate to its end, and rolls "
+        "another one back whose candidate breaks. Needs Debian's prometheus; without it ramps run on time alone. "
+        "Exit code 0: every check held; 1: one did not, or a part failed; 128 + N: stopped by signal N.",
     )
     _add_common(demo)
     demo.set_defaults(run=run_demo)
 
     up = subparsers.add_parser(
-        "up", help="start vLLM, the simulated partner and the gateway, and leave them running until Ctrl-C"
+        "up", help="start vLLM, the simulated partner, Prometheus and the gateway, and leave them running until Ctrl-C"
     )
     _add_common(up)
     for part, default in Ports()._asdict().items():
@@ -62,7 +70,7 @@ def run_up(args: argparse.Namespace) -> int:
     from loadtests.demo import run
     from loadtests.demo.layout import Ports
 
-    ports = Ports(args.gateway_port, args.admin_port, args.vllm_port, args.simulator_port)
+    ports = Ports(*(getattr(args, f"{part}_port") for part in Ports._fields))
     code = _until_signal(run.run_up(args.state_dir, args.model, ports, _PORTS))
     return 0 if code > _STOPPED_BY_SIGNAL else code
 

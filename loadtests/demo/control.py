@@ -1,15 +1,21 @@
-"""The operator's side of the demo: shares and kills over the operator API, and what is read from /metrics pages."""
+"""The operator's side of the demo: ramps, shares and kills over the operator API, and what /metrics pages say."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadtests.demo.errors import DemoError
+from loadtests.demo.course import Standing, standing_of
+from loadtests.demo.errors import ConflictError, DemoError
 from loadtests.demo.judge import Quality
 
 _LIMIT_S = 10.0
 _REASON = "glidepath demo"
+_AT_REST = (None, "DRAFT", "COMPLETED")
+_ATTEMPTS = 5
+_HISTORY = 500
+_CONFLICT = 412
 _ENGINE_REQUESTS = "vllm:request_success_total"
 _QUALITY = {"glidepath_quality_score_units": "units", "glidepath_quality_score_sum": "total"}
 
@@ -27,6 +33,44 @@ class Operator:
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
+
+    async def standing(self, feature: str) -> Standing:
+        """Return how a feature's ramp stands."""
+        return standing_of(await self._call("GET", f"/features/{feature}"))
+
+    async def history(self, feature: str) -> Sequence[Mapping[str, Any]]:
+        """Return the newest entries of a feature's audit log, newest first."""
+        page = await self._call("GET", f"/features/{feature}/history?limit={_HISTORY}")
+        return list(page["entries"])
+
+    async def prepare(self, feature: str) -> None:
+        """Begin as if nothing had been before: an earlier run may have left a kill, a ramp, its last share."""
+        await self.unkill(feature)
+        if (await self.standing(feature)).phase not in _AT_REST:
+            await self.ramp(feature, "end")
+        await self.set_share(feature, 0)
+
+    async def apply(self, document: Mapping[str, Any]) -> None:
+        """Bring a document of some features into force; ramps that are over are begun anew."""
+        await self._call("PUT", f"/documents?anew=true&reason={_REASON.replace(' ', '+')}", document)
+
+    async def plan(self, feature: str, units_per_s: float) -> list[str]:
+        """Return what each step of a feature's ramp needs at that traffic, a line each."""
+        answer = await self._call("POST", f"/features/{feature}/plan?units_per_s={units_per_s:.3f}")
+        return [str(step["text"]) for step in answer["steps"]]
+
+    async def ramp(self, feature: str, verb: str) -> None:
+        """Give a command to a feature's ramp, at whatever revision it is."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            revision = (await self._call("GET", f"/features/{feature}"))["revision"]
+            try:
+                match = {"if-match": f'"{revision}"'}
+                await self._call("POST", f"/features/{feature}/ramp/{verb}", {"reason": _REASON}, match)
+            except ConflictError:  # the controller was faster
+                if attempt == _ATTEMPTS:
+                    raise
+            else:
+                return
 
     async def set_share(self, feature: str, share_millipct: int) -> int:
         """Set a feature's share and return the revision in force."""
@@ -56,7 +100,7 @@ class Operator:
         return int(answer["flag"]["revision"])
 
     async def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
         try:
             answer = await self._http.request(method, f"/api/v1{path}", json=body, headers=headers)
@@ -67,7 +111,8 @@ class Operator:
             ) from None
         if not answer.is_success:
             cause = f"the operator API refused {method} {path}: {content.get('detail', answer.status_code)}"
-            raise DemoError(cause, str(content.get("hint") or "see gateway.log"))
+            kind = ConflictError if answer.status_code == _CONFLICT else DemoError
+            raise kind(cause, str(content.get("hint") or "see gateway.log"))
         return dict(content)
 
 
@@ -78,6 +123,18 @@ async def fetch(client: httpx2.AsyncClient, url: str) -> str:
     except httpx2.HTTPError as fault:
         raise DemoError(f"no metrics from {url}: {fault or type(fault).__name__}", "see the logs") from None
     return answer.text
+
+
+async def break_model(simulator_url: str, model: str) -> None:
+    """Have a simulator answer every request to one of its models with an error from now on. Raises DemoError."""
+    faults = {"faults": [{"kind": "status", "status": 503, "model": model}]}
+    try:
+        async with httpx2.AsyncClient(timeout=_LIMIT_S, trust_env=False) as client:
+            (await client.post(f"{simulator_url}/simulator/faults", json=faults)).raise_for_status()
+    except httpx2.HTTPError as fault:
+        raise DemoError(
+            f"the simulator can't be told to fail: {fault or type(fault).__name__}", "see its log"
+        ) from None
 
 
 async def engine_requests(vllm_url: str) -> int:

@@ -13,6 +13,10 @@ class DemoError(LoadTestError):
         self.log_tail = tuple(log_tail)
 
 
+class ConflictError(DemoError):
+    """Somebody else changed a feature first."""
+
+
 class PartFailedError(DemoError):
     """A child process ended, or was not ready in time."""
 

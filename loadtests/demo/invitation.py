@@ -18,6 +18,7 @@ def invitation(running: Running, prompts: Sequence[Prompt]) -> str:
             f"gateway    {running.gateway_url}/v1",
             f"operator   {running.admin_url}/api/v1   (metrics: {running.admin_url}/metrics)",
             f"vLLM       {running.vllm_url}/v1",
+            *([] if running.prometheus_url is None else [f"Prometheus {running.prometheus_url}"]),
             f"key        {running.api_key}",
             "",
             "ask a feature:",

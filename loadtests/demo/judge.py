@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from loadtests.demo.binomial import acceptance
-from loadtests.demo.plan import MOVING, PANEL_SIZE, Step
+from loadtests.demo.course import Stage
+from loadtests.demo.plan import FEATURES, MOVING, PANEL_SIZE
 from loadtests.demo.sample import ARMS, BASELINE, CANDIDATE, SPLIT, Sample
 
 ALPHA: Final = 1e-4
@@ -18,13 +19,6 @@ CONVERSATIONS_MIN: Final = 20
 KILLED_REQUESTS_MIN: Final = 10
 _PROBLEMS_SHOWN: Final = 3
 _SUM_TOLERANCE: Final = 1e-6
-
-
-class Stage(NamedTuple):
-    """A step as it was carried out: the flag's revision that was in force."""
-
-    step: Step
-    revision: int
 
 
 class KillTimes(NamedTuple):
@@ -54,24 +48,27 @@ class Evidence(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The outcome of one check, with its figures."""
+    """The outcome of one check, with its figures. `skipped`: it could not be made here, which is no failure."""
 
     check: str
     ok: bool
     found: str
+    skipped: bool = False
 
 
 def judge(evidence: Evidence) -> tuple[Verdict, ...]:
-    """Return the verdict of every check."""
+    """Return the verdict of every check on what callers saw."""
     moving = [sample for sample in evidence.samples if sample.feature == MOVING]
+    # Those that vLLM is the candidate of.
+    own = [sample for sample in evidence.samples if sample.feature in FEATURES]
     return (
         no_failures(evidence.samples, evidence.feedback_problems),
-        *(share_held(stage, moving) for stage in evidence.stages if not stage.step.killed),
+        *(share_held(stage, moving) for stage in evidence.stages if not stage.killed),
         arms_kept(evidence.stages, moving),
         nobody_flipped_back(evidence.stages, moving),
         kill_held(evidence.kill, moving),
-        kill_was_narrow(evidence.kill, evidence.samples),
-        engine_answered(evidence.samples, evidence.engine_requests),
+        kill_was_narrow(evidence.kill, own),
+        engine_answered(own, evidence.engine_requests),
         quality_measured(evidence.samples, evidence.quality),
     )
 
@@ -87,22 +84,22 @@ def no_failures(samples: Sequence[Sample], feedback_problems: Sequence[str]) -> 
 
 
 def fresh_counts(stage: Stage, samples: Iterable[Sample]) -> tuple[int, int]:
-    """Return (assigned to the candidate, all) of the conversations drawn fresh for a stage, by the flag's revision."""
+    """Return (assigned to the candidate, all) of the conversations drawn fresh in a stage, by the flag's revision."""
     arms = {
         sample.conversation: sample.assigned
         for sample in samples
-        if not sample.panel and sample.revision == stage.revision and (stage.step.killed or sample.reason == SPLIT)
+        if not sample.panel and stage.holds(sample.revision) and (stage.killed or sample.reason == SPLIT)
     }
     return sum(arm == CANDIDATE for arm in arms.values()), len(arms)
 
 
 def share_held(stage: Stage, samples: Iterable[Sample]) -> Verdict:
     """Check the measured share of a stage's fresh conversations against exact binomial bounds."""
-    check = f"share at {stage.step.name}"
+    check = f"share at {stage.name}"
     candidates, conversations = fresh_counts(stage, samples)
     if conversations < CONVERSATIONS_MIN:
         return Verdict(check, ok=False, found=f"only {conversations} conversations, too few to judge")
-    low, high = acceptance(conversations, stage.step.share, ALPHA)
+    low, high = acceptance(conversations, stage.share, ALPHA)
     found = f"{candidates} of {conversations} conversations ({candidates / conversations:.1%}); {low} to {high} allowed"
     return Verdict(check, low <= candidates <= high, found)
 
@@ -111,8 +108,8 @@ def arms_kept(stages: Sequence[Stage], samples: Iterable[Sample]) -> Verdict:
     """Check that each conversation of the panel was there at every step and had one arm as long as the share stayed."""
     check = "a conversation keeps its arm"
     visits = _panel_visits(stages, samples)
-    steps = sum(not stage.step.killed for stage in stages)
-    absent = PANEL_SIZE - sum(len({stage.revision for stage, _ in seen}) == steps for seen in visits.values())
+    steps = sum(not stage.killed for stage in stages)
+    absent = PANEL_SIZE - sum(len({stage for stage, _ in seen}) == steps for seen in visits.values())
     if absent:
         return Verdict(check, ok=False, found=f"{absent} of {PANEL_SIZE} panel conversations missed a step")
     changed = sum(_changed_within_a_share(seen) for seen in visits.values())
@@ -131,7 +128,7 @@ def nobody_flipped_back(stages: Sequence[Stage], samples: Iterable[Sample]) -> V
         for seen in visits.values()
         for (_, before), (_, after) in pairwise(seen)
     )
-    counts = [sum((stage, CANDIDATE) in seen for seen in visits.values()) for stage in stages if not stage.step.killed]
+    counts = [sum((stage, CANDIDATE) in seen for seen in visits.values()) for stage in stages if not stage.killed]
     found = f"panel on the candidate: {' > '.join(map(str, counts))} of {len(visits)}"
     return Verdict(check, bool(visits) and not back, f"{back} flips back; {found}" if back else found)
 
@@ -193,19 +190,19 @@ _Visit = tuple[Stage, str]
 
 def _panel_visits(stages: Sequence[Stage], samples: Iterable[Sample]) -> dict[str, list[_Visit]]:
     """Return each panel conversation's (stage, arm) in the order of stages, without those of the kill."""
-    order = {stage.revision: stage for stage in stages if not stage.step.killed}
+    shown = [stage for stage in stages if not stage.killed]
     visits: defaultdict[str, list[_Visit]] = defaultdict(list)
     split = [
         sample for sample in samples if sample.panel and sample.reason == SPLIT and sample.assigned and sample.revision
     ]
     for sample in sorted(split, key=lambda each: (each.revision, each.started_s)):
-        if sample.revision in order:
-            visits[sample.conversation].append((order[sample.revision], sample.assigned or ""))
+        if (stage := next((each for each in shown if each.holds(sample.revision)), None)) is not None:
+            visits[sample.conversation].append((stage, sample.assigned or ""))
     return dict(visits)
 
 
 def _changed_within_a_share(seen: Sequence[_Visit]) -> bool:
     arms: defaultdict[int, set[str]] = defaultdict(set)
     for stage, arm in seen:
-        arms[stage.step.share_millipct].add(arm)
+        arms[stage.share_millipct].add(arm)
     return any(len(found) > 1 for found in arms.values())

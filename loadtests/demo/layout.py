@@ -1,13 +1,20 @@
-"""Addresses, files and the gateway's configuration of one stack (pure)."""
+"""Addresses, files, and the configurations of gateway and Prometheus of one stack (pure)."""
 
 import json
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from loadtests.demo.partner import Partner
-from loadtests.demo.plan import FEATURES
+from loadtests.demo.plan import BREAKING, FEATURES
 
 HOST: Final = "127.0.0.1"
+INHOUSE: Final = "inhouse"
+PARTNER: Final = "partner"
+TRIAL: Final = "trial"
+"""Upstreams; the last one is a candidate that is made to break."""
+TRIAL_MODEL: Final = "simulated-trial"
+_CONTROLLER_EVERY_S: Final = 0.5
+_SCRAPE_EVERY: Final = "1s"
 
 
 class Ports(NamedTuple):
@@ -17,6 +24,8 @@ class Ports(NamedTuple):
     admin: int = 8081
     vllm: int = 8000
     simulator: int = 9000
+    prometheus: int = 9190
+    """Not 9090, where the distribution's own service is started when it is installed."""
 
     def url(self, part: str) -> str:
         """Return scheme, host and port of one part."""
@@ -49,6 +58,16 @@ class Folder(NamedTuple):
         return self.root / "demo.db"
 
     @property
+    def prometheus_config(self) -> Path:
+        """Return the configuration of Prometheus."""
+        return self.root / "prometheus.yml"
+
+    @property
+    def prometheus_data(self) -> Path:
+        """Return where Prometheus keeps its series."""
+        return self.root / "prometheus"
+
+    @property
     def lock(self) -> Path:
         """Return the file that is locked while a stack uses this folder."""
         return self.root / "lock"
@@ -62,18 +81,31 @@ class Folder(NamedTuple):
         return self.root / f"{part}.ready"
 
 
-def gateway_config(folder: Folder, ports: Ports, inhouse_model: str, partner: Partner) -> str:
-    """Return the glidepath.toml of a stack."""
+def gateway_config(folder: Folder, ports: Ports, inhouse_model: str, partner: Partner, *, gated: bool) -> str:
+    """Return the glidepath.toml of a stack; `gated`: with a Prometheus to ask."""
+    simulator = ports.url("simulator") + "/v1"
     lines = [
         *("[server]", f"host = {_text(HOST)}", f"port = {ports.gateway}", ""),
         *("[admin]", f"host = {_text(HOST)}", f"port = {ports.admin}", ""),
         *("[store]", f"url = {_text(f'sqlite:///{folder.store}')}", f"state_dir = {_text(str(folder.root))}", ""),
-        *_upstream("inhouse", "vllm", ports.url("vllm") + "/v1", inhouse_model, None),
-        *_upstream("partner", "openai", partner.base_url, partner.model, partner.key_variable),
+        *("[controller]", f"every_s = {_CONTROLLER_EVERY_S}", ""),
+        *(("[prometheus]", f"url = {_text(ports.url('prometheus'))}", "") if gated else ()),
+        *_upstream(INHOUSE, "vllm", ports.url("vllm") + "/v1", inhouse_model, None),
+        *_upstream(PARTNER, "openai", partner.base_url, partner.model, partner.key_variable),
+        *_upstream(TRIAL, "openai", simulator, TRIAL_MODEL, None),
     ]
-    for feature in FEATURES:
-        lines += [f"[features.{feature}]", 'candidate = "inhouse"', 'baseline = "partner"', ""]
+    for feature in (*FEATURES, BREAKING):
+        candidate = TRIAL if feature == BREAKING else INHOUSE
+        lines += [f"[features.{feature}]", f"candidate = {_text(candidate)}", f"baseline = {_text(PARTNER)}", ""]
     return "\n".join(lines)
+
+
+def prometheus_config(ports: Ports) -> str:
+    """Return the prometheus.yml of a stack (JSON is YAML)."""
+    every = {"scrape_interval": _SCRAPE_EVERY, "scrape_timeout": _SCRAPE_EVERY}
+    targets = [{"targets": [f"{HOST}:{ports.admin}"]}]
+    scrape = {"job_name": "glidepath-gateway", "metrics_path": "/metrics", "static_configs": targets}
+    return json.dumps({"global": every, "scrape_configs": [scrape]}, indent=2) + "\n"
 
 
 def _upstream(name: str, kind: str, base_url: str, model: str, key_variable: str | None) -> list[str]:

@@ -12,7 +12,7 @@ _RANGE = range(20_000, 32_000)
 
 
 def free_ports() -> Ports:
-    """Return four ports on which nothing listens."""
+    """Return ports on which nothing listens."""
     drawn = (port for port in random.sample(_RANGE, len(_RANGE)) if is_free(port))
     return Ports(*(next(drawn) for _ in Ports._fields))
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,12 +14,14 @@ from loadtests.demo.conduct import Conductor
 from loadtests.demo.control import Operator
 from loadtests.demo.errors import ModelSpecError
 from loadtests.demo.folder import claimed
+from loadtests.demo.gating import PROGRAM, find_prometheus, ungated, warning
 from loadtests.demo.invitation import invitation
 from loadtests.demo.judge import Verdict, judge
 from loadtests.demo.layout import Folder, Ports
 from loadtests.demo.partner import choose_partner
 from loadtests.demo.ports import check_free, free_ports
 from loadtests.demo.race import under_watch
+from loadtests.demo.ramp_judge import judge_ramps
 from loadtests.demo.screen import Screen, shown
 from loadtests.demo.source import Source
 from loadtests.demo.stack import Running, Stack
@@ -36,18 +39,22 @@ async def run_demo(state_dir: Path, model_spec: Path | None) -> int:
         async with _started(folder, free_ports(), model_spec, screen) as (stack, running):
             screen.settle()
             verdicts = await under_watch(_traffic_and_verdicts(stack, running, screen), stack.watch())
+            if not stack.gated:
+                verdicts = (*verdicts, ungated(os.environ))
             screen.say(verdict_table(verdicts))
         failed = [verdict for verdict in verdicts if not verdict.ok]
         for verdict in failed:
             screen.say(f"FAILED: {verdict.check}: {verdict.found}")
-        screen.say(f"{'failed' if failed else 'ok: every check held'}, {stack.elapsed_s:.0f} s in all")
+        skipped = ", some were skipped" if any(verdict.skipped for verdict in verdicts) else ""
+        screen.say(f"{'failed' if failed else f'ok: every check held{skipped}'}, {stack.elapsed_s:.0f} s in all")
     return 1 if failed else 0
 
 
 async def run_up(state_dir: Path, model_spec: Path | None, ports: Ports, options: dict[str, str]) -> int:
     """Start the stack and leave it running until it is cancelled. Raises LoadTestError."""
     with shown() as screen, claimed(state_dir) as folder:
-        check_free(ports, options)
+        gated = find_prometheus(os.environ) is not None
+        check_free(ports, options, [part for part in Ports._fields if gated or part != PROGRAM])
         async with _started(folder, ports, model_spec, screen) as (stack, running):
             screen.settle()
             screen.say(invitation(running, read_prompts(running.prompts)))
@@ -62,7 +69,11 @@ async def _started(
     partner = choose_partner(os.environ, ports.url("simulator") + "/v1")
     if partner.warning is not None:
         screen.say(partner.warning)
-    stack = Stack(folder, ports, partner, model_spec or shipped_model_spec(), os.environ)
+    prometheus = find_prometheus(os.environ)
+    if prometheus is None:
+        # Loud on stderr, where a log of the output alone would not hide it.
+        sys.stderr.write(f"glidepath: {warning()}\n")
+    stack = Stack(folder, ports, partner, model_spec or shipped_model_spec(), os.environ, prometheus=prometheus)
     try:
         yield stack, await under_watch(stack.start(), stack.watch(), _show_start(stack, screen))
     finally:
@@ -82,14 +93,14 @@ async def _show_start(stack: Stack, screen: Screen) -> NoReturn:
 
 async def _traffic_and_verdicts(stack: Stack, running: Running, screen: Screen) -> tuple[Verdict, ...]:
     # A seed of its own for each run: its conversations are strangers to the gateway.
-    source = Source(read_prompts(running.prompts), secrets.randbits(_SEED_BITS))
+    source = Source(read_prompts(running.prompts), secrets.randbits(_SEED_BITS), breaking=stack.gated)
     traffic = Traffic(f"{running.gateway_url}/v1", running.api_key, source)
     async with Operator(running.admin_url, running.api_key) as operator:
-        conductor = Conductor(operator, traffic, running.vllm_url, lambda: stack.elapsed_s)
-        evidence = await under_watch(conductor.conduct(), conductor.show(screen.board))
+        conductor = Conductor(stack, operator, traffic, screen.say)
+        seen, ramps = await under_watch(conductor.conduct(), conductor.show(screen.board))
     screen.board(conductor.board)
     screen.settle()
-    return judge(evidence)
+    return (*judge(seen), *judge_ramps(ramps))
 
 
 def shipped_model_spec() -> Path:

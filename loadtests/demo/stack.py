@@ -1,4 +1,4 @@
-"""The whole system as child processes: vLLM, the stand-in for the partner, the gateway. Stopped in reverse order."""
+"""The whole system as child processes: vLLM, the simulator, Prometheus, the gateway. Stopped in reverse order."""
 
 import asyncio
 import re
@@ -16,16 +16,18 @@ from loadtests.demo.child import Child, Command
 from loadtests.demo.death import context, explain
 from loadtests.demo.errors import DemoError, ModelSpecError, PartFailedError, StateDirError
 from loadtests.demo.folder import BOOTSTRAP_KEY, development_key
-from loadtests.demo.layout import Folder, Ports, gateway_config
-from loadtests.demo.partner import KEY, Partner
+from loadtests.demo.layout import HOST, TRIAL_MODEL, Folder, Ports, gateway_config, prometheus_config
+from loadtests.demo.partner import KEY, SIMULATED_MODEL, Partner
 from loadtests.demo.race import all_of
+from loadtests.demo.status import Asked, status_arguments
 
 PROMPTS: Final = 3_000
 _PROMPTS_SEED: Final = 1
 _LOG_LINES: Final = 15
 _POLL_S: Final = 0.1
-_READY_S: Final = {"vllm": 300.0, "simulator": 30.0, "gateway": 30.0}
+_READY_S: Final = {"vllm": 300.0, "simulator": 30.0, "prometheus": 60.0, "gateway": 30.0}
 _STOP_S: Final = {"vllm": 30.0}
+_STOP_DEFAULT_S: Final = 5.0
 _OK: Final = 200
 _UNAUTHORISED: Final = 401
 # A gateway's settings may be overridden by the environment; those of a stack are its own.
@@ -38,6 +40,8 @@ class Running(NamedTuple):
     gateway_url: str
     admin_url: str
     vllm_url: str
+    simulator_url: str
+    prometheus_url: str | None
     api_key: str
     prompts: Path
 
@@ -46,16 +50,26 @@ class Stack:
     """Starts and stops the parts. Run `watch` beside everything else: it raises when a part ends by itself."""
 
     def __init__(
-        self, folder: Folder, ports: Ports, partner: Partner, model_spec: Path, environment: Mapping[str, str]
+        self,
+        folder: Folder,
+        ports: Ports,
+        partner: Partner,
+        model_spec: Path,
+        environment: Mapping[str, str],
+        *,
+        prometheus: str | None = None,
     ) -> None:
+        """Prepare, without starting anything. `prometheus`: the path of its binary, None to do without."""
         self._folder, self._ports, self._partner, self._model_spec = folder, ports, partner, model_spec
+        self._prometheus = prometheus
+        self._running: Running | None = None
         self._environment = {name: value for name, value in environment.items() if not _OVERRIDE.fullmatch(name)}
         self._environment["PYTHONUNBUFFERED"] = "1"
         self._began_s = time.perf_counter()
         self._services: list[Child] = []
         self._errands: dict[str, Child] = {}
-        simulator = ("simulator",) if partner.simulated else ()
-        names = ("environment", "prompts", "vllm", *simulator, "gateway")
+        gates = ("prometheus",) if self.gated else ()
+        names = ("environment", "prompts", "vllm", "simulator", *gates, "gateway")
         self._states = {name: PartState(name, "waiting", 0.0) for name in names}
         self._began_part_s: dict[str, float] = {}
 
@@ -69,20 +83,44 @@ class Stack:
         """Return how far every part is."""
         return tuple(self._now(state) for state in self._states.values())
 
+    @property
+    def gated(self) -> bool:
+        """Whether there is a Prometheus for gates to ask."""
+        return self._prometheus is not None
+
+    @property
+    def running(self) -> Running:
+        """Return where the stack can be reached. Raises DemoError before it has started."""
+        if self._running is None:
+            raise DemoError("the stack has not started", "wait for it")
+        return self._running
+
     async def start(self) -> Running:
         """Start everything that can be at once. Raises DemoError."""
         model = served_name(self._model_spec)
         try:
             key = development_key(self._folder, self._environment)
-            text = gateway_config(self._folder, self._ports, model, self._partner)
+            text = gateway_config(self._folder, self._ports, model, self._partner, gated=self.gated)
             self._folder.config.write_text(text, encoding="utf-8")
-            await all_of(self._start_vllm(), self._start_others(key))
+            prometheus = [] if self._prometheus is None else [self._start_prometheus(self._prometheus)]
+            await all_of(self._start_vllm(), *prometheus, self._start_others(key))
         except OSError as error:
             cause = f"cannot write in {self._folder.root}: {error.strerror or error}"
             raise StateDirError(cause, "make room and see to its permissions, or choose another --state-dir") from None
-        return Running(
-            self._ports.url("gateway"), self._ports.url("admin"), self._ports.url("vllm"), key, self._folder.prompts
-        )
+        gateway, admin, vllm, simulator = map(self._ports.url, ("gateway", "admin", "vllm", "simulator"))
+        prometheus_url = self._ports.url("prometheus") if self.gated else None
+        self._running = Running(gateway, admin, vllm, simulator, prometheus_url, key, self._folder.prompts)
+        return self._running
+
+    def ask_status(self, feature: str) -> Asked:
+        """Run `glidepath rollout status` beside the stack; what still runs in the end is stopped with it."""
+        running = self.running
+        access = {"GLIDEPATH_ADMIN_URL": running.admin_url, "GLIDEPATH_API_KEY": running.api_key}
+        name = f"status-{feature}"
+        environment = self._without_partner_key() | access
+        command = Command(name, status_arguments(feature), environment, signal.SIGKILL, _STOP_DEFAULT_S)
+        child = self._errands[name] = Child(command, self._folder.log(name))
+        return Asked(feature, child, time.perf_counter())
 
     async def watch(self) -> NoReturn:
         """Wait for a service to end although nobody stopped it, and raise why."""
@@ -110,14 +148,25 @@ class Stack:
     async def _start_others(self, key: str) -> None:
         prompts = ("serving", "demo-model", "prompts", "--count", str(PROMPTS), "--seed", str(_PROMPTS_SEED))
         await self._errand("prompts", (*prompts, "--out", str(self._folder.prompts)))
-        await all_of(*([self._start_simulator()] if self._partner.simulated else []), self._start_gateway(key))
+        await all_of(self._start_simulator(), self._start_gateway(key))
 
     async def _start_simulator(self) -> None:
         ready = self._folder.ready_file("simulator")
         ready.unlink(missing_ok=True)
         arguments = ("simulator", "--port", str(self._ports.simulator), "--ready-file", str(ready))
-        self._service("simulator", (*arguments, "--references", str(self._folder.prompts)))
+        models = ("--model", SIMULATED_MODEL, "--model", TRIAL_MODEL)
+        self._service("simulator", (*arguments, *models, "--references", str(self._folder.prompts)))
         await self._until_ready("simulator", ready.exists)
+
+    async def _start_prometheus(self, program: str) -> None:
+        self._folder.prometheus_config.write_text(prometheus_config(self._ports), encoding="utf-8")
+        arguments = (
+            f"--config.file={self._folder.prometheus_config}",
+            f"--storage.tsdb.path={self._folder.prometheus_data}",
+            f"--web.listen-address={HOST}:{self._ports.prometheus}",
+        )
+        self._service("prometheus", arguments, program=program)
+        await self._until_ready("prometheus", url=f"{self._ports.url('prometheus')}/-/ready")
 
     async def _start_gateway(self, key: str) -> None:
         more = {BOOTSTRAP_KEY: key}
@@ -148,14 +197,20 @@ class Stack:
         arguments: tuple[str, ...],
         more: Mapping[str, str] | None = None,
         death_signal: signal.Signals = signal.SIGKILL,
+        program: str | None = None,
     ) -> None:
         environment = self._without_partner_key() | dict(more or {})
-        self._services.append(self._launch(name, arguments, environment, death_signal))
+        self._services.append(self._launch(name, arguments, environment, death_signal, program))
 
     def _launch(
-        self, name: str, arguments: tuple[str, ...], environment: Mapping[str, str], death_signal: signal.Signals
+        self,
+        name: str,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+        death_signal: signal.Signals,
+        program: str | None = None,
     ) -> Child:
-        command = Command(name, arguments, environment, death_signal, _STOP_S.get(name, 5.0))
+        command = Command(name, arguments, environment, death_signal, _STOP_S.get(name, _STOP_DEFAULT_S), program)
         child = Child(command, self._folder.log(name))
         self._mark(name, "starting")
         return child

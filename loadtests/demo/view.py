@@ -7,9 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtests.demo.binomial import wilson
-from loadtests.demo.board import ArmLine, Board, PartState, StepLine, arm_title
+from loadtests.demo.board import ArmLine, Board, PartState, StageLine, arm_title
+from loadtests.demo.course import Standing
 from loadtests.demo.judge import Verdict
-from loadtests.demo.plan import MOVING
+from loadtests.demo.plan import MOVING, percent
 
 _STATE_STYLE = {"done": "green", "now": "bold cyan", "to come": "dim"}
 _PHASE_STYLE = {"ready": "green", "starting": "cyan", "waiting": "dim"}
@@ -42,17 +43,31 @@ def waiting_lines(parts: Sequence[PartState]) -> list[str]:
 
 def board_tables(board: Board) -> RenderableType:
     """Return the whole live view."""
-    return Group(Text(_head(board), "bold"), _steps_table(board.steps), _arms_table(board.arms))
+    ramps = (Text(line) for ramp in board.ramps for line in (ramp_line(ramp), *_gate_lines(ramp)))
+    return Group(Text(_head(board), "bold"), *ramps, _stages_table(board.stages), _arms_table(board.arms))
 
 
 def board_lines(before: Board | None, now: Board) -> list[str]:
-    """Return what is new since `before`: steps that ended, the kill's state."""
-    ended = [] if before is None else [step for step in before.steps if step.state == "now"]
-    done = {line.step.name: line for line in now.steps if line.state == "done"}
-    lines = [_step_text(done[line.step.name], now) for line in ended if line.step.name in done]
-    if before is not None and before.kill != now.kill:
-        lines.append(f"[{now.elapsed_s:5.1f} s] kill switch of {MOVING}: {now.kill}")
+    """Return what is new since `before`: stages that ended, the kill's state, what ramps do and why they hold."""
+    if before is None:
+        return []
+    clock = f"[{now.elapsed_s:5.1f} s]"
+    ended = {line.name for line in before.stages if line.state == "now"}
+    lines = [_stage_text(line, now) for line in now.stages if line.state == "done" and line.name in ended]
+    if before.kill != now.kill:
+        lines.append(f"{clock} kill switch of {MOVING}: {now.kill}")
+    known = {ramp.feature: _news(ramp) for ramp in before.ramps}
+    lines += [f"{clock} {ramp_line(ramp)}" for ramp in now.ramps if known.get(ramp.feature) != _news(ramp)]
     return lines
+
+
+def ramp_line(ramp: Standing) -> str:
+    """Return where a ramp stands and the first thing that holds it, in one line."""
+    if ramp.phase is None:
+        return f"{ramp.feature}: no ramp"
+    step = f", step {ramp.step} of 0..{ramp.steps - 1}" if ramp.step >= 0 else ""
+    held = f"; {ramp.holds[0].text}" if ramp.holds else ""
+    return f"{ramp.feature}: {ramp.phase}{step}, share {percent(ramp.share_millipct)}{held}"
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> RenderableType:
@@ -61,8 +76,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> RenderableType:
     for column in ("", "check", "found"):
         table.add_column(column)
     for verdict in verdicts:
-        mark = Text("ok", "green") if verdict.ok else Text("FAILED", "bold red")
-        table.add_row(mark, verdict.check, Text(verdict.found))
+        table.add_row(_mark(verdict), verdict.check, Text(verdict.found))
     return table
 
 
@@ -71,14 +85,30 @@ def _head(board: Board) -> str:
     return f"{board.elapsed_s:5.1f} s   {board.requests} requests{failed}   kill switch of {MOVING}: {board.kill}"
 
 
-def _steps_table(steps: Sequence[StepLine]) -> Table:
+def _mark(verdict: Verdict) -> Text:
+    if verdict.skipped:
+        return Text("skipped", "bold yellow")
+    return Text("ok", "green") if verdict.ok else Text("FAILED", "bold red")
+
+
+def _news(ramp: Standing) -> tuple[object, ...]:
+    """Return what of a ramp is worth a line of its own: not that seconds and samples go on."""
+    return ramp.phase, ramp.step, ramp.killed, ramp.holds[0].reason if ramp.holds else None
+
+
+def _gate_lines(ramp: Standing) -> list[str]:
+    return [f"    gate {said}" for said in ramp.said]
+
+
+def _stages_table(stages: Sequence[StageLine]) -> Table:
     table = Table(title=f"\nShare of {MOVING}", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("step")
-    for column in ("asked", "measured", "95 % interval", "conversations"):
+    table.add_column("stage")
+    for column in ("in force", "measured", "95 % interval", "conversations"):
         table.add_column(column, justify="right")
-    for line in steps:
-        cells = (f"{line.step.share:.0%}", *_measured(line), str(line.conversations or ""))
-        table.add_row(line.step.name, *cells, style=_STATE_STYLE[line.state])
+    for line in stages:
+        share = "" if line.share is None else f"{line.share:.0%}"
+        cells = (share, *_measured(line), str(line.conversations or ""))
+        table.add_row(line.name, *cells, style=_STATE_STYLE[line.state])
     return table
 
 
@@ -91,18 +121,20 @@ def _arms_table(arms: Sequence[ArmLine]) -> Table:
     for line in arms:
         times = (line.ttft_p50_s, line.ttft_p95_s, line.e2e_p50_s, line.e2e_p95_s)
         exact = "-" if line.exact_match is None else f"{line.exact_match:.1%}"
-        table.add_row(line.feature, arm_title(line.arm), str(line.requests), *map(_milliseconds, times), exact)
+        table.add_row(
+            line.feature, arm_title(line.feature, line.arm), str(line.requests), *map(_milliseconds, times), exact
+        )
     return table
 
 
-def _step_text(line: StepLine, board: Board) -> str:
+def _stage_text(line: StageLine, board: Board) -> str:
     measured, interval = _measured(line)
-    share = f"asked {line.step.share:.0%}, measured {measured} ({interval}) of {line.conversations} conversations"
+    share = f"{line.share or 0:.0%} in force, measured {measured} ({interval}) of {line.conversations} conversations"
     failed = f", {board.problems} failed" if board.problems else ""
-    return f"[{board.elapsed_s:5.1f} s] {MOVING} {line.step.name}: {share}; {board.requests} requests{failed}"
+    return f"[{board.elapsed_s:5.1f} s] {MOVING} {line.name}: {share}; {board.requests} requests{failed}"
 
 
-def _measured(line: StepLine) -> tuple[str, str]:
+def _measured(line: StageLine) -> tuple[str, str]:
     interval = wilson(line.candidates, line.conversations)
     if interval is None:
         return "", ""

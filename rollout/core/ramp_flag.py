@@ -51,8 +51,11 @@ def is_watched(flag: FeatureFlag) -> bool:
 
 
 def queries_of(flag: FeatureFlag, now_s: float) -> dict[str, MetricQuery]:
-    """What to ask Prometheus for, by gate; ranges of `[$elapsed]` reach back to where the gate's scope began."""
-    began = {"step": flag.progress.step_began_s, "ramp": flag.progress.ramp_began_s}
+    """What to ask Prometheus for, by gate; ranges of `[$elapsed]` reach back to where the gate's scope began.
+
+    What has not begun yet is as if it began now: else what an earlier attempt failed at would roll back its successor.
+    """
+    began = {"step": flag.progress.step_began_s or now_s, "ramp": flag.progress.ramp_began_s or now_s}
     return {
         gate.name: since(query_of(gate), max(0.0, now_s - began[gate.scope]))
         for gate in flag.gates

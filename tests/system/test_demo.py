@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from loadtests.demo.ports import free_ports
@@ -22,7 +24,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks for what is left behind as only Linux can"),
 ]
 GLIDEPATH = (sys.executable, "-m", "gateway.cli")
-LIMIT_S = 240
+OPTIONS = ("--port", "--admin-port", "--vllm-port", "--simulator-port", "--prometheus-port")
+LIMIT_S = 300
 GONE_S = 20
 GOOD_EXACT_MATCH = 90.0
 PR_SET_CHILD_SUBREAPER = 36
@@ -76,10 +79,18 @@ def taken() -> Iterator[int]:
         yield int(server.getsockname()[1])
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        (*GLIDEPATH, *arguments), check=False, timeout=LIMIT_S, capture_output=True, text=True, env=environment()
-    )
+@pytest.fixture
+def prometheus() -> None:
+    if shutil.which("prometheus") is None:
+        message = "prometheus is missing: gates and the rollback of a breach are NOT shown (apt install prometheus)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    command, given = (*GLIDEPATH, *arguments), {**environment(), **changes}
+    return subprocess.run(command, check=False, timeout=LIMIT_S, capture_output=True, text=True, env=given)
 
 
 def refused(result: subprocess.CompletedProcess[str], cause: str) -> None:
@@ -110,6 +121,7 @@ def spec(folder: Path, **changes: str) -> Path:
 
 
 @pytest.mark.vllm
+@pytest.mark.usefixtures("prometheus")
 def test_the_demo_shows_every_thing_it_promises(state: Path) -> None:
     result = run("demo", "--state-dir", str(state))
     assert result.returncode == 0, result.stdout + result.stderr
@@ -118,6 +130,22 @@ def test_the_demo_shows_every_thing_it_promises(state: Path) -> None:
         assert re.search(rf"ok +share at {share} ", result.stdout), result.stdout
     for check in ("no failed request", "kill holds within 1 s", "nobody flips back", "in-house answers come from vLLM"):
         assert re.search(rf"ok +{check}", result.stdout), result.stdout
+    for check in (
+        "ramp of summarize runs to its end +DRAFT > READY > RUNNING > PAUSED > RUNNING > MONITORING > COMPLETED",
+        "a lifted kill leaves the ramp paused +PAUSED at 50 %",
+        "the gate passes before each step +candidate-errors passed 6 of 6 times",
+        "status summarize exits with 0 +exit code 0",
+        "breach: no caller sees a failure +[1-9]",
+        r"breach: the controller rolls back +share 0 % [\d.]+ s after the breach: candidate-errors FAIL 0\.\d+, limit",
+        "breach: no step beyond it +20 % > 50 % > 0 %",
+        "breach: nobody has the candidate after it +0 of",
+        "status proofread exits with 1 +exit code 1",
+    ):
+        assert re.search(rf"ok +{check}", result.stdout), result.stdout
+    assert re.search(r"step 4 \(100%\): at your traffic this step needs \d", result.stdout), result.stdout
+    # Each hold says why, with what is and what it must become.
+    assert re.search(r"summarize: RUNNING, step \d of 0\.\.4, share .*; baking: [\d.]+ s of \d s", result.stdout)
+    assert re.search(r"candidate-errors: 0, limit 0\.1 \(\d+ of 120 samples\)", result.stdout), result.stdout
     exact = re.findall(r"(rewrite|summarize|draft) +in-house .* ([\d.]+)%\s*$", result.stdout, re.MULTILINE)
     assert {feature for feature, _ in exact} == {"rewrite", "summarize", "draft"}
     assert all(float(percent) >= GOOD_EXACT_MATCH for _, percent in exact), exact
@@ -135,9 +163,9 @@ def started(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.vllm
+@pytest.mark.usefixtures("prometheus")
 def test_up_stays_and_its_curl_line_works(state: Path) -> None:
-    options = ("--port", "--admin-port", "--vllm-port", "--simulator-port")
-    ports = [word for option, port in zip(options, free_ports(), strict=True) for word in (option, str(port))]
+    ports = [word for option, port in zip(OPTIONS, free_ports(), strict=True) for word in (option, str(port))]
     log = state.with_name("up.log")
     with started(log, "up", "--state-dir", str(state), *ports) as up:
         wait_until(lambda: up.poll() is not None or "Ctrl-C stops everything" in log.read_text("utf-8"), LIMIT_S)
@@ -150,8 +178,16 @@ def test_up_stays_and_its_curl_line_works(state: Path) -> None:
             if name == "curl":
                 assert "finish_reason" in answer
                 assert answer.rstrip().endswith("data: [DONE]")
+        (url,) = re.findall(r"^Prometheus (http://\S+)$", text, re.MULTILINE)
+        wait_until(lambda: scrapes(url), LIMIT_S)
         up.terminate()
         assert up.wait(60) == 0
+
+
+def scrapes(url: str) -> bool:
+    """Whether a Prometheus has metrics of the gateway."""
+    asked = httpx2.get(f"{url}/api/v1/query", params={"query": "glidepath_share_ratio"}, trust_env=False)
+    return bool(asked.json()["data"]["result"])
 
 
 @pytest.mark.vllm
@@ -186,7 +222,8 @@ def test_a_model_that_can_not_be_served_is_one_line(state: Path, changes: dict[s
     assert result.returncode != 0
 
 
-@pytest.mark.parametrize("option", ["--port", "--admin-port", "--vllm-port", "--simulator-port"])
+@pytest.mark.usefixtures("prometheus")
+@pytest.mark.parametrize("option", OPTIONS)
 def test_a_taken_port_is_one_line(state: Path, taken: int, option: str) -> None:
     result = run("up", "--state-dir", str(state), option, str(taken))
     refused(result, f"port {taken} on 127.0.0.1")
@@ -198,3 +235,10 @@ def test_a_model_spec_that_is_not_there_is_one_line(state: Path) -> None:
     result = run("demo", "--state-dir", str(state), "--model", str(state / "none.toml"))
     refused(result, "cannot read the model spec")
     assert result.returncode != 0
+
+
+@pytest.mark.parametrize("command", ["demo", "up"])
+def test_a_missing_prometheus_is_said_loudly(state: Path, command: str) -> None:
+    result = run(command, "--state-dir", str(state), "--model", str(state / "none.toml"), PATH=str(state))
+    assert "glidepath: WARNING: no prometheus binary; apt-get install prometheus" in result.stderr
+    refused(result, "cannot read the model spec")

@@ -1,6 +1,6 @@
 from loadtests.demo.board import ArmLine, arm_line, arm_title, make_board
-from loadtests.demo.judge import Stage
-from loadtests.demo.plan import FEATURES, MOVING, STEPS
+from loadtests.demo.course import Stage, Standing
+from loadtests.demo.plan import BREAKING, FEATURES, MOVING, stage_names
 from loadtests.demo.sample import BASELINE, CANDIDATE, Sample
 
 
@@ -29,18 +29,32 @@ def test_an_arm_without_answers_has_no_figures() -> None:
     assert arm_line("draft", BASELINE, []) == ArmLine("draft", BASELINE, 0, None, None, None, None, None)
 
 
-def test_a_board_shows_every_step_and_arm() -> None:
-    stages = [Stage(STEPS[0], 7), Stage(STEPS[1], 8)]
+STAGES = [
+    Stage("1 %", 1_000, killed=False, first=7, until=8),
+    Stage("5 %", 5_000, killed=False, first=8),
+]
+RAMP = Standing(MOVING, 8, 5_000, killed=False, phase="RUNNING", step=1, steps=5)
+
+
+def test_a_board_shows_every_stage_and_arm() -> None:
     samples = [answered(CANDIDATE, 7, 1), answered(BASELINE, 7, 2), answered(BASELINE, 8, 3)]
     failed = Sample(MOVING, "x", panel=False, started_s=0.0, problem="status 500")
-    board = make_board(3.0, stages, [*samples, failed], "not pulled")
-    assert [line.state for line in board.steps[:3]] == ["done", "now", "to come"]
-    assert [(line.candidates, line.conversations) for line in board.steps[:3]] == [(1, 2), (0, 1), (0, 0)]
-    assert len(board.steps) == len(STEPS)
+    board = make_board(3.0, STAGES, [RAMP], [*samples, failed], "not pulled")
+    assert [line.name for line in board.stages] == list(stage_names())
+    assert [line.state for line in board.stages[:3]] == ["done", "now", "to come"]
+    assert [line.share for line in board.stages[:3]] == [0.01, 0.05, None]
+    assert [(line.candidates, line.conversations) for line in board.stages[:3]] == [(1, 2), (0, 1), (0, 0)]
+    assert board.ramps == (RAMP,)
     assert len(board.arms) == 2 * len(FEATURES)
     assert (board.requests, board.problems) == (4, 1)
 
 
+def test_the_breaking_feature_is_shown_once_it_is_asked() -> None:
+    board = make_board(3.0, STAGES, [], [answered(CANDIDATE, 1, 1, BREAKING)], "not pulled")
+    assert [line.requests for line in board.arms if line.feature == BREAKING] == [1, 0]
+
+
 def test_arms_have_titles() -> None:
-    assert arm_title(CANDIDATE) == "in-house (vLLM)"
-    assert arm_title(BASELINE) == "partner"
+    assert arm_title(MOVING, CANDIDATE) == "in-house (vLLM)"
+    assert arm_title(BREAKING, CANDIDATE) == "trial (simulated)"
+    assert arm_title(MOVING, BASELINE) == arm_title(BREAKING, BASELINE) == "partner"

@@ -40,6 +40,12 @@ async def test_an_errand_ends_with_its_code_and_its_words(tmp_path: Path) -> Non
     assert child.tail(1)[0].startswith("  hint: ")
 
 
+async def test_another_program_is_run_as_it_is(tmp_path: Path) -> None:
+    child = Child(command("-c", "echo $0; exit 3")._replace(program="/bin/sh"), tmp_path / "part.log")
+    assert await child.ended() == 3
+    assert child.tail(1) == ["/bin/sh"]
+
+
 async def test_who_does_not_end_in_time_is_made_to(tmp_path: Path, until: Until) -> None:
     child = Child(simulator(tmp_path)._replace(stop_s=0.1), tmp_path / "part.log")
     await until((tmp_path / "ready").exists)

@@ -5,6 +5,7 @@ import pytest
 
 from loadtests.demo.cli import add_commands, run_demo, run_up
 from loadtests.demo.errors import StateDirError
+from loadtests.demo.layout import Ports
 
 
 def parse(*argv: str) -> argparse.Namespace:
@@ -21,7 +22,7 @@ def test_the_demo_needs_no_options() -> None:
 def test_a_stack_that_stays_has_fixed_ports_that_can_be_moved() -> None:
     args = parse("up", "--port", "1", "--vllm-port", "2")
     assert args.run is run_up
-    assert (args.gateway_port, args.admin_port, args.vllm_port, args.simulator_port) == (1, 8081, 2, 9000)
+    assert [getattr(args, f"{part}_port") for part in Ports._fields] == [1, 8081, 2, 9000, 9190]
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1"])

@@ -2,11 +2,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from loadtests.demo.control import Operator, engine_requests, engine_requests_of, quality_of
-from loadtests.demo.errors import DemoError
+from loadtests.demo.control import Operator, break_model, engine_requests, engine_requests_of, quality_of
+from loadtests.demo.errors import ConflictError, DemoError
 from loadtests.demo.judge import Quality
 from loadtests.demo.ports import free_ports
-from loadtests.simulator import RunningSimulator
+from loadtests.simulator import FaultKind, RunningSimulator
+from tests.loadtests.demo.operator_port import OperatorPort, view
 
 VLLM_PAGE = """\
 # HELP vllm:request_success_total Count of successfully processed requests.
@@ -56,3 +57,62 @@ async def test_a_refusal_is_one_line(simulate: Callable[..., Awaitable[RunningSi
             await operator.kill("draft")
     with pytest.raises(DemoError, match="no metrics from http"):
         await engine_requests(simulator.origin)
+
+
+async def test_a_ramps_command_is_for_the_revision_there_is(port: OperatorPort, operator: Operator) -> None:
+    port.answer("GET", "/features/f", view("f", 4), view("f", 5))
+    port.answer("POST", "/features/f/ramp/resume", {"detail": "it is at 5"}, status=412)
+    port.answer("POST", "/features/f/ramp/resume", {})
+    await operator.ramp("f", "resume")
+    commands = [asked for asked in port.asked if asked.method == "POST"]
+    assert [asked.headers["if-match"] for asked in commands] == ['"4"', '"5"']
+    assert commands[0].body == {"reason": "glidepath demo"}
+
+
+async def test_who_is_always_too_late_gives_up(port: OperatorPort, operator: Operator) -> None:
+    port.answer("GET", "/features/f", view("f", 4))
+    port.answer("POST", "/features/f/ramp/start", {"detail": "it is at 5"}, status=412)
+    with pytest.raises(ConflictError, match="it is at 5"):
+        await operator.ramp("f", "start")
+
+
+@pytest.mark.parametrize(
+    ("phase", "ended"), [(None, False), ("DRAFT", False), ("COMPLETED", False), ("PAUSED", True), ("READY", True)]
+)
+async def test_what_an_earlier_run_left_is_ended(
+    port: OperatorPort,
+    operator: Operator,
+    phase: str | None,
+    ended: bool,  # noqa: FBT001  a table
+) -> None:
+    port.answer("POST", "/features/f/unkill", {"flag": view("f", 2), "store": "ok"})
+    port.answer("GET", "/features/f", view("f", 2, 50_000, phase))
+    port.answer("POST", "/features/f/ramp/end", {})
+    port.answer("PUT", "/features/f/share", view("f", 4))
+    await operator.prepare("f")
+    verbs = [asked.path.rpartition("/")[2] for asked in port.asked if asked.method != "GET"]
+    assert verbs == ["unkill", *(["end"] if ended else []), "share"]
+    assert port.asked[-1].body["share_millipct"] == 0
+
+
+async def test_a_document_is_applied_anew_and_says_why(port: OperatorPort, operator: Operator) -> None:
+    port.answer("PUT", "/documents", {})
+    await operator.apply({"x-rollouts": {}})
+    (asked,) = port.asked
+    assert asked.path == "/api/v1/documents?anew=true&reason=glidepath+demo"
+    assert asked.body == {"x-rollouts": {}}
+
+
+async def test_a_plan_is_a_line_for_each_step(port: OperatorPort, operator: Operator) -> None:
+    port.answer("POST", "/features/f/plan", {"steps": [{"text": "step 0"}, {"text": "step 1"}]})
+    assert await operator.plan("f", 12.3456) == ["step 0", "step 1"]
+    assert port.asked[0].path.endswith("?units_per_s=12.346")
+
+
+async def test_one_model_of_a_simulator_is_broken(simulate: Callable[..., Awaitable[RunningSimulator]]) -> None:
+    simulator = await simulate(models=("good", "bad"))
+    await break_model(simulator.origin, "bad")
+    (fault,) = simulator.partner.faults
+    assert (fault.kind, fault.status, fault.model) == (FaultKind.STATUS, 503, "bad")
+    with pytest.raises(DemoError, match="can't be told to fail"):
+        await break_model(f"http://127.0.0.1:{free_ports().simulator}", "bad")

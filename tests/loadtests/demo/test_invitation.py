@@ -6,7 +6,15 @@ from loadtests.demo.invitation import curl_line, invitation, share_line
 from loadtests.demo.stack import Running
 from loadtests.prompts import Message, Prompt
 
-RUNNING = Running("http://127.0.0.1:8080", "http://127.0.0.1:8081", "http://127.0.0.1:8000", "gp-key", Path("x"))
+RUNNING = Running(
+    gateway_url="http://127.0.0.1:8080",
+    admin_url="http://127.0.0.1:8081",
+    vllm_url="http://127.0.0.1:8000",
+    simulator_url="http://127.0.0.1:9000",
+    prometheus_url="http://127.0.0.1:9090",
+    api_key="gp-key",
+    prompts=Path("x"),
+)
 PROMPT = Prompt("summarize", (Message("user", 'Don\'t "wait":\n$HOME `ls` ü'),), "answer")
 
 
@@ -30,3 +38,8 @@ def test_all_that_is_needed_is_said() -> None:
     text = invitation(RUNNING, [Prompt("draft", PROMPT.messages), PROMPT])
     for part in (RUNNING.gateway_url, RUNNING.admin_url, RUNNING.vllm_url, RUNNING.api_key, curl_line(RUNNING, PROMPT)):
         assert part in text
+    assert "Prometheus http://127.0.0.1:9090\n" in text
+
+
+def test_a_stack_without_prometheus_names_none() -> None:
+    assert "Prometheus" not in invitation(RUNNING._replace(prometheus_url=None), [PROMPT])

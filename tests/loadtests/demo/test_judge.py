@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from loadtests.demo.course import Stage
 from loadtests.demo.judge import (
     CONVERSATIONS_MIN,
     KILLED_REQUESTS_MIN,
     Evidence,
     KillTimes,
     Quality,
-    Stage,
     Verdict,
     arms_kept,
     engine_answered,
@@ -23,11 +23,12 @@ from loadtests.demo.judge import (
     quality_measured,
     share_held,
 )
-from loadtests.demo.plan import MOVING, PANEL_SIZE, Step
+from loadtests.demo.plan import BREAKING, MOVING, PANEL_SIZE
 from loadtests.demo.sample import BASELINE, CANDIDATE, Sample
 
-LOW, HALF = Stage(Step("5 %", 5_000, 1.0), 2), Stage(Step("50 %", 50_000, 1.0), 3)
-KILLED, LIFTED = Stage(Step("killed", 50_000, 1.0, killed=True), 4), Stage(Step("lifted", 50_000, 1.0), 5)
+LOW, HALF = Stage("5 %", 5_000, killed=False, first=2, until=3), Stage("50 %", 50_000, killed=False, first=3, until=4)
+KILLED = Stage("killed", 50_000, killed=True, first=4, until=5)
+LIFTED = Stage("lifted", 50_000, killed=False, first=5, until=7)
 STAGES = (LOW, HALF, KILLED, LIFTED)
 KILL = KillTimes(called_s=100.0, answered_s=100.01, lifted_s=104.0)
 
@@ -40,12 +41,12 @@ def sample(conversation: str, arm: str, revision: int = 3, **more: object) -> Sa
 
 def fresh(candidates: int, baselines: int, stage: Stage = HALF) -> list[Sample]:
     arms = [CANDIDATE] * candidates + [BASELINE] * baselines
-    return [sample(f"c{stage.revision}-{number}", arm, stage.revision) for number, arm in enumerate(arms)]
+    return [sample(f"c{stage.first}-{number}", arm, stage.first) for number, arm in enumerate(arms)]
 
 
 def panel(arm_of: Callable[[int, Stage], str], stages: tuple[Stage, ...] = (LOW, HALF, LIFTED)) -> list[Sample]:
     return [
-        sample(f"p{number}", arm_of(number, stage), stage.revision, panel=True, started_s=stage.revision + round_)
+        sample(f"p{number}", arm_of(number, stage), stage.first, panel=True, started_s=stage.first + round_)
         for stage in stages
         for round_ in (0.1, 0.2)
         for number in range(PANEL_SIZE)
@@ -53,7 +54,7 @@ def panel(arm_of: Callable[[int, Stage], str], stages: tuple[Stage, ...] = (LOW,
 
 
 def growing(number: int, stage: Stage) -> str:
-    return CANDIDATE if number * 100_000 < stage.step.share_millipct * PANEL_SIZE else BASELINE
+    return CANDIDATE if number * 100_000 < stage.share_millipct * PANEL_SIZE else BASELINE
 
 
 def test_failures_are_counted_and_named() -> None:
@@ -70,14 +71,14 @@ def test_only_fresh_conversations_decided_by_the_revisions_split_count() -> None
         *fresh(2, 3),
         sample("c3-0", CANDIDATE),
         sample("panel", CANDIDATE, panel=True),
-        sample("late", CANDIDATE, LOW.revision),
+        sample("late", CANDIDATE, LOW.first),
         sample("killed", BASELINE, reason="KILLED"),
     ]
     assert fresh_counts(HALF, samples) == (2, 5)
 
 
 def test_a_killed_stage_counts_what_was_forced() -> None:
-    assert fresh_counts(KILLED, [sample("a", BASELINE, KILLED.revision, reason="KILLED")]) == (0, 1)
+    assert fresh_counts(KILLED, [sample("a", BASELINE, KILLED.first, reason="KILLED")]) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_the_share_is_judged_by_exact_bounds(candidates: int, baselines: int, ok
 
 
 def test_the_whole_share_allows_no_exception() -> None:
-    whole = Stage(Step("100 %", 100_000, 1.0), 3)
+    whole = Stage("100 %", 100_000, killed=False, first=3)
     assert share_held(whole, fresh(100, 0)).ok
     assert not share_held(whole, fresh(99, 1)).ok
 
@@ -114,8 +115,14 @@ def test_forced_arms_of_the_kill_are_no_flips() -> None:
     assert nobody_flipped_back(STAGES, samples).ok
 
 
+def test_a_stage_holds_all_its_revisions() -> None:
+    resumed = [each._replace(revision=6) if each.revision == 5 else each for each in panel(growing)]
+    assert arms_kept(STAGES, resumed).ok
+    assert fresh_counts(LIFTED, [sample("a", CANDIDATE, 5), sample("b", BASELINE, 6)]) == (1, 2)
+
+
 def test_a_flip_within_a_step_is_seen() -> None:
-    samples = [*panel(growing), sample("p23", CANDIDATE, HALF.revision, panel=True, started_s=3.15)]
+    samples = [*panel(growing), sample("p23", CANDIDATE, HALF.first, panel=True, started_s=3.15)]
     assert not arms_kept(STAGES, samples).ok
 
 
@@ -125,7 +132,7 @@ def test_another_arm_after_the_kill_is_seen() -> None:
 
 
 def test_a_panel_conversation_that_missed_a_step_proves_nothing() -> None:
-    samples = [each for each in panel(growing) if (each.conversation, each.revision) != ("p7", LIFTED.revision)]
+    samples = [each for each in panel(growing) if (each.conversation, each.revision) != ("p7", LIFTED.first)]
     verdict = arms_kept(STAGES, samples)
     assert not verdict.ok
     assert verdict.found.startswith(f"1 of {PANEL_SIZE}")
@@ -216,14 +223,16 @@ def test_a_whole_run_is_judged_check_by_check() -> None:
         sample("o", CANDIDATE, feature="draft", started_s=102.0),
         sample("o2", BASELINE, feature="draft", started_s=102.0),
     ]
-    samples = [each._replace(matched=True) for each in samples]
+    # vLLM is not the candidate of this one, nor must it hide that the kill touched others.
+    broken = [sample(f"b{arm}", arm, 1, feature=BREAKING, started_s=102.0) for arm in (CANDIDATE, BASELINE)]
+    samples = [each._replace(matched=True) for each in (*samples, *broken)]
     quality = {
         (feature, arm): Quality(count, float(count))
-        for feature in (MOVING, "draft")
+        for feature in (MOVING, "draft", BREAKING)
         for arm in (CANDIDATE, BASELINE)
         if (count := sum((each.feature, each.assigned) == (feature, arm) for each in samples))
     }
-    served = sum(each.served == CANDIDATE for each in samples)
+    served = sum(each.served == CANDIDATE and each.feature != BREAKING for each in samples)
     evidence = Evidence(STAGES, KILL, samples, [], served, quality)
     assert [verdict for verdict in judge(evidence) if not verdict.ok] == []
     assert {verdict.check for verdict in judge(evidence)} >= {"share at 5 %", "share at 50 %", "share at lifted"}

@@ -1,17 +1,23 @@
+import json
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from loadtests.demo.layout import Folder, Ports, gateway_config
+from gateway.settings import load
+from loadtests.demo.layout import TRIAL_MODEL, Folder, Ports, gateway_config, prometheus_config
 from loadtests.demo.partner import Partner
 
 SIMULATED = Partner(simulated=True, base_url="http://127.0.0.1:9000/v1", model="simulated-partner", key_variable=None)
 
 
+def _config(root: Path, *, gated: bool = True) -> str:
+    return gateway_config(Folder(root), Ports(1, 2, 3, 4, 5), "demo-moe-good", SIMULATED, gated=gated)
+
+
 @pytest.mark.parametrize("root", ["/tmp/demo", '/tmp/a "quoted" \\ folder', "/tmp/größe"])  # noqa: S108  not written
 def test_the_configuration_is_what_the_parts_are_told(root: str) -> None:
-    config = tomllib.loads(gateway_config(Folder(Path(root)), Ports(1, 2, 3, 4), "demo-moe-good", SIMULATED))
+    config = tomllib.loads(_config(Path(root)))
     assert config["server"] == {"host": "127.0.0.1", "port": 1}
     assert config["admin"]["port"] == 2
     assert config["store"] == {"url": f"sqlite:///{root}/demo.db", "state_dir": root}
@@ -21,13 +27,38 @@ def test_the_configuration_is_what_the_parts_are_told(root: str) -> None:
         "model": "demo-moe-good",
     }
     assert config["upstreams"]["partner"]["base_urls"] == ["http://127.0.0.1:9000/v1"]
+    breaking = config["features"].pop("proofread")
+    assert breaking == {"candidate": "trial", "baseline": "partner"}
+    assert config["upstreams"]["trial"]["base_urls"] == ["http://127.0.0.1:4/v1"]
+    assert config["upstreams"]["trial"]["model"] == TRIAL_MODEL
     assert set(config["features"]) == {"rewrite", "summarize", "draft"}
     assert all(each == {"candidate": "inhouse", "baseline": "partner"} for each in config["features"].values())
+    assert config["prometheus"] == {"url": "http://127.0.0.1:5"}
+
+
+def test_without_gates_no_prometheus_is_named() -> None:
+    assert "prometheus" not in tomllib.loads(_config(Path("/x"), gated=False))
+
+
+def test_the_gateway_reads_what_it_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "glidepath.toml"
+    path.write_text(_config(tmp_path), encoding="utf-8")
+    settings = load(path)
+    assert settings.prometheus is not None
+    assert settings.controller.every_s < 1
+
+
+def test_prometheus_scrapes_the_operators_port_each_second() -> None:
+    config = json.loads(prometheus_config(Ports(1, 2, 3, 4, 5)))
+    assert config["global"] == {"scrape_interval": "1s", "scrape_timeout": "1s"}
+    (job,) = config["scrape_configs"]
+    assert (job["job_name"], job["metrics_path"]) == ("glidepath-gateway", "/metrics")
+    assert job["static_configs"] == [{"targets": ["127.0.0.1:2"]}]
 
 
 def test_a_partners_key_is_named_never_written() -> None:
     partner = Partner(simulated=False, base_url="https://p.example/v1", model="m", key_variable="OPENAI_API_KEY")
-    config = tomllib.loads(gateway_config(Folder(Path("/x")), Ports(), "m", partner))
+    config = tomllib.loads(gateway_config(Folder(Path("/x")), Ports(), "m", partner, gated=True))
     assert config["upstreams"]["partner"]["api_key_env"] == "OPENAI_API_KEY"
 
 
@@ -35,5 +66,6 @@ def test_every_part_has_its_own_files() -> None:
     folder = Folder(Path("/x"))
     assert folder.log("gateway") == Path("/x/logs/gateway.log")
     files = [folder.config, folder.prompts, folder.key, folder.store, folder.lock, folder.ready_file("vllm")]
+    files += [folder.prometheus_config, folder.prometheus_data]
     assert len(set(files)) == len(files)
     assert Ports().url("admin") == "http://127.0.0.1:8081"

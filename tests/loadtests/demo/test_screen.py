@@ -3,8 +3,7 @@ import io
 from rich.console import Console
 
 from loadtests.demo.board import PartState, make_board
-from loadtests.demo.judge import Stage
-from loadtests.demo.plan import STEPS
+from loadtests.demo.course import Stage
 from loadtests.demo.screen import LineScreen, LiveScreen
 
 VLLM = PartState("vllm", "starting", 1.0, "loading")
@@ -35,13 +34,13 @@ def test_lines_are_printed_when_something_changes_and_as_a_sign_of_life() -> Non
 def test_lines_of_a_run_end_with_the_whole_board_once() -> None:
     console = plain()
     screen = LineScreen(console)
-    stages = [Stage(STEPS[0], 1)]
-    screen.board(make_board(1.0, stages, [], "not pulled"))
-    screen.board(make_board(2.0, [*stages, Stage(STEPS[1], 2)], [], "not pulled"))
+    first, second = Stage("1 %", 1_000, killed=False, first=1), Stage("5 %", 5_000, killed=False, first=2)
+    screen.board(make_board(1.0, [first], [], [], "not pulled"))
+    screen.board(make_board(2.0, [first._replace(until=2), second], [], [], "not pulled"))
     screen.settle()
     screen.settle()
     text = output(console)
-    assert text.startswith("[  2.0 s] summarize 1 %: asked 1%")
+    assert text.startswith("[  2.0 s] summarize 1 %: 1% in force")
     assert text.count("Share of summarize") == 1
 
 
@@ -56,7 +55,7 @@ def test_a_live_view_is_drawn_over_and_left_behind_settled() -> None:
     screen = LiveScreen(console)
     screen.starting((VLLM,), 1.0)
     screen.say("[vllm] said")
-    screen.board(make_board(1.0, [], [], "not pulled"))
+    screen.board(make_board(1.0, [], [], [], "not pulled"))
     screen.settle()
     screen.settle()
     text = output(console)

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from loadtests.demo.plan import FEATURES, MOVING, PANEL_EVERY, PANEL_SIZE
+from loadtests.demo.plan import BREAKING, BREAKING_TASK, FEATURES, MOVING, PANEL_EVERY, PANEL_SIZE
 from loadtests.demo.source import Draw, Source
 from loadtests.errors import InvalidFileError
 from loadtests.prompts import Message, Prompt
@@ -52,6 +52,15 @@ def test_the_panel_is_the_same_at_every_call() -> None:
         source.call_panel(1)
         seen.append({each.request.conversation for each in draws(source, PANEL_SIZE * PANEL_EVERY) if each.panel})
     assert seen[0] == seen[1]
+
+
+def test_the_breaking_feature_is_asked_another_ones_prompts() -> None:
+    drawn = draws(Source(PROMPTS, 1, breaking=True), 1_000)
+    features = Counter(each.feature for each in drawn)
+    assert set(features) == {*FEATURES, BREAKING}
+    assert features[BREAKING] > 100
+    answers = {prompt.reference for prompt in PROMPTS if prompt.task == BREAKING_TASK}
+    assert {each.request.reference for each in drawn if each.feature == BREAKING} == answers
 
 
 def test_a_task_without_prompts_is_refused() -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.demo.errors import ModelSpecError, StateDirError
+from loadtests.demo.errors import DemoError, ModelSpecError, StateDirError
 from loadtests.demo.folder import claimed
 from loadtests.demo.partner import choose_partner
 from loadtests.demo.ports import free_ports
@@ -44,3 +44,14 @@ async def test_a_folder_that_can_not_be_written_is_one_line(tmp_path: Path) -> N
             await stack.start()
         await stack.stop()
     assert {state.phase for state in stack.states} == {"waiting"}
+
+
+@pytest.mark.parametrize("prometheus", [None, "/usr/bin/prometheus"])
+async def test_prometheus_is_a_part_where_there_is_one(tmp_path: Path, prometheus: str | None) -> None:
+    with claimed(tmp_path) as folder:
+        partner = choose_partner({}, "http://x")
+        stack = Stack(folder, free_ports(), partner, shipped_model_spec(), {}, prometheus=prometheus)
+    assert stack.gated is (prometheus is not None)
+    assert ("prometheus" in {state.name for state in stack.states}) is stack.gated
+    with pytest.raises(DemoError, match="has not started"):
+        assert stack.running

@@ -3,9 +3,10 @@ import io
 from rich.console import Console, RenderableType
 
 from loadtests.demo import view
-from loadtests.demo.board import ArmLine, Board, PartState, StepLine
+from loadtests.demo.board import ArmLine, Board, PartState, StageLine
+from loadtests.demo.course import GateSaid, Held, Standing
 from loadtests.demo.judge import Verdict
-from loadtests.demo.plan import STEPS
+from loadtests.demo.plan import stage_names
 from loadtests.demo.sample import BASELINE, CANDIDATE
 
 ARMS = (
@@ -14,16 +15,27 @@ ARMS = (
 )
 
 
-def steps(now: int) -> tuple[StepLine, ...]:
-    states = ["done" if number < now else "now" if number == now else "to come" for number in range(len(STEPS))]
-    return tuple(
-        StepLine(step, state, 5, 100) if state != "to come" else StepLine(step, state, 0, 0)
-        for step, state in zip(STEPS, states, strict=True)
-    )
+BAKING = Standing(
+    "summarize",
+    7,
+    5_000,
+    killed=False,
+    phase="RUNNING",
+    step=1,
+    steps=5,
+    holds=(Held("baking", "baking: 1 s of 5 s"), Held("inconclusive", "inconclusive: gate e: 3 of 9 samples")),
+    said=(GateSaid("e", "PASS", 0.0, 0.1),),
+)
 
 
-def board(now: int, kill: str = "not pulled", problems: int = 0) -> Board:
-    return Board(12.5, steps(now), ARMS, kill, 300, problems)
+def stages(now: int) -> tuple[StageLine, ...]:
+    begun = [StageLine(name, "done" if at < now else "now", 0.01, 5, 100) for at, name in enumerate(stage_names())]
+    to_come = [StageLine(name, "to come", None, 0, 0) for name in stage_names()]
+    return (*begun[: now + 1], *to_come[now + 1 :])
+
+
+def board(now: int, kill: str = "not pulled", problems: int = 0, ramp: Standing = BAKING) -> Board:
+    return Board(12.5, (ramp,), stages(now), ARMS, kill, 300, problems)
 
 
 def text_of(what: RenderableType) -> str:
@@ -36,6 +48,8 @@ def text_of(what: RenderableType) -> str:
 def test_the_live_view_has_shares_times_and_quality() -> None:
     text = text_of(view.board_tables(board(1)))
     assert "12.5 s   300 requests   kill switch of summarize: not pulled" in text
+    assert "summarize: RUNNING, step 1 of 0..4, share 5 %; baking: 1 s of 5 s" in text
+    assert "gate e PASS 0, limit 0.1" in text
     assert "2.2% to 11.2%" in text
     assert "31 ms" in text
     assert "97.5%" in text
@@ -51,10 +65,27 @@ def test_lines_tell_what_is_new_once() -> None:
     assert view.board_lines(None, board(0)) == []
     assert view.board_lines(board(0), board(0)) == []
     (line,) = view.board_lines(board(0), board(1, problems=2))
-    assert "summarize 1 %: asked 1%, measured 5.0% (2.2% to 11.2%) of 100 conversations" in line
+    assert "summarize 1 %: 1% in force, measured 5.0% (2.2% to 11.2%) of 100 conversations" in line
     assert line.endswith("300 requests, 2 failed")
     (kill,) = view.board_lines(board(4), board(4, "PULLED"))
     assert kill.endswith("kill switch of summarize: PULLED")
+
+
+def test_a_ramps_line_is_told_when_more_than_its_numbers_change() -> None:
+    later = BAKING._replace(holds=(Held("baking", "baking: 2 s of 5 s"),))
+    assert view.board_lines(board(1), board(1, ramp=later)) == []
+    (line,) = view.board_lines(board(1), board(1, ramp=later._replace(holds=(Held("no_data", "no_data: gate e"),))))
+    assert line == "[ 12.5 s] summarize: RUNNING, step 1 of 0..4, share 5 %; no_data: gate e"
+    (line,) = view.board_lines(
+        board(1), board(1, ramp=BAKING._replace(phase="COMPLETED", share_millipct=100_000, holds=()))
+    )
+    assert line.endswith("summarize: COMPLETED, step 1 of 0..4, share 100 %")
+
+
+def test_a_ramp_that_has_not_begun_has_no_step() -> None:
+    ready = BAKING._replace(phase="READY", step=-1, share_millipct=0, holds=())
+    assert view.ramp_line(ready) == "summarize: READY, share 0 %"
+    assert view.ramp_line(ready._replace(phase=None)) == "summarize: no ramp"
 
 
 def test_parts_are_told_when_their_phase_changes() -> None:
@@ -84,6 +115,8 @@ def test_the_starting_table_shows_the_last_words_of_those_not_ready() -> None:
 
 
 def test_verdicts_show_what_failed() -> None:
-    text = text_of(view.verdict_table((Verdict("a", ok=True, found="x [1]"), Verdict("b", ok=False, found="y"))))
-    assert "FAILED  b" in text
+    found = (Verdict("a", ok=True, found="x [1]"), Verdict("b", ok=False, found="y"))
+    text = text_of(view.verdict_table((*found, Verdict("c", ok=True, found="SKIPPED: z", skipped=True))))
+    assert "skipped  c" in text
+    assert "FAILED   b" in text
     assert "x [1]" in text

@@ -63,6 +63,12 @@ def test_ranges_reach_back_to_where_the_gates_scope_began() -> None:
     assert queries_of(flag, 0.0)["step"].expression == "rate(x[1s])"
 
 
+@pytest.mark.parametrize("scope", ["step", "ramp"])
+def test_a_ramp_that_has_not_begun_is_not_measured_by_what_was_before_it(scope: str) -> None:
+    flag = replace(FLAG, gates=(gate("a", scope=scope),), progress=Progress(phase=Phase.READY))
+    assert queries_of(flag, 1.7e9)["a"].expression == "rate(x[1s])"
+
+
 def test_a_gate_may_ask_for_the_newest_sample_and_how_many_there_were() -> None:
     asked = replace(gate("a"), newest="max(timestamp(x))", samples="sum(increase(x[$elapsed]))", max_age="30s")
     (query,) = queries_of(replace(FLAG, gates=(asked,)), 200.0).values()
