@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as BaseHTTPException
 
 from gateway.core.credentials import merged
 from gateway.core.errors import ApiError
-from rollout.problems import problem
+from rollout.api.problems import problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

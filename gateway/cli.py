@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     from loadtests.cli import add_commands as add_loadtests
     from loadtests.demo.cli import add_commands as add_demo
     from loadtests.soak.cli import add_commands as add_soak
-    from rollout.cli import add_commands as add_rollout
+    from rollout.cli.verbs import add_commands as add_rollout
     from rollout.keys.cli import add_commands as add_keys
     from rollout.requests.cli import add_commands as add_explain
     from serving.cli import add_commands as add_serving

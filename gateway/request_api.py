@@ -12,10 +12,10 @@ from gateway.core.call import REQUEST_ID_MAX_CHARS
 from gateway.core.explaining import Document, story
 from gateway.core.messages import Answer, Requests
 from gateway.core.outcome import Record
+from rollout.api.problems import problem
 from rollout.core.audit import AuditEntry, as_of
 from rollout.core.errors import RolloutError
 from rollout.core.share import format_share
-from rollout.problems import problem
 
 Authorize = Callable[[str], Callable[..., Awaitable[str] | str]]
 _PAGE = 500
@@ -77,7 +77,7 @@ def request_router(
     history: Callable[[str, int, int | None], Awaitable[list[AuditEntry]]],
     authorize: Authorize,
 ) -> APIRouter:
-    """Make the router to mount under /api/v1. `history`: as `Store.history`; `authorize`: as for `rollout.api`."""
+    """Make the router to mount under /api/v1. `history`: as `Store.history`; `authorize`: as for the rollout API."""
     routes = APIRouter(tags=["requests"])
 
     @routes.get("/requests", dependencies=[Depends(authorize("viewer"))], response_model=RequestsView)

@@ -164,7 +164,7 @@ class Supervisor:
         from gateway.admin import authorizer, build_admin  # noqa: PLC0415  see above
         from gateway.operator_port import OperatorPort  # noqa: PLC0415  see above
         from gateway.request_api import request_router  # noqa: PLC0415  see above
-        from rollout.api import router  # noqa: PLC0415  see above
+        from rollout.api.router import router  # noqa: PLC0415  see above
         from rollout.keys.api import key_router  # noqa: PLC0415  see above
         from rollout.keys.operations import KeyOperations  # noqa: PLC0415  see above
         from rollout.surroundings import Surroundings  # noqa: PLC0415  see above

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
+from rollout.api.problems import ProblemRoute
+from rollout.api.views import Problem
 from rollout.keys import views
 from rollout.keys.operations import KeyOperations
 from rollout.ports import Clock, Store
-from rollout.problems import ProblemRoute
-from rollout.views import Problem
 
 Authorize = Callable[[str], Callable[..., Awaitable[str] | str]]
 KeyId = Annotated[str, Path(max_length=64)]

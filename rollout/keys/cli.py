@@ -7,7 +7,7 @@ down. Faults are RolloutErrors; the caller prints them.
 import argparse
 from typing import Any
 
-from rollout.command_line import add_paging, add_reason, add_verb, connect, epilog, say, show
+from rollout.cli.command_line import add_paging, add_reason, add_verb, connect, epilog, say, show
 from rollout.core.keys import ROLES
 
 _LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent_max")

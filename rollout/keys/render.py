@@ -6,9 +6,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from rollout.cli.render import empty_table, local_time, plain_cell
 from rollout.core.keys import ROLES
 from rollout.core.money import format_usd
-from rollout.render import empty_table, local_time, plain_cell
 
 _DATE = len("2026-11-22")
 _ENDED_AT = {"expired": "expires_at_s", "revoked": "revoked_at_s"}

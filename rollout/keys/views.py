@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
+from rollout.api.views import Reason
 from rollout.core import keys
 from rollout.core.keys import KeyEntry, KeyRecord, KeyScope, Priority, Role
 from rollout.keys.operations import Made
-from rollout.views import Reason
 
 Limit = Annotated[StrictInt | None, Field(ge=1, le=10**15)]
 Name = Annotated[str, Field(max_length=64, description="letters, digits, '.', '_' and '-'")]

@@ -6,7 +6,7 @@ workers answered. Faults are RolloutErrors; the caller prints them.
 
 import argparse
 
-from rollout.command_line import add_verb, connect, epilog
+from rollout.cli.command_line import add_verb, connect, epilog
 
 
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,7 +17,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _explain(args: argparse.Namespace) -> int:
-    from rollout.explaining import explain_request
+    from rollout.cli.explaining import explain_request
 
     with connect(args) as client:
         return explain_request(args, client, args.request_id)

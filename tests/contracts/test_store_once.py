@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rollout.adapters import open_store
-from rollout.audit_export import export_lines, import_lines
+from rollout.cli.audit_export import export_lines, import_lines
 from rollout.core import commands
 from rollout.core.audit import record_change, replay
 from rollout.core.errors import CommandRepeated, InvalidArgument, RevisionConflict, StaleWriter

@@ -11,7 +11,7 @@ from gateway.auth import Keyring, first_key_record
 from gateway.metrics import Metrics
 from rollout.adapters.clock import WallClock
 from rollout.adapters.sqlite import SqliteStore
-from rollout.api import router
+from rollout.api.router import router
 from rollout.follower import Follower
 from rollout.seed import ensure_features
 

@@ -11,7 +11,7 @@ from gateway.core.errors import ApiError
 from gateway.metrics import Metrics
 from rollout.adapters.clock import WallClock
 from rollout.adapters.sqlite import SqliteStore
-from rollout.api import router
+from rollout.api.router import router
 from rollout.follower import Follower
 from rollout.keys.api import key_router
 from rollout.keys.follower import KeyFollower

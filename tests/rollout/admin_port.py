@@ -13,7 +13,7 @@ from fastapi import FastAPI, Header, HTTPException
 
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
-from rollout.api import router
+from rollout.api.router import router
 from rollout.follower import Follower
 from rollout.ports import Store
 from rollout.seed import ensure_features

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from rollout.adapters import open_store
-from rollout.api import router
+from rollout.api.router import router
 from rollout.follower import Follower
 from rollout.ports import Store
 from rollout.seed import ensure_features

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI, Header, HTTPException
 
-from rollout.api import router as operator_api
+from rollout.api.router import router as operator_api
 from rollout.core.ofrep import BODY_MAX_BYTES, Asker
 from rollout.follower import Follower
 from rollout.ofrep import router

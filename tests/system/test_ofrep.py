@@ -20,7 +20,7 @@ from openfeature.flag_evaluation import FlagEvaluationDetails, Reason
 
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
-from rollout.api import router as operator_api
+from rollout.api.router import router as operator_api
 from rollout.core.bucketing import bucketer
 from rollout.core.ofrep import Asker
 from rollout.follower import Follower

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi import Header, HTTPException
 
-from rollout.api import Authorize
+from rollout.api.router import Authorize
 from rollout.core.keys import KeyRecord, digest, key_id
 
 

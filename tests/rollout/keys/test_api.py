@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from rollout.api import Authorize
+from rollout.api.router import Authorize
 from rollout.core.keys import KeyRecord
 from rollout.keys.api import key_router
 from rollout.keys.follower import KeyFollower

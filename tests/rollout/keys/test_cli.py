@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
-from rollout.api import Authorize
+from rollout.api.router import Authorize
 from rollout.core.errors import RolloutError
 from rollout.core.keys import KeyRecord
 from rollout.keys.api import key_router

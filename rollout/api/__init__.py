@@ -1,0 +1,1 @@
+"""The operator API: routes over `rollout.operations`, mounted by whoever knows who may call what."""

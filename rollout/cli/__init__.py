@@ -1,0 +1,1 @@
+"""`glidepath rollout ...`: a thin client of the operator API."""

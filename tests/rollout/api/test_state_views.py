@@ -1,0 +1,51 @@
+from rollout.api.state_views import hold_view, ramp_state_view, verdict_view, whole
+from rollout.core.gates import Result, Verdict
+from rollout.core.hold import Hold, HoldReason
+from rollout.core.model import FeatureFlag, Kill
+from rollout.core.ramp_model import Cause, Pause, Phase, Progress, RampPlan, Step
+from rollout.core.ramp_shown import Shown
+from rollout.core.ramp_state import Look, state_of
+
+FLAG = FeatureFlag(
+    feature="f",
+    candidate="c",
+    baseline="b",
+    revision=3,
+    ramp=RampPlan(steps=(Step(share=1_000),)),
+    progress=Progress(phase=Phase.PAUSED, step=0, paused=Pause(Cause.OPERATOR, 90.0, "ann", "lunch")),
+)
+VERDICT = Verdict("errors", Result.FAIL, "at most 0.02 wanted", 99.0, 90.0, "rate", 0.5, 0.02, 40)
+
+
+def test_a_hold_has_its_numbers_and_its_text() -> None:
+    view = hold_view(Hold(HoldReason.BAKING, 12.0, 30.0))
+    assert view.model_dump(mode="json") == {
+        "reason": "baking", "value": 12.0, "limit": 30.0, "gate": "", "detail": "", "text": "baking: 12 s of 30 s"
+    }  # fmt: skip
+
+
+def test_a_verdict_has_its_numbers() -> None:
+    assert verdict_view(VERDICT).model_dump(mode="json") == {
+        "gate": "errors", "result": "FAIL", "value": 0.5, "limit": 0.02, "samples": 40, "reason": "at most 0.02 wanted"
+    }  # fmt: skip
+
+
+def test_a_state_has_the_names_of_the_contract() -> None:
+    shown = Shown(3, Phase.PAUSED, 0, 99.0, "one", (), (VERDICT,))
+    state = state_of(FLAG, Look(shown), 100.0)
+    assert state is not None
+    tree = ramp_state_view(state).model_dump(mode="json")
+    assert set(tree) == {
+        "phase", "step", "steps", "step_share_millipct", "next_share_millipct", "paused", "rolled_back", "holds",
+        "verdicts", "looked_at_s", "controller",
+    }  # fmt: skip
+    assert tree["paused"] == {"by": "operator", "since_s": 90.0, "actor": "ann", "reason": "lunch", "acked_by": ""}
+    assert [hold["text"] for hold in tree["holds"]] == ["paused: for 10 s (by operator ann: lunch)"]
+    assert (tree["rolled_back"], tree["looked_at_s"], tree["controller"]) == (None, 99.0, "one")
+
+
+def test_parts_of_a_flag_are_written_whole_and_as_the_document_spells_them() -> None:
+    assert whole(Kill(on=True, at_s=5.0)) == {"on": True, "actor": "", "at": 5.0, "reason": ""}
+    assert whole(FLAG)["hashVersion"] == 3
+    assert whole(FLAG)["ramp"]["steps"][0]["bake"] == "0s"
+    assert whole(None) is None

@@ -1,0 +1,252 @@
+"""Flags as code against a real server, as an operator or a pipeline runs them."""
+
+import argparse
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Header, HTTPException
+
+from rollout.adapters import open_store
+from rollout.adapters.clock import WallClock
+from rollout.api.router import router
+from rollout.cli.verbs import add_commands
+from rollout.core.errors import InvalidArgument, InvalidDocument, RolloutError, UnknownFeature
+from rollout.follower import Follower
+from rollout.seed import ensure_features
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "flag-document.md"
+EXAMPLE = re.findall(r"```yaml\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)[0]
+OPERATOR, VIEWER = "operator-key", "viewer-key"
+ROLES = {OPERATOR: ("viewer", "operator"), VIEWER: ("viewer",)}
+
+
+def authorize(role: str) -> Callable[..., str]:
+    def actor(authorization: str = Header(default="")) -> str:
+        key = authorization.removeprefix("Bearer ")
+        if key not in ROLES:
+            raise HTTPException(401, "this key is not known")
+        if role not in ROLES[key]:
+            raise HTTPException(403, f"the key lacks the role {role!r}")
+        return "ann"
+
+    return actor
+
+
+class Server(uvicorn.Server):
+    """A gateway's admin port, reduced to the operator API, on a thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.path = path
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._main()))
+
+    async def _main(self) -> None:
+        store, clock = open_store(f"sqlite:///{self.path / 'store.db'}"), WallClock()
+        await ensure_features(store, {"summarize": ("inhouse", "partner"), "draft": ("inhouse", "partner")}, clock)
+        follower = Follower(store, clock, kill_file=self.path / "killed")
+        await follower.refresh()
+        following = asyncio.create_task(follower.run())
+        app = FastAPI()
+        app.include_router(router(store, follower, clock, authorize), prefix="/api/v1")
+        super().__init__(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        await self.serve([self.listener])
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await store.close()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    server = Server(tmp_path)
+    server.thread.start()
+    yield server.url
+    deadline_s = time.monotonic() + 10
+    while not getattr(server, "started", False):
+        assert time.monotonic() < deadline_s, "the server did not start"
+        time.sleep(0.01)
+    server.should_exit = True
+    server.thread.join(10)
+    server.listener.close()
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    for name in ("GLIDEPATH_ADMIN_URL", "GLIDEPATH_API_KEY", "GLIDEPATH_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flags").mkdir()
+    return tmp_path / "flags"
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers(required=True))
+    args = parser.parse_args(["rollout", *arguments])
+    code: int = args.run(args)
+    return code
+
+
+class Cli:
+    """`glidepath rollout` with address and key given."""
+
+    def __init__(self, url: str, capsys: pytest.CaptureFixture[str], key: str = OPERATOR) -> None:
+        self.at, self.capsys = ["--admin-url", url, "--api-key", key], capsys
+
+    def code(self, *arguments: str) -> int:
+        return run(*arguments, *self.at)
+
+    def text(self, *arguments: str) -> str:
+        assert self.code(*arguments) == 0
+        return self.capsys.readouterr().out
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.text(*arguments, "-o", "json"))
+
+
+@pytest.fixture
+def cli(url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(url, capsys)
+
+
+@pytest.fixture
+def example(folder: Path) -> Path:
+    (folder / "summarize.yaml").write_text(EXAMPLE, "utf-8")
+    return folder
+
+
+def test_the_documented_example_is_applied_and_then_changes_nothing(cli: Cli, example: Path) -> None:
+    assert run("validate", "-f", str(example)) == 0
+    assert "ok (1 features)" in cli.capsys.readouterr().out
+    shown = cli.text("apply", "-f", str(example), "--dry-run")
+    assert "summarize: change (create), revision 1" in shown
+    assert '+ gates[errors].role: "hard"' in shown
+    assert "warning" not in shown
+    assert "dry run: 1 feature would change, nothing was written" in shown
+    done = cli.json("apply", "-f", str(example), "--reason", "first ramp")
+    assert [(each["action"], each["revision"]) for each in done["features"]] == [("change", 2)]
+    assert "0 features would change" in cli.text("apply", "-f", str(example), "--dry-run")
+    assert cli.json("get", "summarize")["revision"] == 2
+
+
+def test_what_is_exported_shows_no_difference(cli: Cli, example: Path, tmp_path: Path) -> None:
+    cli.text("apply", "-f", str(example), "--reason", "first ramp")
+    for output in ("yaml", "json"):
+        out = tmp_path / output
+        written = cli.text("export", "-f", str(out), "-o", output).split()
+        assert written == [str(out / f"draft.{output}"), str(out / f"summarize.{output}")]
+        assert "0 features would change" in cli.text("apply", "-f", str(out), "--dry-run")
+    (tmp_path / "one.yaml").write_text(cli.text("export", "summarize", "--state"), "utf-8")
+    assert "draft" not in (tmp_path / "one.yaml").read_text("utf-8")
+    assert "0 features would change" in cli.text("apply", "-f", "one.yaml", "--dry-run")
+    with pytest.raises(UnknownFeature, match="sumarize"):
+        cli.code("export", "sumarize")
+
+
+def test_a_change_needs_a_reason_before_anything_is_read(cli: Cli) -> None:
+    with pytest.raises(InvalidArgument, match="reason"):
+        cli.code("apply", "-f", "nowhere")
+
+
+def test_a_conflict_has_its_exit_code(cli: Cli, folder: Path) -> None:
+    entry = {"candidate": "inhouse", "baseline": "partner", "revision": 7}
+    (folder / "a.json").write_text(json.dumps({"x-rollouts": {"draft": entry}}), "utf-8")
+    with pytest.raises(RolloutError) as fault:
+        cli.code("apply", "-f", str(folder), "--reason", "r")
+    assert fault.value.exit_code == 3
+
+
+def test_an_export_of_the_last_good_snapshot_says_so(cli: Cli, tmp_path: Path) -> None:
+    cli.text("export")
+    (tmp_path / "store.db").rename(tmp_path / "away")
+    assert cli.code("export", "draft") == 0
+    shown = cli.capsys.readouterr()
+    assert shown.err == "warning: store: unavailable, this is the last good snapshot\n"
+    assert "draft:" in shown.out
+
+
+def test_all_faults_that_the_gateway_finds_are_told(cli: Cli, folder: Path) -> None:
+    needy = {"candidate": "a", "baseline": "b", "prerequisites": [{"feature": "gone"}]}
+    ramp = {"candidate": "a", "baseline": "b", "ramp": {"steps": [{"share": 5, "max_duration": "0s"}]}}
+    (folder / "a.json").write_text(json.dumps({"x-rollouts": {"f": needy, "g": ramp}}), "utf-8")
+    with pytest.raises(RolloutError, match=r"'g': step 0 must end .* \(and 1 more\)") as fault:
+        cli.code("apply", "-f", str(folder), "--dry-run")
+    assert fault.value.exit_code == 2
+    assert "further faults: 'f' needs 'gone', which is not there" in fault.value.hint
+
+
+def test_validate_needs_no_gateway_and_tells_all_faults(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = EXAMPLE.replace("limit: 0.02", "limit: 0.02\n        min_samples: 5").replace("failure: {count: 3}", "")
+    (folder / "bad.yaml").write_text(bad.replace("bake: 6h", "bake: 0s"), "utf-8")
+    needy = {"candidate": "a", "baseline": "b", "prerequisites": [{"feature": "elsewhere"}]}
+    (folder / "needy.json").write_text(json.dumps({"x-rollouts": {"needy": needy}}), "utf-8")
+    with pytest.raises(InvalidDocument) as fault:
+        run("validate", "-f", str(folder))
+    assert fault.value.exit_code == 2
+    shown = capsys.readouterr().out.splitlines()
+    at = f"{folder / 'bad.yaml'}: 'summarize'"
+    assert (
+        f"fault: {at}: gate 'errors' needs a failure rule: how many FAILs, in a row or within what time, count" in shown
+    )
+    assert f"fault: {at}: step 1 doesn't bake, so its gates would judge nothing" in shown
+    assert "warning: 'needy' needs 'elsewhere', which is not among these documents" in shown
+    (folder / "bad.yaml").write_text("x-rollouts: {summarize: {candidat: a, baseline: b}}", "utf-8")
+    with pytest.raises(InvalidDocument, match=r"bad\.yaml: x-rollouts\.summarize has an unknown key 'candidat'"):
+        run("validate", "-f", str(folder))
+
+
+def test_a_ramp_is_planned_before_and_after_it_is_applied(cli: Cli, example: Path) -> None:
+    shown = cli.text("plan", "summarize", "-f", str(example))
+    assert "summarize: traffic unknown" in shown
+    assert "how long its samples and evidence take is unknown without a rate" in shown
+    cli.text("apply", "-f", str(example), "--reason", "first ramp")
+    planned = cli.json("plan", "summarize", "--units-per-s", "2.5")
+    assert planned["steps"][0]["needs_s"] == 20_000.0
+    assert "approval of a second person" in cli.text("plan", "summarize", "--units-per-s", "2.5")
+
+
+def test_the_doctor_looks_at_gateway_key_and_server(url: str, cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = cli.text("doctor")
+    assert "ok    gateway: the operator API answers" in shown
+    assert "ok    key: roles: viewer, operator" in shown
+    assert "ok    store: version 2, 2 features" in shown
+    looking = Cli(url, capsys, VIEWER)
+    answer = looking.json("doctor")
+    assert answer["result"] == "warn"
+    assert answer["checks"][1]["hint"] == "changes need a key with the role operator"
+    stranger = Cli(url, capsys, "another")
+    assert stranger.code("doctor", "-o", "json") == 1
+    assert json.loads(capsys.readouterr().out)["checks"][0]["result"] == "fail"
+
+
+def test_the_doctor_says_when_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert run("doctor", "--admin-url", f"http://127.0.0.1:{port}") == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith("fail  gateway: no answer from")
+    assert "hint: is the gateway running" in shown
+
+
+def test_the_doctor_fails_where_the_server_does(cli: Cli, example: Path, tmp_path: Path) -> None:
+    cli.text("apply", "-f", str(example), "--reason", "first ramp")
+    (tmp_path / "killed").write_text("draft\n", "utf-8")
+    deadline_s = time.monotonic() + 10
+    while "killed on this replica alone" not in (shown := _doctor(cli)):
+        assert time.monotonic() < deadline_s, shown
+    assert "fail  prometheus: none is configured; gates of summarize ask it" in shown
+    assert cli.code("doctor") == 1
+
+
+def _doctor(cli: Cli) -> str:
+    cli.code("doctor")
+    return cli.capsys.readouterr().out

@@ -1,0 +1,443 @@
+"""The commands against a real server, as an operator runs them."""
+
+import argparse
+import asyncio
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import uvicorn
+import yaml
+from fastapi import FastAPI, Header, HTTPException
+from fastapi.responses import JSONResponse
+from msgspec.structs import replace
+
+from rollout.adapters import open_store
+from rollout.adapters.clock import WallClock
+from rollout.api.router import router
+from rollout.cli.verbs import add_commands
+from rollout.core.audit import record_change
+from rollout.core.errors import InvalidArgument, RolloutError
+from rollout.core.gates import Result, Verdict
+from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
+from rollout.follower import Follower
+from rollout.seed import ensure_features
+
+KEY = "secret-key"
+
+
+def authorize(_role: str) -> Callable[..., str]:
+    def actor(authorization: str = Header(default="")) -> str:
+        if authorization != f"Bearer {KEY}":
+            raise HTTPException(401, "this key is not known")
+        return "ann"
+
+    return actor
+
+
+def requests(request_id: str) -> Any:
+    """Where requests went, as the gateway's part of the API tells it."""
+    if request_id not in {"req_1", "a/b+c"}:
+        unknown = {"type": "u", "title": "t", "status": 404, "detail": "no such request", "hint": "known since 1970"}
+        return JSONResponse(unknown, 404)
+    steps = [{"check": "arm", "found": "where it went"}]
+    request = {"record": {"at_s": 1.0, "outcome": "ok"}, "steps": steps}
+    return {"request_id": request_id, "requests": [request], "store": "ok"}
+
+
+class Server(uvicorn.Server):
+    """A gateway's admin port, reduced to the operator API, on a thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.path = path
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._main()))
+
+    async def _main(self) -> None:
+        store, clock = open_store(f"sqlite:///{self.path / 'store.db'}"), WallClock()
+        await ensure_features(store, {"summarize": ("inhouse", "partner"), "draft": ("inhouse", "partner")}, clock)
+        follower = Follower(store, clock, kill_file=self.path / "killed")
+        await follower.refresh()
+        app = FastAPI()
+        app.include_router(router(store, follower, clock, authorize), prefix="/api/v1")
+        app.get("/api/v1/requests")(requests)
+        super().__init__(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        await self.serve([self.listener])
+        await store.close()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    server = Server(tmp_path)
+    server.thread.start()
+    yield server.url
+    deadline_s = time.monotonic() + 30
+    while not getattr(server, "started", False):
+        assert time.monotonic() < deadline_s, "the server did not start"
+        time.sleep(0.01)
+    server.should_exit = True
+    server.thread.join(10)
+    server.listener.close()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("GLIDEPATH_ADMIN_URL", "GLIDEPATH_API_KEY", "GLIDEPATH_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers(required=True))
+    args = parser.parse_args(["rollout", *arguments])
+    code: int = args.run(args)
+    return code
+
+
+class Cli:
+    """`glidepath rollout` with address and key given."""
+
+    def __init__(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.at, self.capsys = ["--admin-url", url, "--api-key", KEY], capsys
+
+    def text(self, *arguments: str) -> str:
+        assert run(*arguments, *self.at) == 0
+        return self.capsys.readouterr().out
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.text(*arguments, "-o", "json"))
+
+    def fault(self, *arguments: str) -> RolloutError:
+        with pytest.raises(RolloutError) as fault:
+            run(*arguments, *self.at)
+        assert "\n" not in fault.value.cause
+        return fault.value
+
+
+@pytest.fixture
+def cli(url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(url, capsys)
+
+
+def test_get_shows_all_features_or_one(cli: Cli) -> None:
+    assert [flag["feature"] for flag in cli.json("get")["features"]] == ["draft", "summarize"]
+    assert cli.json("get", "summarize")["revision"] == 1
+    shown = cli.text("get")
+    assert "draft" in shown
+    assert "inhouse" in shown
+    assert "draft" not in cli.text("get", "summarize")
+
+
+def test_set_share_moves_the_share(cli: Cli) -> None:
+    assert "share 12.5% (in force 12.5%), revision 2" in cli.text("set-share", "summarize", "12.5%", "--reason", "r")
+    assert cli.json("set-share", "summarize", "0.001%", "--reason", "r")["share_millipct"] == 1
+    assert cli.json("get", "summarize")["share"] == "0.001%"
+
+
+def test_set_share_can_be_pinned_to_a_revision(cli: Cli) -> None:
+    cli.text("set-share", "summarize", "1%", "--reason", "r", "--revision", "1")
+    fault = cli.fault("set-share", "summarize", "2%", "--reason", "r", "--revision", "1")
+    assert fault.exit_code == 3
+    assert "now at revision 2 with 1%" in fault.hint
+
+
+def test_kill_and_unkill(cli: Cli) -> None:
+    cli.text("set-share", "summarize", "50%", "--reason", "r")
+    assert "share 50% (in force 0%, KILLED)" in cli.text("kill", "summarize", "--reason", "errors")
+    assert "KILLED" in cli.text("get")
+    assert cli.fault("set-share", "summarize", "60%", "--reason", "r").exit_code == 1
+    assert "share 50% (in force 50%)" in cli.text("unkill", "summarize", "--reason", "mended")
+    assert cli.json("kill", "summarize", "--reason", "again")["killed"] is True
+
+
+def test_a_kill_without_the_store_says_so(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.text("get")
+    (tmp_path / "store.db").rename(tmp_path / "away")
+    fault = cli.fault("kill", "summarize", "--reason", "errors")
+    assert fault.exit_code == 5
+    assert "killed on this replica only" in fault.cause
+    assert "every other replica" in fault.hint
+    assert capsys.readouterr().out == "summarize: killed\n"
+    assert cli.fault("kill", "summarize", "--reason", "errors", "-o", "json").exit_code == 5
+    assert json.loads(capsys.readouterr().out)["killed"] is True
+    assert cli.fault("unkill", "summarize", "--reason", "r").exit_code == 5
+
+
+def test_history_shows_text_as_it_was_written(cli: Cli) -> None:
+    cli.text("set-share", "summarize", "5%", "--reason", "[red]ü")
+    shown = cli.text("history", "summarize")
+    assert "[red]ü" in shown
+    assert "set-share" in shown
+    assert "ann" in shown
+    page = cli.json("history", "summarize", "--limit", "1")
+    assert cli.json("history", "summarize", "--before", str(page["before"]))["entries"][0]["command"] == "create"
+
+
+def test_explain_shows_the_steps(cli: Cli) -> None:
+    body = cli.json("explain", "summarize", "--user", "user-1")
+    assert body["unit_kind"] == "user"
+    shown = cli.text("explain", "summarize", "--conversation", "c", "--tenant", "t")
+    assert "split" in shown
+    assert "bucketBy conversation" in shown
+    assert cli.json("explain", "summarize", "--attribute", "plan=pro")["reason"] == "NO_UNIT"
+    assert cli.json("explain", "summarize")["reason"] == "NO_UNIT"
+
+
+def test_explain_takes_a_request_that_is_no_feature(cli: Cli) -> None:
+    assert cli.json("explain", "req_1")["requests"][0]["record"]["outcome"] == "ok"
+    assert "where it went" in cli.text("explain", "a/b+c")
+    for arguments in (("explain", "req_2"), ("explain", "x y"), ("explain", "req_1", "--user", "u")):
+        assert cli.fault(*arguments).exit_code == 4
+
+
+def test_every_answer_can_be_yaml(cli: Cli) -> None:
+    assert yaml.safe_load(cli.text("get", "-o", "yaml"))["features"][0]["feature"] == "draft"
+    assert yaml.safe_load(cli.text("set-share", "draft", "5%", "--reason", "r", "-o", "yaml"))["share"] == "5%"
+    assert yaml.safe_load(cli.text("history", "draft", "-o", "yaml"))["entries"][0]["verdicts"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--for", "share:5%"), 0, "share:5% is reached"),
+        (("--for", "share:6%"), 7, "share:6% is not reached yet"),
+        (("--for", "share:6%", "--timeout", "1s"), 7, "share:6% is not reached yet"),
+    ],
+)
+def test_status_of_a_share(
+    cli: Cli, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    cli.text("set-share", "draft", "5%", "--reason", "r")
+    assert run("status", "draft", *arguments, *cli.at) == code
+    out, err = capsys.readouterr()
+    assert out == f"draft: share 5% (in force 5%), revision 2; {said}\n"
+    assert ("share 5%" in err) is ("--timeout" in arguments)
+    assert run("status", "draft", *arguments, *cli.at, "--json") == code
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["goal"], shown["flag"]["share"]) == (arguments[1], "5%")
+
+
+PLAN = RampPlan(steps=(Step(share=5_000, bake="10m"), Step(share=50_000)))
+FAILED = Verdict("errors", Result.FAIL, "too many", 1.0, value=0.5, limit=0.02)
+
+
+def put_ramp(path: Path, **progress: Any) -> None:
+    """Bring a ramp of `summarize` to where `progress` says, as a controller would."""
+
+    async def write() -> None:
+        store = open_store(f"sqlite:///{path / 'store.db'}")
+        before = await store.get("summarize")
+        assert before is not None
+        now_s = time.time()
+        begun = Progress(**{"step": 0, "step_began_s": now_s, **progress})
+        after = replace(before, ramp=PLAN, share_millipct=5_000, progress=begun)
+        entry = record_change(
+            before, after, actor="controller", command="step", reason="r", at_s=now_s, verdicts=(FAILED,)
+        )
+        await store.put_if_revision(after, before.revision, entry)
+        await store.close()
+
+    asyncio.run(write())
+
+
+@pytest.mark.parametrize(
+    ("progress", "code", "said"),
+    [
+        ({"phase": Phase.RUNNING}, 7, "RUNNING step 0 of 0..1; completed is not reached yet"),
+        ({"phase": Phase.COMPLETED, "step": 1}, 0, "COMPLETED step 1 of 0..1; completed is reached"),
+        ({"phase": Phase.ROLLED_BACK}, 1, "ROLLED_BACK step 0 of 0..1; completed will not be reached"),
+        ({"phase": Phase.PAUSED}, 6, "PAUSED step 0 of 0..1; paused before completed"),
+    ],
+)
+def test_status_tells_scripts_how_a_ramp_stands(
+    cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str], progress: dict[str, Any], code: int, said: str
+) -> None:
+    cli.text("get")
+    put_ramp(tmp_path, **progress)
+    assert run("status", "summarize", *cli.at) == code
+    assert capsys.readouterr().out.splitlines()[0].endswith(said)
+
+
+def test_status_waits_for_a_ramp(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.text("get")
+    put_ramp(tmp_path, phase=Phase.RUNNING)
+    end = threading.Timer(0.2, put_ramp, (tmp_path,), {"phase": Phase.MONITORING, "step": 1})
+    end.start()
+    assert run("status", "summarize", "--timeout", "10s", "--for", "step:1", *cli.at) == 0
+    end.join()
+    out, err = capsys.readouterr()
+    assert "MONITORING step 1 of 0..1; step:1 is reached" in out
+    assert re.search(r"RUNNING step 0 of 0..1; baking: [0-9.]+ s of 10 min", err)
+
+
+def test_a_ramp_is_shown_with_what_holds_it(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    cli.text("get")
+    put_ramp(tmp_path, phase=Phase.RUNNING)
+    shown = cli.text("get", "summarize")
+    assert "summarize  RUNNING  0 of 0..1  5%     5%        50%   2" in shown
+    assert "  - baking: " in shown
+    (hold,) = cli.json("get", "summarize")["ramp_state"]["holds"]
+    assert (hold["reason"], hold["limit"]) == ("baking", 600.0)
+    assert "errors FAIL" in cli.text("history", "summarize")
+    assert cli.json("history", "summarize")["entries"][0]["verdicts"][0]["reason"] == "too many"
+
+
+def test_status_of_a_kill_says_why(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.text("kill", "draft", "--reason", "errors")
+    assert run("status", "draft", "--for", "share:5%", *cli.at) == 1
+    assert capsys.readouterr().out.splitlines()[1] == "  - killed: by ann: errors"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("get", "sumarize"), 4),
+        (("kill", "sumarize", "--reason", "r"), 4),
+        (("set-share", "summarize", "0.25", "--reason", "r"), 2),
+        (("set-share", "summarize", "25%", "--reason", " "), 2),
+        (("set-share", "summarize", "25%", "--reason", "caf\udce9"), 2),
+        (("kill", "summarize", "--reason", "caf\udce9"), 2),
+        (("unkill", "summarize", "--reason", "caf\udce9"), 2),
+        (("explain", "summarize", "--user", "caf\udce9"), 2),
+        (("history", "summarize", "--before", "99999999999999999999999"), 2),
+        (("get", "caf\udce9"), 2),
+        (("get", "a/b"), 2),
+        (("history", "summarize", "--limit", "0"), 2),
+        (("status", "sumarize"), 4),
+        (("status", "summarize"), 2),
+        (("status", "summarize", "--for", "shares:5%"), 2),
+        (("status", "summarize", "--timeout", "soon"), 2),
+        (("explain", "summarize", "--attribute", "plan"), 2),
+        (("explain", "summarize", "--attribute", "tenant=a"), 2),
+    ],
+)
+def test_exit_codes(cli: Cli, arguments: tuple[str, ...], code: int) -> None:
+    fault = cli.fault(*arguments)
+    assert fault.exit_code == code
+    assert fault.hint
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("get", "-o", "xml"), ("kill", "summarize"), ("set-share", "summarize", "--reason", "r")]
+)
+def test_usage_errors_are_2(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert ended.value.code == 2
+
+
+def test_an_unknown_key_and_an_unreachable_address_are_5(url: str) -> None:
+    with pytest.raises(RolloutError, match="not known") as fault:
+        run("get", "--admin-url", url, "--api-key", "wrong")
+    assert (fault.value.exit_code, "GLIDEPATH_API_KEY" in fault.value.hint) == (5, True)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(RolloutError, match="no answer from") as fault:
+        run("get", "--admin-url", address)
+    assert fault.value.exit_code == 5
+
+
+def test_the_key_comes_from_the_nearest_place(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLIDEPATH_ADMIN_URL", url)
+    with pytest.raises(RolloutError):
+        run("get")
+    (tmp_path / "glidepath-data").mkdir()
+    (tmp_path / "glidepath-data" / "dev-key").write_text(f"{KEY}\n")
+    assert run("get") == 0
+    (tmp_path / "other").write_text("wrong")
+    monkeypatch.setenv("GLIDEPATH_KEY_FILE", str(tmp_path / "other"))
+    with pytest.raises(RolloutError):
+        run("get")
+    monkeypatch.setenv("GLIDEPATH_API_KEY", KEY)
+    assert run("get") == 0
+    monkeypatch.delenv("GLIDEPATH_API_KEY")
+    monkeypatch.setenv("GLIDEPATH_KEY_FILE", str(tmp_path / "none"))
+    with pytest.raises(InvalidArgument, match="key file"):
+        run("get")
+
+
+_PROGRAM = """
+import argparse, sys
+from rollout.cli.verbs import add_commands
+parser = argparse.ArgumentParser()
+add_commands(parser.add_subparsers())
+args = parser.parse_args(sys.argv[1:])
+sys.exit(args.run(args))
+"""
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("place", ["lines", "documents", "file", "terminal"])
+def test_watch_shows_changes_until_interrupted(cli: Cli, place: str) -> None:
+    ours, theirs = pty.openpty() if place == "terminal" else os.pipe()
+    output = {"lines": "json", "documents": "yaml"}.get(place, "table")
+    command = [sys.executable, "-c", _PROGRAM, "rollout", "get", "--watch", "-o", output, *cli.at]
+    watching = subprocess.Popen(command, stdout=theirs, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"})
+    os.close(theirs)
+    assert "77.7%" not in read_until(ours, "summarize")
+    cli.text("set-share", "summarize", "77.7%", "--reason", "r")
+    read_until(ours, "77.7%")
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(10) == 0
+    os.close(ours)
+
+
+def read_until(descriptor: int, text: str) -> str:
+    """Read on until the text was seen, for a bounded time."""
+    seen, deadline_s = "", time.monotonic() + 20
+    while text not in seen:
+        assert time.monotonic() < deadline_s, f"{text!r} was not shown: {seen!r}"
+        if select.select([descriptor], [], [], 0.2)[0]:
+            seen += os.read(descriptor, 65_536).decode()
+    return seen
+
+
+class TestStrangers:
+    """Addresses where something else answers."""
+
+    bodies: ClassVar[dict[str, str]] = {"html": "<html>", "list": "[]", "other": '{"error": "x"}'}
+
+    @pytest.mark.parametrize("kind", ["html", "list", "other"])
+    def test_something_else_on_the_port_is_told_from_a_refusal(self, kind: str) -> None:
+        body = self.bodies[kind].encode()
+        answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=self.answer_once, args=(listener, answer))
+            thread.start()
+            with pytest.raises(RolloutError, match="not as the operator API does") as fault:
+                run("get", "--admin-url", f"http://127.0.0.1:{listener.getsockname()[1]}")
+            thread.join(10)
+        assert fault.value.exit_code == 5
+
+    @staticmethod
+    def answer_once(listener: socket.socket, answer: bytes) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(answer)
+
+    @pytest.mark.parametrize("address", ["http://[", "nowhere", "ftp://x", "http://127.0.0.1:99999"])
+    def test_an_address_that_is_none_is_a_fault(self, address: str) -> None:
+        with pytest.raises(RolloutError) as fault:
+            run("get", "--admin-url", address)
+        assert fault.value.exit_code in {2, 5}
+
+    def test_a_key_that_is_no_header_is_a_fault(self) -> None:
+        with pytest.raises(RolloutError) as fault:
+            run("get", "--api-key", "ключ\n")
+        assert fault.value.exit_code in {2, 5}
