@@ -98,7 +98,8 @@ def _controller(args: argparse.Namespace) -> int:
     from gateway.settings import load
 
     settings = load(args.config)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("rollout").setLevel(logging.INFO)  # not the root's: HTTP clients log URLs, which may hold secrets
     run(settings, lambda url: print(f"Glidepath's controller is ready: {url}/metrics", flush=True))
     return 0
 
