@@ -50,7 +50,7 @@ class Told(NamedTuple):
     def kept(self, number: str, *, at_least: int) -> None:
         """The witness tried this one so often, and never saw it broken."""
         assert [each for each in self.broken if each.startswith(number)] == []
-        assert self.tried[number] >= at_least, self.tried
+        assert self.tried[number] >= at_least, (number, self.tried)
 
 
 def together(told: list[Told]) -> Told:
