@@ -86,10 +86,7 @@ class Controller:
                 loops.create_task(self._repeat(self._every_s, lambda: self.turn(self._every_s)))
                 loops.create_task(self._repeat(self._ttl_s / 4, self._keep))
         finally:
-            looks = list(self._looks.values())
-            for look in looks:
-                look.cancel()
-            await asyncio.gather(*looks, return_exceptions=True)
+            await self._end_looks()
             await self.release()
 
     async def turn(self, patience_s: float | None = None) -> None:
@@ -107,8 +104,19 @@ class Controller:
         for flag in watched:
             if flag.feature not in self._looks:
                 self._looks[flag.feature] = asyncio.create_task(self._in_turn(flag, lease))
-        if self._looks:
-            await asyncio.wait(self._looks.values(), timeout=patience_s)
+        try:
+            if self._looks:
+                await asyncio.wait(self._looks.values(), timeout=patience_s)
+        except asyncio.CancelledError:
+            await self._end_looks()
+            raise
+
+    async def _end_looks(self) -> None:
+        looks = list(self._looks.values())
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+        self._looks.clear()  # one that had not begun takes nothing back itself
 
     async def _repeat(self, every_s: float, step: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -145,7 +153,7 @@ class Controller:
         except Exception:  # noqa: BLE001  a defect moves nothing
             _log.exception("%s: the controller holds", flag.feature)
         finally:
-            del self._looks[flag.feature]
+            self._looks.pop(flag.feature, None)
 
     def _is_held(self, lease: Lease) -> bool:
         """Whether this lease, prolonged or not, is still the one to act under."""
