@@ -22,6 +22,7 @@ from rollout.core.ramp_flag import (
     as_measured,
     capacity_of,
     capacity_queries_of,
+    faults_of,
     is_watched,
     queries_of,
     ramp_of,
@@ -31,7 +32,7 @@ from rollout.core.ramp_table import Capacity, EffectKind, Observations
 from rollout.core.request_sums import samples_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from rollout.core.gates import Verdict
     from rollout.core.lease import Lease
@@ -68,6 +69,8 @@ class Controller:
         self._store, self._world = store, world
         self._every_s, self._ttl_s = every_s, ttl_s
         self._lease: Lease | None = None
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._looks: dict[str, asyncio.Task[None]] = {}
         self.shown: dict[str, Shown] = {}
         self.conflicts = 0
 
@@ -79,19 +82,18 @@ class Controller:
     async def run(self) -> None:
         """Take turns until cancelled; what goes wrong in one turn costs that turn."""
         try:
-            while True:
-                try:
-                    await self.turn()
-                except RolloutError as fault:
-                    _log.warning("the controller holds: %s", fault.cause)
-                except Exception:  # noqa: BLE001  a defect must not end the automation, nor move anything
-                    _log.exception("the controller holds")
-                await asyncio.sleep(self._every_s)
+            async with asyncio.TaskGroup() as loops:
+                loops.create_task(self._repeat(self._every_s, lambda: self.turn(self._every_s)))
+                loops.create_task(self._repeat(self._ttl_s / 4, self._keep))
         finally:
+            await self._end_looks()
             await self.release()
 
-    async def turn(self) -> None:
-        """Look at every ramp once, if this controller is the one to act. RolloutError when the store can't be used."""
+    async def turn(self, patience_s: float | None = None) -> None:
+        """Look at every ramp once, if this controller is the one to act. RolloutError when the store can't be used.
+
+        After `patience_s` it goes on without those whose measurements are late; none is looked at twice at a time.
+        """
         lease = await self._hold()
         flags = None if lease is None else await self._trusted()
         if lease is None or flags is None:
@@ -99,10 +101,32 @@ class Controller:
             return
         watched = [flag for flag in flags.values() if is_watched(flag)]
         self.shown = {flag.feature: self.shown[flag.feature] for flag in watched if flag.feature in self.shown}
-        places = asyncio.Semaphore(_AT_ONCE)
-        async with asyncio.TaskGroup() as looks:
-            for flag in watched:
-                looks.create_task(self._in_turn(flag, lease, places))
+        for flag in watched:
+            if flag.feature not in self._looks:
+                self._looks[flag.feature] = asyncio.create_task(self._in_turn(flag, lease))
+        try:
+            if self._looks:
+                await asyncio.wait(self._looks.values(), timeout=patience_s)
+        except asyncio.CancelledError:
+            await self._end_looks()
+            raise
+
+    async def _end_looks(self) -> None:
+        looks = list(self._looks.values())
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+        self._looks.clear()  # one that had not begun takes nothing back itself
+
+    async def _repeat(self, every_s: float, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except RolloutError as fault:
+                _log.warning("the controller holds: %s", fault.cause)
+            except Exception:  # noqa: BLE001  a defect must not end the automation, nor move anything
+                _log.exception("the controller holds")
+            await asyncio.sleep(every_s)
 
     async def _trusted(self) -> Mapping[str, FeatureFlag] | None:
         """Read the flags; None while the store has lost data, also when that has happened since anybody looked."""
@@ -112,22 +136,28 @@ class Controller:
         doubted = compare(self._world.known(), await self._store.position()) is not Standing.FOLLOWS
         return None if doubted else flags
 
-    async def _in_turn(self, flag: FeatureFlag, lease: Lease, places: asyncio.Semaphore) -> None:
+    async def _in_turn(self, flag: FeatureFlag, lease: Lease) -> None:
         """Look at one ramp; what goes wrong with it holds no other one up."""
-        async with places:
-            if self._lease is not lease:
-                return  # it was lost meanwhile
-            try:
-                await self._look_at(flag, lease)
-            except RevisionConflict:  # somebody was faster: the next turn sees what they made
-                self.conflicts += 1
-            except StaleWriter as fault:
+        try:
+            async with self._places:
+                if self._is_held(lease):
+                    await self._look_at(flag, lease)
+        except RevisionConflict:  # somebody was faster: the next turn sees what they made
+            self.conflicts += 1
+        except StaleWriter as fault:
+            if self._is_held(lease):
                 self._lease = None
-                _log.warning("%s: the controller holds: %s", flag.feature, fault.cause)
-            except RolloutError as fault:
-                _log.warning("%s: the controller holds: %s", flag.feature, fault.cause)
-            except Exception:  # noqa: BLE001  a defect moves nothing
-                _log.exception("%s: the controller holds", flag.feature)
+            _log.warning("%s: the controller holds: %s", flag.feature, fault.cause)
+        except RolloutError as fault:
+            _log.warning("%s: the controller holds: %s", flag.feature, fault.cause)
+        except Exception:  # noqa: BLE001  a defect moves nothing
+            _log.exception("%s: the controller holds", flag.feature)
+        finally:
+            self._looks.pop(flag.feature, None)
+
+    def _is_held(self, lease: Lease) -> bool:
+        """Whether this lease, prolonged or not, is still the one to act under."""
+        return self._lease is not None and self._lease.token == lease.token
 
     async def release(self) -> None:
         """Let another one act at once; never raises."""
@@ -139,13 +169,21 @@ class Controller:
                 _log.debug("the lease ends by itself: %s", fault.cause)
 
     async def _hold(self) -> Lease | None:
-        lease, ttl_s = self._lease, self._ttl_s
-        if lease is not None and lease.until_s - self._world.clock.now_s() > ttl_s / 2:
+        lease = self._lease
+        if lease is not None and lease.until_s - self._world.clock.now_s() > self._ttl_s / 2:
             return lease
-        if lease is not None:
-            lease = await self._store.renew_lease(lease, ttl_s)
-        self._lease = lease or await self._store.acquire_lease(CONTROLLER, self._world.holder, ttl_s)
+        await self._keep()
+        if self._lease is None:
+            self._lease = await self._store.acquire_lease(CONTROLLER, self._world.holder, self._ttl_s)
         return self._lease
+
+    async def _keep(self) -> None:
+        """Prolong the lease. Also while a turn lasts: else measurements as slow as it would be lost, whoever leads."""
+        lease = self._lease
+        if lease is not None:
+            kept = await self._store.renew_lease(lease, self._ttl_s)
+            if self._is_held(lease):
+                self._lease = kept
 
     async def _look_at(self, flag: FeatureFlag, lease: Lease) -> None:
         stored = await self._store.get_memory(flag.feature)
@@ -156,14 +194,15 @@ class Controller:
         )
         now_s = self._world.clock.now_s()
         ramp = ramp_of(flag, memory, killed_locally=self._world.killed_locally(flag.feature))
-        began_s = flag.progress.step_began_s
-        seen = Observations(gates=measured, samples=samples, samples_since_s=began_s, capacity=capacity)
+        began_s, faults = flag.progress.step_began_s, faults_of(flag)
+        seen = Observations(measured, samples, samples_since_s=began_s, faults=faults, capacity=capacity)
         made = tick(ramp, seen, now_s)
         revision = await self._commit(flag, made, lease, now_s)
         shown = shown_of(made, revision, at_s=now_s, holder=self._world.holder)
         if made.memory != memory or is_news(self.shown.get(flag.feature), shown):
             await self._store.put_memory(flag.feature, revision, encode_memory(made.memory, shown), fencing=lease)
-            self.shown[flag.feature] = shown
+            if self._is_held(lease):
+                self.shown[flag.feature] = shown
 
     async def _commit(self, flag: FeatureFlag, made: Transition, lease: Lease, now_s: float) -> int:
         """Write and tell what a tick decided; the flag's revision afterwards."""

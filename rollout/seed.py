@@ -5,17 +5,22 @@ from itertools import count
 
 import msgspec
 
+from rollout.core import ramp_commands
 from rollout.core.audit import record_change
 from rollout.core.commands import rename_upstreams
 from rollout.core.errors import InvalidDocument, RevisionConflict, StoreReset
+from rollout.core.flag_changes import by_step
 from rollout.core.model import FeatureFlag
 from rollout.core.position import NOWHERE, Position, Standing, compare
+from rollout.core.ramp_commands import Order
+from rollout.core.ramp_model import GateMemory, Phase
 from rollout.ports import Clock, Store
 
 _ACTOR = "config"
 _ATTEMPTS = 5
 _CREATE = ("create", "named in the configuration")
 _RENAME = ("rename", "the configuration names other upstreams")
+_UNDER_WAY = (Phase.RUNNING, Phase.PAUSED, Phase.MONITORING)
 
 
 async def ensure_features(
@@ -36,7 +41,7 @@ async def ensure_features(
 async def _ensure(store: Store, wanted: FeatureFlag, clock: Clock) -> None:
     for attempt in count(1):  # ends when a read shows what is wanted
         before = await store.get(wanted.feature)
-        after = wanted if before is None else rename_upstreams(before, wanted.candidate, wanted.baseline)
+        after = wanted if before is None else _renamed(before, wanted, clock.now_s())
         if after == before:
             return
         command, reason = _CREATE if before is None else _RENAME
@@ -46,6 +51,15 @@ async def _ensure(store: Store, wanted: FeatureFlag, clock: Clock) -> None:
         except RevisionConflict:
             if attempt == _ATTEMPTS:
                 raise
+
+
+def _renamed(before: FeatureFlag, wanted: FeatureFlag, now_s: float) -> FeatureFlag:
+    """Follow the names; a ramp that is under way ends, since what it has shown was shown of another candidate."""
+    after = rename_upstreams(before, wanted.candidate, wanted.baseline)
+    if after.candidate == before.candidate or before.progress.phase not in _UNDER_WAY:
+        return after
+    order = Order(_ACTOR, _RENAME[1], now_s)
+    return by_step(after, GateMemory(), lambda ramp: ramp_commands.end(ramp, order)).flag
 
 
 def _new_flag(feature: str, candidate: str, baseline: str) -> FeatureFlag:

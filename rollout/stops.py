@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from rollout.core.once import CommandKey
     from rollout.flag_writer import FlagWriter
 
+_log = logging.getLogger(__name__)
 OK = "ok"
 _KILLED_HERE = "unavailable, killed on this replica"
 _PENDING = "unavailable, to be written when it is back"
@@ -122,13 +124,25 @@ class Stops:
         return StopOutcome(feature, done.flag.kill.on, OK, done.flag, done.replayed)
 
     async def write_pending(self) -> None:
-        """Write the stops that the store could not take when they were ordered; what fails again stays pending."""
+        """Write the stops that the store could not take when they were ordered; what fails again stays pending.
+
+        Raises the last fault, after all features had their turn: what fails for one must not keep others waiting.
+        """
+        last: RolloutError | None = None
         for feature in tuple(self._pending):
-            async with self._turn:
-                await self._write_pending_of(feature)
-                stops = self._pending.get(feature)
-                if not stops and await self._give_back(feature) and not self._pending.get(feature):
-                    self._pending.pop(feature, None)
+            try:
+                await self._settle(feature)
+            except RolloutError as fault:
+                last = fault
+        if last is not None:
+            raise last
+
+    async def _settle(self, feature: str) -> None:
+        async with self._turn:
+            await self._write_pending_of(feature)
+            stops = self._pending.get(feature)
+            if not stops and await self._give_back(feature) and not self._pending.get(feature):
+                self._pending.pop(feature, None)
 
     async def _carry_out(self, stop: _Stop, *, here_first: bool = False) -> StopOutcome:
         feature = stop.command.feature
@@ -143,7 +157,7 @@ class Stops:
             return self._only_here(stop, fault)
         finally:
             self._under_way -= Counter([feature])
-            if feature not in self._pending and not await self._give_back(feature) and feature in self._ours:
+            if feature not in self._pending and not await self._has_given_back(feature) and feature in self._ours:
                 self._pending[feature] = {}  # to be tried again
         return StopOutcome(feature, done.flag.kill.on, OK, done.flag, done.replayed)
 
@@ -217,6 +231,14 @@ class Stops:
             await self._follower.unkill_locally(feature)
             self._ours.discard(feature)
         return True
+
+    async def _has_given_back(self, feature: str) -> bool:
+        """As `_give_back`; a kill file that can't be written must not make a stop that is in the store look failed."""
+        try:
+            return await self._give_back(feature)
+        except RolloutError as fault:
+            _log.warning("%s stays killed on this replica: %s", feature, fault.cause)
+            return False
 
     async def _lift_here(self, feature: str) -> None:
         """End any local kill, but for one that a newer stop needs: it then ends with that."""

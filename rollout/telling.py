@@ -61,4 +61,4 @@ class Teller:
                 if entry.at_s >= since_s:
                     self._publish(event_of(entry))
             if len(entries) < _PAGE:
-                self._told_id = version
+                self._told_id = max(self._told_id, version)  # what came meanwhile is told already

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx2
 
-from rollout.core.errors import InvalidArgument, RolloutError
+from rollout.core.errors import InvalidArgument, RolloutError, nearest_names
 from rollout.core.webhooks import (
+    KINDS,
     Attempted,
     Event,
     RetryRules,
@@ -270,6 +271,10 @@ class _Channel:
 
 
 def _check(receiver: Receiver) -> None:
+    for kind in sorted((receiver.kinds or frozenset()) - KINDS):
+        nearest = nearest_names(kind, KINDS)
+        meant = f"did you mean {nearest[0]!r}?" if nearest else f"kinds: {', '.join(sorted(KINDS))}"
+        raise InvalidArgument(f"webhook {receiver.name!r} asks for {kind!r}, which there is not", meant)
     hint = 'write it as "https://HOST/PATH"'
     try:
         parts = httpx2.URL(receiver.url)

@@ -39,7 +39,10 @@ async def _command_key(
 ) -> CommandKey | None:
     if idempotency_key is None:
         return None
-    body = json.dumps(json.loads(await request.body() or "null"), sort_keys=True)
+    try:
+        body = json.dumps(json.loads(await request.body() or "null"), sort_keys=True)
+    except (ValueError, RecursionError) as fault:
+        raise InvalidArgument("the body is not JSON", "see /openapi.json for its shape") from fault
     return CommandKey(idempotency_key, digest_of(request.method.encode(), request.url.path.encode(), body.encode()))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rollout.core import gates
-from rollout.core.model import BUCKETS, Arm
+from rollout.core.model import BUCKETS, Arm, State
 from rollout.core.promql import MetricQuery, since
 from rollout.core.ramp_model import Phase
 from rollout.core.ramp_plan import query_of
@@ -48,6 +48,11 @@ def applied(flag: FeatureFlag, made: Transition) -> FeatureFlag:
 def is_watched(flag: FeatureFlag) -> bool:
     """Whether ticks can do anything to it: a flag without a ramp, or with one at rest, costs no measurement."""
     return flag.progress.phase not in _AT_REST
+
+
+def faults_of(flag: FeatureFlag) -> tuple[str, ...]:
+    """Say what keeps a ramp's figures from meaning anything: a step that nobody meets is no proof of the next one."""
+    return ("the flag is disabled, so nobody gets the candidate",) if flag.state is State.DISABLED else ()
 
 
 def queries_of(flag: FeatureFlag, now_s: float) -> dict[str, MetricQuery]:

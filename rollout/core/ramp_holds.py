@@ -111,6 +111,8 @@ def _monitoring(ramp: Ramp, plan: RampPlan, now_s: float) -> tuple[Hold, ...]:
 
 def _capacity(ramp: Ramp, plan: RampPlan, seen: Observations) -> tuple[Hold, ...]:
     wanted, bears = plan.steps[ramp.progress.step + 1].share, seen.capacity.candidate
+    if bears is None and plan.candidate_capacity:
+        return (Hold(HoldReason.CAPACITY, None, wanted, detail="the candidate's can't be read"),)
     if bears is None or bears >= wanted:
         return ()
     return (Hold(HoldReason.CAPACITY, bears, wanted, detail="the candidate's"),)

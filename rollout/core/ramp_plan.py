@@ -24,6 +24,8 @@ _EFFECTIVE_UNITS = 12.5
 _VARIANCE_MAX = 0.25
 """Of a score between 0 and 1."""
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3_600.0, 86_400.0
+FAILS_KEPT_MAX = 5_000
+"""Of all gates together: each FAIL of a rule with a time is kept with the gates' memory, which a store bounds."""
 
 
 def query_of(gate: Gate) -> MetricQuery:
@@ -69,6 +71,7 @@ def validate(
     """
     faults = (
         *_gate_faults(gates, known_metrics),
+        *_memory_faults(gates),
         *_plan_faults(plan, gates, rollback),
         *_capacity_faults(plan, rollback),
     )
@@ -131,6 +134,12 @@ def _gate_faults(gates: Sequence[Gate], known_metrics: Collection[str]) -> Itera
             yield f"{times} gates are called {name!r}"
     for gate in gates:
         yield from (f"gate {gate.name!r} {fault}" for fault in _faults_of(gate, known_metrics))
+
+
+def _memory_faults(gates: Sequence[Gate]) -> Iterator[str]:
+    kept = sum(gate.failure.count for gate in gates if gate.failure is not None)
+    if kept > FAILS_KEPT_MAX:
+        yield f"the gates' failure rules count {kept} FAILs in all, at most {FAILS_KEPT_MAX} can be kept"
 
 
 def _faults_of(gate: Gate, known_metrics: Collection[str]) -> Iterator[str]:

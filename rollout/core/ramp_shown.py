@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from rollout.core.gates import Verdict
 from rollout.core.ramp_model import BEFORE_FIRST, GateMemory, Phase
@@ -40,7 +41,9 @@ _DECODER = msgspec.json.Decoder(_Kept)
 def shown_of(made: Transition, revision: int, *, at_s: float, holder: str) -> Shown:
     """Say what a tick found; `revision`: the flag's after it."""
     progress = made.progress
-    return Shown(revision, progress.phase, progress.step, at_s, holder, made.holds, made.verdicts)
+    # A query may be long, a store bounds what is kept, and the flag has it anyway.
+    verdicts = tuple(replace(each, metric="") for each in made.verdicts)
+    return Shown(revision, progress.phase, progress.step, at_s, holder, made.holds, verdicts)
 
 
 def encode_memory(memory: GateMemory, shown: Shown | None = None) -> bytes:

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from rollout.core.enrolment import EnrolmentStep
 from rollout.core.errors import InvalidArgument
+from rollout.core.ramp_table import Event as Move
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +73,18 @@ class RetryRules(NamedTuple):
     retry_after_max_s: float = 3_600
 
 
+def kind_of(command: str) -> str:
+    """Give the kind under which a command of the audit log is told: "set-share" -> "rollout.set_share"."""
+    return "rollout." + re.sub(r"[^a-z0-9_]", "_", command.lower())
+
+
+KINDS = frozenset(
+    kind_of(command)
+    for command in (*Move, *(f"enrol-{step}" for step in EnrolmentStep), "apply", "rename", "accept-loss")
+)
+"""All there are; whoever asks for another one would never hear of it."""
+
+
 def event_of(entry: AuditEntry) -> Event:
     """Make the event of a change that has been committed. Of its details only the names are told."""
     data = {
@@ -84,8 +98,9 @@ def event_of(entry: AuditEntry) -> Event:
         "share_before_millipct": entry.share_before_millipct,
         "changed": sorted(entry.details),
     }
-    kind = "rollout." + re.sub(r"[^a-z0-9_]", "_", entry.command.lower())
-    return make_event(kind, entry.at_s, data, identity=(entry.feature, entry.revision_after, entry.command))
+    return make_event(
+        kind_of(entry.command), entry.at_s, data, identity=(entry.feature, entry.revision_after, entry.command)
+    )
 
 
 def make_event(kind: str, at_s: float, data: dict[str, Any], identity: Sequence[str | int]) -> Event:

@@ -1,16 +1,18 @@
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from msgspec.structs import replace
 
 from rollout.adapters import open_store
+from rollout.adapters.clock import WallClock
 from rollout.controller import ACTOR, Controller, World
 from rollout.core import ramp_commands as commands
 from rollout.core.audit import record_change
 from rollout.core.audit import replay as replayed
 from rollout.core.errors import StaleWriter
 from rollout.core.gates import Result
+from rollout.core.model import State
 from rollout.core.position import Position, Standing
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_flag import applied, ramp_of
@@ -319,3 +321,66 @@ async def test_it_runs_on_when_a_turn_fails_and_gives_its_lease_back(make, store
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert not controller.leading
+
+
+async def test_a_disabled_flag_is_no_ramp_that_goes_on(make, running, seeded, clock) -> None:
+    flag = replace(running, state=State.DISABLED)
+    entry = record_change(running, flag, actor="ann", command="apply", reason="r", at_s=clock.at_s)
+    await seeded.put_if_revision(flag, running.revision, entry)
+    await turns(make(), clock, 20)
+    flag = await seeded.get("summarize")
+    assert (flag.share_millipct, flag.progress.phase) == (1_000, Phase.PAUSED)
+    assert "the flag is disabled" in flag.progress.paused.reason
+
+
+class Stuck(Meter):
+    """Its query of that name is never answered."""
+
+    async def read(self, query):
+        if query.expression == "stuck":
+            await asyncio.Event().wait()
+        return await super().read(query)
+
+
+async def begin_another(store, clock, query: str) -> None:
+    flag = await store.get("summarize")
+    other = replace(flag, feature="reply", gates=(replace(GATE, query=query),), revision=0)
+    entry = record_change(None, other, actor="ann", command="start", reason="too", at_s=clock.at_s)
+    await store.put_if_revision(other, 0, entry)
+
+
+@asynccontextmanager
+async def run_until_done(controller: Controller):
+    task = asyncio.create_task(controller.run())
+    try:
+        async with asyncio.timeout(20):
+            yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_measurement_that_never_comes_holds_its_own_ramp_only(running, seeded, clock) -> None:
+    await begin_another(seeded, clock, "stuck")
+    controller = Controller(seeded, World(clock, "one", metrics=Stuck(clock)), every_s=0.01)
+    async with run_until_done(controller):
+        while (await seeded.get("summarize")).progress.phase is not Phase.COMPLETED:
+            clock.at_s += 1
+            await asyncio.sleep(0.01)
+    assert (await seeded.get("reply")).progress.phase is Phase.RUNNING
+    assert controller._looks == {}
+
+
+async def test_the_lease_is_kept_while_measurements_take_their_time(running, seeded, clock) -> None:
+    flag = replace(running, gates=(replace(GATE, query="stuck"),))
+    entry = record_change(running, flag, actor="ann", command="edit", reason="r", at_s=clock.at_s)
+    await seeded.put_if_revision(flag, running.revision, entry)
+    controller = Controller(seeded, World(WallClock(), "one", metrics=Stuck(clock)), every_s=1e6, ttl_s=2.0)
+    async with run_until_done(controller):
+        seen = set()
+        while len(seen) < 3:
+            if controller._lease is not None:
+                seen.add(controller._lease.until_s)
+            await asyncio.sleep(0.01)
+        assert len({controller._lease.token}) == 1

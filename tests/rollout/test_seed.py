@@ -2,10 +2,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from rollout.core.audit import record_change
 from rollout.core.errors import InvalidDocument, StoreReset
 from rollout.core.model import FeatureFlag
 from rollout.core.position import Position
+from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
 from rollout.ports import Store
 from rollout.seed import ensure_features
 
@@ -51,3 +54,22 @@ async def test_a_store_that_lost_its_data_is_not_begun_anew(store: Store, clock:
         await ensure_features(store, {"summarize": ("inhouse", "partner")}, clock, Position(7, 12))
     assert "accept-loss" in fault.value.hint
     assert await store.version() == 0
+
+
+async def test_a_ramp_under_way_ends_when_the_configuration_names_another_candidate(seeded: Store, clock: Any) -> None:
+    before = await seeded.get("summarize")
+    assert before is not None
+    running = Progress(phase=Phase.RUNNING, attempt=1, step=0, ramp_began_s=1.0, step_began_s=1.0)
+    flag = replace(before, ramp=RampPlan(steps=(Step(share=5_000),)), share_millipct=5_000, progress=running)
+    entry = record_change(before, flag, actor="ann", command="start", reason="r", at_s=1.0)
+    await seeded.put_if_revision(flag, 1, entry)
+    await ensure_features(seeded, {"summarize": ("inhouse", "partner-2")}, clock)
+    found = await seeded.get("summarize")
+    assert found is not None
+    assert (found.baseline, found.progress) == ("partner-2", running)
+    await ensure_features(seeded, {"summarize": ("inhouse-2", "partner-2")}, clock)
+    found = await seeded.get("summarize")
+    assert found is not None
+    assert (found.candidate, found.share_millipct, found.progress.phase) == ("inhouse-2", 5_000, Phase.DRAFT)
+    entry = (await seeded.history("summarize"))[0]
+    assert (entry.command, sorted(entry.details)) == ("rename", ["candidate", "progress"])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rollout import kill_file
+from rollout.adapters.clock import WallClock
 from rollout.core.errors import RampRefused, StoreUnavailable, UnknownFeature
 from rollout.core.model import Kill
 from rollout.core.ramp_model import Cause, Phase
@@ -240,3 +241,34 @@ async def test_a_rollback_of_a_feature_that_the_store_lost_is_written_anew(
     assert (await stops.roll_back("summarize", actor="ann", reason="bad")).store == "ok"
     assert not await elsewhere.refresh()
     assert elsewhere.snapshot.features["summarize"].flag.share_millipct == 0
+
+
+async def test_what_one_feature_lacks_keeps_no_other_stop_waiting(outage: Stopping, kill_path: Path) -> None:
+    outage.begin()
+    for feature in ("summarize", "draft"):
+        await outage.stops.kill(feature, actor="ann", reason="errors")
+    outage.end()
+    kill_path.unlink()
+    kill_path.mkdir()  # so no kill can be taken off it
+    with pytest.raises(kill_file.KillFileFault):
+        await outage.stops.write_pending()
+    assert [flag.kill.on for flag in (await outage.store.load())[1].values()] == [True, True]
+    kill_path.rmdir()
+    await outage.stops.write_pending()
+    assert outage.follower.killed_locally == frozenset()
+
+
+async def test_a_kill_that_is_written_has_not_failed_because_of_the_kill_file(
+    outage: Stopping, kill_path: Path
+) -> None:
+    class Jammed(Follower):
+        async def unkill_locally(self, feature: str) -> None:
+            kill_path.unlink()
+            kill_path.mkdir()
+            await super().unkill_locally(feature)
+
+    follower = Jammed(outage.store, WallClock(), kill_file=kill_path)
+    assert await follower.refresh()
+    stops = Stops(FlagWriter(outage.store, follower, WallClock()))
+    outcome = await stops.kill("summarize", actor="ann", reason="errors")
+    assert (outcome.store, outcome.killed, follower.is_killed_locally("summarize")) == ("ok", True, True)

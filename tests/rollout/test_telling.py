@@ -86,6 +86,26 @@ async def test_two_tellers_tell_the_same_change_under_the_same_id(seeded, clock,
     assert events[:half] == events[half:] != []
 
 
+async def test_what_is_written_while_it_reads_is_told_once(teller, seeded, clock, events) -> None:
+    class Busy:
+        """A store that somebody writes to between two of its reads."""
+
+        async def version(self) -> int:
+            known = await seeded.version()
+            await change(seeded, clock)
+            return known
+
+        async def audit(self, since_id: int, limit: int) -> Any:
+            return await seeded.audit(since_id, limit)
+
+    await teller.turn()
+    events.clear()
+    teller._store = Busy()
+    for _ in range(4):
+        await teller.turn()
+    assert [revision for _, _, revision in told(events)] == [2, 3, 4, 5]
+
+
 async def test_a_store_that_was_exchanged_is_begun_anew(teller, seeded, clock, events) -> None:
     await teller.turn()
     teller._told_id = 10_000  # as of a store that counted further

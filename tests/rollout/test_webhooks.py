@@ -307,3 +307,9 @@ def test_receivers_and_limits_that_cannot_be_meant_are_refused(clock: Any) -> No
 
 def test_outcomes_are_a_closed_set() -> None:
     assert {each.value for each in Attempted} == {"delivered", "failed", "given_up", "gone", "dropped"}
+
+
+async def test_a_kind_that_there_is_not_is_refused_with_the_one_that_was_meant(send: Send) -> None:
+    with pytest.raises(InvalidArgument, match=r"asks for 'rollout\.rollback'") as fault:
+        send("https://hooks.example", kinds=frozenset({"rollout.rollback", "rollout.kill"}))
+    assert fault.value.hint == "did you mean 'rollout.roll_back'?"

@@ -22,12 +22,12 @@ async def key(body: Annotated[dict[str, int], Body()], given: Key) -> CommandKey
     return given
 
 
-async def post(path: str, body: str = "{}", **headers: str) -> httpx2.Response:
+async def post(path: str, body: str = "{}", kind: str = "application/json", **headers: str) -> httpx2.Response:
     app = FastAPI()
     app.include_router(routes)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://api") as client:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await client.post(path, content=body, headers=given | {"content-type": "application/json"})
+        return await client.post(path, content=body, headers=given | {"content-type": kind})
 
 
 @pytest.mark.parametrize("value", [etag(7), "7", ' "7" '])
@@ -62,3 +62,8 @@ async def test_the_digest_tells_commands_apart_but_not_their_spelling() -> None:
 @pytest.mark.parametrize("value", ["", "x" * 201, "a\tb"])
 async def test_what_is_no_key_is_refused(value: str) -> None:
     assert (await post("/key", idempotency_key=value)).status_code == 422
+
+
+async def test_a_body_that_is_no_json_is_the_callers_fault_with_a_key_too() -> None:
+    answer = await post("/key", "no json", "text/plain", idempotency_key="k")
+    assert (answer.status_code, answer.json()["detail"]) == (422, "the body is not JSON")

@@ -1,13 +1,14 @@
 import pytest
 from msgspec.structs import replace
 
-from rollout.core.model import Arm, FeatureFlag, Kill
+from rollout.core.model import Arm, FeatureFlag, Kill, State
 from rollout.core.promql import MetricQuery
 from rollout.core.ramp_flag import (
     applied,
     as_measured,
     capacity_of,
     capacity_queries_of,
+    faults_of,
     is_watched,
     queries_of,
     ramp_of,
@@ -110,3 +111,8 @@ def test_readings_become_what_gates_judge() -> None:
     assert (good.value, good.at_s, good.from_s, good.samples, good.series, good.error) == (0.5, 10.0, 3.0, 7, 1, "")
     assert as_measured(no_data("nothing")).series == 0
     assert as_measured(unusable("HTTP 500")).error == "HTTP 500"
+
+
+def test_a_disabled_flag_proves_nothing() -> None:
+    assert faults_of(FLAG) == ()
+    assert faults_of(replace(FLAG, state=State.DISABLED)) == ("the flag is disabled, so nobody gets the candidate",)

@@ -89,6 +89,13 @@ def test_capacity_holds_if_it_is_known_to_be_short() -> None:
     assert holds(ramp_of(), SEEN._replace(capacity=Capacity(candidate=5_000))) == ()
 
 
+def test_capacity_that_is_asked_for_and_not_known_holds() -> None:
+    asking = replace(PLAN, candidate_capacity="room")
+    (hold,) = holds(ramp_of(), plan=asking)
+    assert str(hold) == "capacity: room for unknown, 5% wanted (the candidate's can't be read)"
+    assert holds(ramp_of(), SEEN._replace(capacity=Capacity(candidate=5_000)), asking) == ()
+
+
 def test_a_freeze_holds() -> None:
     plan = RampPlan(steps=PLAN.steps, freezes=(Freeze(first="1970-01-01", last="1970-01-02"),))
     assert holds(ramp_of(), plan=plan) == (

@@ -4,8 +4,26 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from rollout.core.ramp_model import FailureRule, Freeze, Gate, GateKind, RampPlan, Role, Rollback, Step, Window
-from rollout.core.ramp_plan import Findings, dry_run, total_s, validate, written
+from rollout.core.gates import Result, Verdict
+from rollout.core.hold import Hold, HoldReason
+from rollout.core.memory import MEMORY_BYTES_MAX
+from rollout.core.ramp_model import (
+    GATES_MAX,
+    FailureRule,
+    Freeze,
+    Gate,
+    GateKind,
+    GateMemory,
+    GateRecord,
+    Phase,
+    RampPlan,
+    Role,
+    Rollback,
+    Step,
+    Window,
+)
+from rollout.core.ramp_plan import FAILS_KEPT_MAX, Findings, dry_run, total_s, validate, written
+from rollout.core.ramp_shown import Shown, encode_memory
 
 METRICS = ("judge_score", "ttft_s")
 ERRORS = Gate(
@@ -205,3 +223,20 @@ def test_capacity_queries_must_be_askable() -> None:
     assert told.startswith("candidate_capacity can't be asked")
     (told,) = found(PLAN, ERRORS, rollback=Rollback(baseline_capacity=" ")).faults
     assert told.startswith("baseline_capacity can't be asked")
+
+
+def test_failure_rules_may_only_count_what_can_be_kept() -> None:
+    many = FailureRule(count=1_000, within="1d")
+    gates = [replace(ERRORS, name=f"g{index}", failure=many) for index in range(6)]
+    assert found(PLAN, *gates[:5]).faults == ()
+    assert found(PLAN, *gates).faults == ("the gates' failure rules count 6000 FAILs in all, at most 5000 can be kept",)
+
+
+def test_the_largest_memory_that_is_let_through_can_be_kept() -> None:
+    times = tuple(1.7e9 + index / 7 for index in range(FAILS_KEPT_MAX // GATES_MAX))
+    names = [f"{index:064}" for index in range(GATES_MAX)]
+    memory = GateMemory(1, dict.fromkeys(names, GateRecord(50, times, times[-1])), 1.7e9)
+    holds = tuple(Hold(HoldReason.FAILING, 1 / 3, 1 / 7, name, "x" * 340) for name in names)
+    verdicts = tuple(Verdict(name, Result.FAIL, "x" * 300, 1 / 3, 1 / 7, "", 1 / 3, 1 / 7, 10**9) for name in names)
+    shown = Shown(9, Phase.RUNNING, 1, 1 / 3, "h" * 90, holds, verdicts)
+    assert len(encode_memory(memory, shown)) < MEMORY_BYTES_MAX

@@ -21,7 +21,8 @@ SHOWN = Shown(3, Phase.RUNNING, 1, 100.0, "one", (HOLD,), (VERDICT,))
 
 def test_what_a_tick_found_is_told_with_the_revision_after_it() -> None:
     progress = Progress(phase=Phase.RUNNING, step=1)
-    made = Transition(None, progress, 1_000, GateMemory(), holds=(HOLD,), verdicts=(VERDICT,))
+    asked = replace(VERDICT, metric="sum(rate(errors[5m]))" * 100)
+    made = Transition(None, progress, 1_000, GateMemory(), holds=(HOLD,), verdicts=(asked,))
     assert shown_of(made, 3, at_s=100.0, holder="one") == SHOWN
 
 

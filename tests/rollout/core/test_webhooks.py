@@ -12,12 +12,14 @@ from msgspec.structs import replace
 from rollout.core.audit import AuditEntry
 from rollout.core.errors import InvalidArgument
 from rollout.core.webhooks import (
+    KINDS,
     Attempted,
     Event,
     RetryRules,
     body_of,
     event_of,
     headers_of,
+    kind_of,
     make_event,
     outcome_of,
     read_secrets,
@@ -173,3 +175,9 @@ def test_waits_grow_within_their_band_and_end(drawn: float) -> None:
 )
 def test_a_receiver_may_ask_for_more_time_within_reason(retry_after: str, wait: float) -> None:
     assert wait_s(RetryRules((5.0,), retry_after_max_s=100.0), 1, retry_after, 0.5) == wait
+
+
+@pytest.mark.parametrize("command", ["set-share", "roll_back", "kill", "unkill", "create", "apply", "enrol-approve"])
+def test_every_command_has_a_kind_that_may_be_asked_for(command: str) -> None:
+    assert kind_of(command) in KINDS
+    assert event_of(replace(ENTRY, command=command)).kind == kind_of(command)
