@@ -128,6 +128,8 @@ class Upstream:
 
     async def stop(self) -> None:
         self._server.close()
+        for _ in range(5):
+            await asyncio.sleep(0)  # what was accepted just now reaches `_serve`, which closes it
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -16,9 +16,8 @@ from rollout.api.router import router
 from rollout.follower import Follower
 from rollout.ports import Store
 from rollout.seed import ensure_features
-from tests.rollout.admin_port import authorize_exactly
-
-WANTED = {"draft": ("inhouse", "partner"), "summarize": ("inhouse", "partner")}
+from tests.rollout.admin_port import WANTED, authorize_exactly
+from tests.rollout.stores import ContendedStore
 
 
 class ManualClock:
@@ -50,6 +49,15 @@ async def store(store_path: Path) -> AsyncIterator[Store]:
 async def seeded(store: Store, clock: ManualClock) -> Store:
     await ensure_features(store, WANTED, clock)
     return store
+
+
+@pytest.fixture
+async def contended(store_path: Path, clock: ManualClock) -> AsyncIterator[ContendedStore]:
+    """A store with rivals, and one feature."""
+    made = ContendedStore(store_path)
+    await ensure_features(made, {"summarize": WANTED["summarize"]}, clock)
+    yield made
+    await made.close()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """A store that has lost data: the last good snapshot stays, and operators can still stop."""
 
-# ruff: noqa: ASYNC240  these tests may block their own loop
-
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ from rollout.core.position import Position, Standing
 from rollout.follower import Follower
 from rollout.ports import Store
 from rollout.seed import ensure_features
-
-WANTED = {"draft": ("inhouse", "partner"), "summarize": ("inhouse", "partner")}
+from tests.rollout.admin_port import WANTED
+from tests.rollout.stores import lose, remove
 
 
 async def change(store: Store, step: Any, feature: str = "summarize") -> FeatureFlag:
@@ -38,11 +36,6 @@ def share(follower: Follower) -> int:
     return follower.snapshot.features["summarize"].flag.share_millipct
 
 
-def remove(path: Path) -> None:
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-        path.with_name(name).unlink(missing_ok=True)
-
-
 @pytest.fixture
 async def at_25(seeded: Store, clock: Any, tmp_path: Path) -> Follower:
     """A follower that has seen 25 %."""
@@ -54,8 +47,7 @@ async def at_25(seeded: Store, clock: Any, tmp_path: Path) -> Follower:
 
 async def begin_anew(store_path: Path, clock: Any) -> Store:
     """Lose the data, and let another gateway create its features again."""
-    remove(store_path)
-    store_path.touch()
+    lose(store_path)
     fresh = open_store(f"sqlite:///{store_path}")
     await ensure_features(fresh, WANTED, clock)
     return fresh
@@ -64,8 +56,7 @@ async def begin_anew(store_path: Path, clock: Any) -> Store:
 async def test_an_empty_store_replaces_nothing_also_after_a_restart(
     seeded: Store, at_25: Follower, clock: Any, store_path: Path, tmp_path: Path
 ) -> None:
-    remove(store_path)
-    store_path.touch()
+    lose(store_path)
     restarted = Follower(seeded, clock, last_good=tmp_path / "good.json")
     for follower in (at_25, restarted):
         assert not await follower.refresh()

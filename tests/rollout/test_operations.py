@@ -1,8 +1,6 @@
-# ruff: noqa: ASYNC240  these tests may block their own loop
-
 """Commands among other writers; their HTTP face has its own tests."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,35 +12,12 @@ from rollout.adapters.sqlite import SqliteStore
 from rollout.controller import Controller, World
 from rollout.core.audit import record_change
 from rollout.core.errors import RevisionConflict
-from rollout.core.model import FeatureFlag
 from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
 from rollout.follower import Follower
 from rollout.operations import Operations
 from rollout.ports import Store
 from rollout.seed import ensure_features
-
-
-class ContendedStore(SqliteStore):
-    """A real store in which, after each of the first `rivals` reads, somebody else writes first."""
-
-    rivals = 0
-
-    async def get(self, feature: str) -> FeatureFlag | None:
-        flag = await super().get(feature)
-        if flag is not None and self.rivals:
-            self.rivals -= 1
-            after = replace(flag, owner=f"{flag.owner}x")
-            entry = record_change(flag, after, actor="rival", command="own", reason="r", at_s=1.0)
-            await self.put_if_revision(after, flag.revision, entry)
-        return flag
-
-
-@pytest.fixture
-async def contended(store_path: Path, clock: Any) -> AsyncIterator[ContendedStore]:
-    store = ContendedStore(store_path)
-    await ensure_features(store, {"summarize": ("inhouse", "partner")}, clock)
-    yield store
-    await store.close()
+from tests.rollout.stores import ContendedStore, lose
 
 
 @pytest.fixture
@@ -111,12 +86,6 @@ async def test_a_share_by_hand_is_not_overwritten_by_the_next_tick(store_path: P
     await store.close()
 
 
-async def begin_anew(store_path: Path) -> None:
-    for name in ("store.db", "store.db-wal", "store.db-shm"):
-        store_path.with_name(name).unlink(missing_ok=True)
-    store_path.touch()
-
-
 async def test_a_loss_is_accepted_by_a_person_and_for_all(
     seeded: Store, clock: Any, store_path: Path, kill_path: Path
 ) -> None:
@@ -125,7 +94,7 @@ async def test_a_loss_is_accepted_by_a_person_and_for_all(
     for follower in (here, elsewhere):
         assert await follower.refresh()
     assert await operations.accept_loss(actor="ann", reason="why not") is None
-    await begin_anew(store_path)
+    lose(store_path)
     await ensure_features(seeded, {"summarize": ("inhouse-2", "partner")}, clock)
     assert not await elsewhere.refresh()
     shown = await Operations(seeded, elsewhere, clock).read()
@@ -148,7 +117,7 @@ async def test_a_loss_is_accepted_among_other_writers(contended: ContendedStore,
     operations = Operations(contended, follower, clock, restore=restore)
     assert await follower.refresh()
     await operations.set_share("summarize", 5_000, expected_revision=1, actor="ann", reason="r")
-    await begin_anew(store_path)
+    lose(store_path)
     await ensure_features(contended, {"summarize": ("inhouse", "partner"), "new": ("inhouse", "partner")}, clock)
     flag = await contended.get("summarize")
     assert flag is not None
@@ -160,7 +129,7 @@ async def test_a_loss_is_accepted_among_other_writers(contended: ContendedStore,
     assert {name: flag.share_millipct for name, flag in flags.items()} == {"summarize": 5_000, "new": 0}
     assert flags["new"].owner == "xx"
     assert told == [("ann", "the disk is gone")]
-    await begin_anew(store_path)
+    lose(store_path)
     await ensure_features(contended, {"summarize": ("inhouse", "partner")}, clock)
     contended.rivals = 1_000
     with pytest.raises(RevisionConflict):

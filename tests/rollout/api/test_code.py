@@ -1,10 +1,9 @@
 import json
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI, Header, HTTPException
+from fastapi import FastAPI
 from msgspec.structs import replace
 
 from rollout.adapters.sqlite import SqliteStore
@@ -16,31 +15,16 @@ from rollout.core.model import FeatureFlag
 from rollout.core.ramp_model import Phase
 from rollout.follower import Follower
 from rollout.ports import Store
+from tests.rollout.admin_port import authorize_exactly
 
 ENTRY: dict[str, Any] = {"candidate": "inhouse", "baseline": "partner"}
 RAMP = {"steps": [{"share": 1_000, "bake": "1h", "min_samples": 100}]}
 
 
-def authorize(role: str) -> Callable[..., str]:
-    """The simplest mounting application: the header lists roles and the actor, as in "viewer,operator:ann"."""
-
-    def actor(authorization: str = Header(default="")) -> str:
-        roles, _, name = authorization.removeprefix("Bearer ").partition(":")
-        if role not in roles.split(","):
-            raise HTTPException(403, f"the key lacks the role {role}")
-        return name
-
-    return actor
-
-
 @pytest.fixture
-async def api(seeded: Store, follower: Follower, clock: Any) -> AsyncIterator[httpx2.AsyncClient]:
-    app = FastAPI()
-    app.include_router(router(seeded, follower, clock, authorize), prefix="/api/v1")
-    headers = {"Authorization": "Bearer viewer,operator:ann"}
-    transport = httpx2.ASGITransport(app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://api/api/v1", headers=headers) as client:
-        yield client
+def api(seeded: Store, follower: Follower, clock: Any, operator_api: Any) -> httpx2.AsyncClient:
+    client: httpx2.AsyncClient = operator_api(seeded, follower, clock, "viewer,operator:ann")
+    return client
 
 
 def document(**features: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +99,7 @@ async def test_a_plan_does_not_change_under_a_ramp_that_runs(api: httpx2.AsyncCl
 
 
 async def test_what_was_written_before_a_rival_is_listed(
-    seeded: Store, follower: Follower, clock: Any, store_path: Any
+    seeded: Store, follower: Follower, clock: Any, store_path: Any, operator_api: Any
 ) -> None:
     class Contended(SqliteStore):
         async def put_if_revision(self, flag: FeatureFlag, *rest: Any, **named: Any) -> FeatureFlag:
@@ -123,14 +107,10 @@ async def test_what_was_written_before_a_rival_is_listed(
                 raise RevisionConflict("summarize", 1, flag)
             return await super().put_if_revision(flag, *rest, **named)
 
-    app, contended = FastAPI(), Contended(store_path)
-    app.include_router(router(contended, follower, clock, authorize), prefix="/api/v1")
-    headers = {"Authorization": "Bearer operator:ann"}
+    contended = Contended(store_path)
     body = document(draft=ENTRY | {"owner": "me"}, summarize=ENTRY | {"owner": "me"})
-    async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app), base_url="http://api/api/v1", headers=headers
-    ) as client:
-        stopped = problem_of(await put(client, body), 412, "revision-conflict")
+    client = operator_api(contended, follower, clock)
+    stopped = problem_of(await put(client, body), 412, "revision-conflict")
     await contended.close()
     assert (stopped["feature"], stopped["written"]) == ("summarize", ["draft"])
 
@@ -171,7 +151,7 @@ async def test_roles_are_asked_one_by_one_and_needed(api: httpx2.AsyncClient) ->
 
 async def test_the_document_is_described(seeded: Store, follower: Follower, clock: Any) -> None:
     app = FastAPI()
-    app.include_router(router(seeded, follower, clock, authorize), prefix="/api/v1")
+    app.include_router(router(seeded, follower, clock, authorize_exactly), prefix="/api/v1")
     paths = app.openapi()["paths"]
     assert "application/json" in paths["/api/v1/documents"]["put"]["requestBody"]["content"]
     assert "412" in paths["/api/v1/documents"]["put"]["responses"]

@@ -170,8 +170,6 @@ async def test_a_change_that_cannot_be_meant_is_refused(api: httpx2.AsyncClient,
 
 
 async def test_roles_are_the_mounting_applications(api: httpx2.AsyncClient) -> None:
-    anonymous = {"Authorization": ""}
-    del anonymous["Authorization"]
     api.headers.pop("Authorization")
     answer = await api.get("/features")
     assert_problem(answer, 401, "refused")

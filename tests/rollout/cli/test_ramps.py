@@ -1,7 +1,5 @@
 """The commands that lead a ramp against a real server, as operators run them."""
 
-import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from rollout.cli.audit_export import import_lines
-from rollout.cli.verbs import add_commands
 from rollout.core.audit import record_change, replay
-from rollout.core.errors import RolloutError
 from rollout.core.ramp_model import Phase, RampPlan, Step
 from rollout.ports import Store
-from tests.rollout.admin_port import open_port
+from tests.rollout import terminal
+from tests.rollout.admin_port import open_port, operator_api
+from tests.rollout.terminal import Cli
 
 PLAN = RampPlan(steps=(Step(share=1_000), Step(share=25_000, approval=True), Step(share=100_000)), cooldown="0s")
 ANN, BOB, ROOT = "viewer,operator:ann", "viewer,approver:bob", "viewer,admin:root"
@@ -31,49 +29,25 @@ async def ready(store: Store) -> None:
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    with open_port(tmp_path, ready) as address:
+    with open_port(operator_api(tmp_path, ready)) as address:
         yield address
 
 
-def run(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers(required=True))
-    args = parser.parse_args(["rollout", *arguments])
-    code: int = args.run(args)
-    return code
-
-
-class Cli:
+class Ramping(Cli):
     """`glidepath rollout` as ann, or as somebody else."""
 
-    def __init__(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-        self.url, self.capsys = url, capsys
-
-    def text(self, *arguments: str, who: str = ANN) -> str:
-        assert run(*arguments, "--admin-url", self.url, "--api-key", who) == 0
-        return self.capsys.readouterr().out
-
-    def json(self, *arguments: str, who: str = ANN) -> Any:
-        return json.loads(self.text(*arguments, "-o", "json", who=who))
-
-    def fault(self, *arguments: str, who: str = ANN) -> RolloutError:
-        with pytest.raises(RolloutError) as fault:
-            run(*arguments, "--admin-url", self.url, "--api-key", who)
-        assert "\n" not in fault.value.cause
-        return fault.value
-
-    def do(self, *arguments: str, who: str = ANN) -> Any:
+    def do(self, *arguments: str, who: str = "") -> Any:
         """Change `summarize`."""
         verb, *rest = arguments
         return self.json(verb, "summarize", *rest, "--reason", "it is time", who=who)
 
 
 @pytest.fixture
-def cli(url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(url, capsys)
+def cli(url: str, capsys: pytest.CaptureFixture[str]) -> Ramping:
+    return Ramping("rollout", url, ANN, capsys)
 
 
-def test_a_ramp_is_led_from_its_start_to_its_end(cli: Cli) -> None:
+def test_a_ramp_is_led_from_its_start_to_its_end(cli: Ramping) -> None:
     assert "share 1% (in force 1%), revision 3" in cli.text("start", "summarize", "--reason", "r")
     assert cli.do("pause")["progress"]["phase"] == "PAUSED"
     assert cli.do("ack")["progress"]["paused"]["acked_by"] == "ann"
@@ -90,7 +64,7 @@ def test_a_ramp_is_led_from_its_start_to_its_end(cli: Cli) -> None:
     assert commands[:4] == ["complete", "restart", "roll_back", "jump"]
 
 
-def test_other_names_mean_the_same(cli: Cli) -> None:
+def test_other_names_mean_the_same(cli: Ramping) -> None:
     cli.do("start")
     cli.do("approve", "--step", "1", who=BOB)
     assert cli.do("advance")["share"] == "25%"
@@ -98,16 +72,16 @@ def test_other_names_mean_the_same(cli: Cli) -> None:
     assert cli.do("end")["progress"].get("phase") == "DRAFT"
 
 
-def test_a_command_can_be_pinned_to_a_revision(cli: Cli) -> None:
+def test_a_command_can_be_pinned_to_a_revision(cli: Ramping) -> None:
     assert cli.do("start", "--revision", "2")["revision"] == 3
     fault = cli.fault("jump", "summarize", "0", "--reason", "r", "--revision", "2")
     assert (fault.exit_code, "now at revision 3 with 1%" in fault.hint) == (3, True)
     for stop in ("pause", "abort"):
         with pytest.raises(SystemExit):
-            run(stop, "summarize", "--reason", "r", "--revision", "1")
+            terminal.run("rollout", stop, "summarize", "--reason", "r", "--revision", "1")
 
 
-def test_a_command_with_a_key_is_done_once(cli: Cli) -> None:
+def test_a_command_with_a_key_is_done_once(cli: Ramping) -> None:
     for said in ("", ", answered as before"):
         shown = cli.text("start", "summarize", "--reason", "r", "--idempotency-key", "deploy 7")
         assert shown == f"summarize: share 1% (in force 1%), revision 3, RUNNING step 0 of 0..2{said}\n"
@@ -120,7 +94,7 @@ def test_a_command_with_a_key_is_done_once(cli: Cli) -> None:
         assert cli.do("set-share", "0.5%", "--idempotency-key", "s")["revision"] == 6
 
 
-def test_stops_without_the_store_say_where_they_hold(cli: Cli, tmp_path: Path) -> None:
+def test_stops_without_the_store_say_where_they_hold(cli: Ramping, tmp_path: Path) -> None:
     cli.do("start")
     (tmp_path / "store.db").rename(tmp_path / "away")
     for verb, where in (("pause", "no ramp goes on"), ("abort", "takes its traffic away")):
@@ -148,13 +122,13 @@ def test_stops_without_the_store_say_where_they_hold(cli: Cli, tmp_path: Path) -
         (("audit", "export", "--output", "nowhere/audit.jsonl"), 2),
     ],
 )
-def test_exit_codes(cli: Cli, arguments: tuple[str, ...], code: int) -> None:
+def test_exit_codes(cli: Ramping, arguments: tuple[str, ...], code: int) -> None:
     fault = cli.fault(*arguments)
     assert fault.exit_code == code
     assert fault.hint
 
 
-def test_early_access_is_asked_for_and_decided_on(cli: Cli) -> None:
+def test_early_access_is_asked_for_and_decided_on(cli: Ramping) -> None:
     wish = ("--tenant", "acme", "--user", "u1", "--reason", "r")
     assert "requested" in cli.text("enrol", "request", "summarize", *wish)
     assert cli.fault("enrol", "approve", "summarize", *wish, who="approver:ann").exit_code == 2
@@ -169,23 +143,22 @@ def test_early_access_is_asked_for_and_decided_on(cli: Cli) -> None:
     assert [each["tenant"] for each in cli.json("enrol", "list", "summarize")["enrolments"]] == ["globex"]
 
 
-def test_the_audit_log_is_exported_whole(cli: Cli, tmp_path: Path) -> None:
+def test_the_audit_log_is_exported_whole(cli: Ramping, tmp_path: Path) -> None:
     cli.do("start")
-    at = ("--admin-url", cli.url, "--api-key", ANN)
-    assert run("audit", "export", "--output", str(tmp_path / "audit.jsonl"), *at) == 0
+    assert cli.code("audit", "export", "--output", str(tmp_path / "audit.jsonl")) == 0
     entries = list(import_lines((tmp_path / "audit.jsonl").read_bytes().splitlines()))
     assert [entry.command for entry in entries] == ["create", "create", "create", "start"]
     assert replay(entries)["summarize"].progress.phase is Phase.RUNNING
     assert sorted(path.name for path in tmp_path.glob("audit*")) == ["audit.jsonl"]
 
 
-def test_the_newest_part_of_the_audit_log_goes_to_standard_output(cli: Cli) -> None:
+def test_the_newest_part_of_the_audit_log_goes_to_standard_output(cli: Ramping) -> None:
     cli.do("start")
     (entry,) = import_lines(cli.text("audit", "export", "--after", "3").encode().splitlines())
     assert (entry.command, entry.actor) == ("start", "ann")
 
 
-def test_an_export_that_fails_leaves_the_file_as_it_was(cli: Cli, tmp_path: Path) -> None:
+def test_an_export_that_fails_leaves_the_file_as_it_was(cli: Ramping, tmp_path: Path) -> None:
     kept = tmp_path / "audit.jsonl"
     kept.write_text("before")
     cli.json("get")
@@ -194,6 +167,6 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(cli: Cli, tmp_path: Path
     assert (kept.read_text(), sorted(path.name for path in tmp_path.glob("audit*"))) == ("before", ["audit.jsonl"])
 
 
-def test_a_loss_is_accepted(cli: Cli) -> None:
+def test_a_loss_is_accepted(cli: Ramping) -> None:
     assert cli.json("accept-loss", "--reason", "r", who=ROOT) == {"accepted": False, "version": None}
     assert "nothing was lost" in cli.text("accept-loss", "--reason", "r", who=ROOT)

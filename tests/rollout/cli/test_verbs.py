@@ -1,6 +1,5 @@
 """The commands against a real server, as an operator runs them."""
 
-import argparse
 import asyncio
 import json
 import os
@@ -13,38 +12,28 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import uvicorn
 import yaml
-from fastapi import FastAPI, Header, HTTPException
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from msgspec.structs import replace
 
 from rollout.adapters import open_store
-from rollout.adapters.clock import WallClock
-from rollout.api.router import router
-from rollout.cli.verbs import add_commands
 from rollout.core.audit import record_change
 from rollout.core.errors import InvalidArgument, RolloutError
 from rollout.core.gates import Result, Verdict
 from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
-from rollout.follower import Follower
-from rollout.seed import ensure_features
+from tests.rollout import terminal
+from tests.rollout.admin_port import open_port, operator_api
+from tests.rollout.terminal import Cli
 
-KEY = "secret-key"
-
-
-def authorize(_role: str) -> Callable[..., str]:
-    def actor(authorization: str = Header(default="")) -> str:
-        if authorization != f"Bearer {KEY}":
-            raise HTTPException(401, "this key is not known")
-        return "ann"
-
-    return actor
+KEY = "viewer,operator:ann"
 
 
 def requests(request_id: str) -> Any:
@@ -57,80 +46,25 @@ def requests(request_id: str) -> Any:
     return {"request_id": request_id, "requests": [request], "store": "ok"}
 
 
-class Server(uvicorn.Server):
-    """A gateway's admin port, reduced to the operator API, on a thread."""
-
-    def __init__(self, path: Path) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.path = path
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._main()))
-
-    async def _main(self) -> None:
-        store, clock = open_store(f"sqlite:///{self.path / 'store.db'}"), WallClock()
-        await ensure_features(store, {"summarize": ("inhouse", "partner"), "draft": ("inhouse", "partner")}, clock)
-        follower = Follower(store, clock, kill_file=self.path / "killed")
-        await follower.refresh()
-        app = FastAPI()
-        app.include_router(router(store, follower, clock, authorize), prefix="/api/v1")
-        app.get("/api/v1/requests")(requests)
-        super().__init__(uvicorn.Config(app, log_level="warning", lifespan="off"))
-        await self.serve([self.listener])
-        await store.close()
+@asynccontextmanager
+async def gateway(path: Path) -> AsyncIterator[APIRouter]:
+    async with operator_api(path) as served:
+        served.get("/requests")(requests)
+        yield served
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    server = Server(tmp_path)
-    server.thread.start()
-    yield server.url
-    deadline_s = time.monotonic() + 30
-    while not getattr(server, "started", False):
-        assert time.monotonic() < deadline_s, "the server did not start"
-        time.sleep(0.01)
-    server.should_exit = True
-    server.thread.join(10)
-    server.listener.close()
+    with open_port(gateway(tmp_path)) as address:
+        yield address
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("GLIDEPATH_ADMIN_URL", "GLIDEPATH_API_KEY", "GLIDEPATH_KEY_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
-def run(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers(required=True))
-    args = parser.parse_args(["rollout", *arguments])
-    code: int = args.run(args)
-    return code
-
-
-class Cli:
-    """`glidepath rollout` with address and key given."""
-
-    def __init__(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-        self.at, self.capsys = ["--admin-url", url, "--api-key", KEY], capsys
-
-    def text(self, *arguments: str) -> str:
-        assert run(*arguments, *self.at) == 0
-        return self.capsys.readouterr().out
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.text(*arguments, "-o", "json"))
-
-    def fault(self, *arguments: str) -> RolloutError:
-        with pytest.raises(RolloutError) as fault:
-            run(*arguments, *self.at)
-        assert "\n" not in fault.value.cause
-        return fault.value
+run = partial(terminal.run, "rollout")
 
 
 @pytest.fixture
 def cli(url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(url, capsys)
+    return Cli("rollout", url, KEY, capsys)
 
 
 def test_get_shows_all_features_or_one(cli: Cli) -> None:
@@ -222,11 +156,11 @@ def test_status_of_a_share(
     cli: Cli, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     cli.text("set-share", "draft", "5%", "--reason", "r")
-    assert run("status", "draft", *arguments, *cli.at) == code
+    assert cli.code("status", "draft", *arguments) == code
     out, err = capsys.readouterr()
     assert out == f"draft: share 5% (in force 5%), revision 2; {said}\n"
     assert ("share 5%" in err) is ("--timeout" in arguments)
-    assert run("status", "draft", *arguments, *cli.at, "--json") == code
+    assert cli.code("status", "draft", *arguments, "--json") == code
     shown = json.loads(capsys.readouterr().out)
     assert (shown["goal"], shown["flag"]["share"]) == (arguments[1], "5%")
 
@@ -268,7 +202,7 @@ def test_status_tells_scripts_how_a_ramp_stands(
 ) -> None:
     cli.text("get")
     put_ramp(tmp_path, **progress)
-    assert run("status", "summarize", *cli.at) == code
+    assert cli.code("status", "summarize") == code
     assert capsys.readouterr().out.splitlines()[0].endswith(said)
 
 
@@ -277,7 +211,7 @@ def test_status_waits_for_a_ramp(cli: Cli, tmp_path: Path, capsys: pytest.Captur
     put_ramp(tmp_path, phase=Phase.RUNNING)
     end = threading.Timer(0.2, put_ramp, (tmp_path,), {"phase": Phase.MONITORING, "step": 1})
     end.start()
-    assert run("status", "summarize", "--timeout", "10s", "--for", "step:1", *cli.at) == 0
+    assert cli.code("status", "summarize", "--timeout", "60s", "--for", "step:1") == 0
     end.join()
     out, err = capsys.readouterr()
     assert "MONITORING step 1 of 0..1; step:1 is reached" in out
@@ -299,7 +233,7 @@ def test_a_ramp_is_shown_with_what_holds_it(cli: Cli, tmp_path: Path, monkeypatc
 
 def test_status_of_a_kill_says_why(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
     cli.text("kill", "draft", "--reason", "errors")
-    assert run("status", "draft", "--for", "share:5%", *cli.at) == 1
+    assert cli.code("status", "draft", "--for", "share:5%") == 1
     assert capsys.readouterr().out.splitlines()[1] == "  - killed: by ann: errors"
 
 
@@ -386,20 +320,21 @@ sys.exit(args.run(args))
 def test_watch_shows_changes_until_interrupted(cli: Cli, place: str) -> None:
     ours, theirs = pty.openpty() if place == "terminal" else os.pipe()
     output = {"lines": "json", "documents": "yaml"}.get(place, "table")
-    command = [sys.executable, "-c", _PROGRAM, "rollout", "get", "--watch", "-o", output, *cli.at]
+    command = [sys.executable, "-c", _PROGRAM, "rollout", "get", "--watch", "-o", output]
+    command += ["--admin-url", cli.url, "--api-key", KEY]
     watching = subprocess.Popen(command, stdout=theirs, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"})
     os.close(theirs)
     assert "77.7%" not in read_until(ours, "summarize")
     cli.text("set-share", "summarize", "77.7%", "--reason", "r")
     read_until(ours, "77.7%")
     watching.send_signal(signal.SIGINT)
-    assert watching.wait(10) == 0
+    assert watching.wait(60) == 0
     os.close(ours)
 
 
 def read_until(descriptor: int, text: str) -> str:
     """Read on until the text was seen, for a bounded time."""
-    seen, deadline_s = "", time.monotonic() + 20
+    seen, deadline_s = "", time.monotonic() + 60
     while text not in seen:
         assert time.monotonic() < deadline_s, f"{text!r} was not shown: {seen!r}"
         if select.select([descriptor], [], [], 0.2)[0]:

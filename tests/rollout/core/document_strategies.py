@@ -66,14 +66,25 @@ evidence = st.builds(
     st.sampled_from(["judge", "ttft_p95"]),
 )
 gate_lists = st.lists(thresholds | evidence, max_size=3, unique_by=lambda gate: gate.name).map(tuple)
+_RUNNING = Progress(phase=Phase.RUNNING, attempt=1, step=0, step_began_s=900.0)
+PROGRESS = {
+    Phase.DRAFT: Progress(),
+    Phase.READY: Progress(phase=Phase.READY),
+    Phase.RUNNING: _RUNNING,
+    Phase.PAUSED: replace(_RUNNING, phase=Phase.PAUSED, paused=Pause(Cause.OPERATOR, 950.0)),
+    Phase.MONITORING: replace(_RUNNING, phase=Phase.MONITORING, monitoring_since_s=950.0),
+    Phase.COMPLETED: replace(_RUNNING, phase=Phase.COMPLETED),
+    Phase.ROLLED_BACK: Progress(
+        phase=Phase.ROLLED_BACK, attempt=1, rolled_back=RolledBack(Cause.GATE, 900.0, 950.0, 900.0, 1_000)
+    ),
+}
+"""How far a ramp may have come, an example of each phase."""
+
 progresses = st.sampled_from([
-    Progress(),
+    *PROGRESS.values(),
     Progress(phase=Phase.READY, proposer="bob"),
-    Progress(phase=Phase.RUNNING, attempt=1, step=0, step_began_s=10.0),
-    Progress(phase=Phase.PAUSED, attempt=1, step=0, step_began_s=10.0, paused=Pause(Cause.OPERATOR, 20.0)),
-    Progress(phase=Phase.MONITORING, attempt=1, step=1, monitoring_since_s=30.0),
-    Progress(phase=Phase.COMPLETED, attempt=2, step=1),
-    Progress(phase=Phase.ROLLED_BACK, attempt=1, rolled_back=RolledBack(Cause.GATE, 10.0, 50.0, 10.0, 100_000)),
+    replace(PROGRESS[Phase.MONITORING], step=1),
+    replace(PROGRESS[Phase.COMPLETED], attempt=2, step=1),
 ])  # fmt: skip
 
 

@@ -22,7 +22,6 @@ from rollout.core.ramp_model import (
     FailureRule,
     Gate,
     GateKind,
-    Pause,
     Phase,
     Progress,
     RampPlan,
@@ -30,7 +29,7 @@ from rollout.core.ramp_model import (
     RolledBack,
     Step,
 )
-from tests.rollout.core.document_strategies import stores
+from tests.rollout.core.document_strategies import PROGRESS, stores
 
 NOW = 1_000.0
 UNKNOWN = Known()
@@ -50,18 +49,7 @@ JUDGE = Gate(
     name="quality", role=Role.SOFT, source="evidence", kind=GateKind.HARM, metric="judge", margin=0.1, alpha=0.05
 )
 BARE = FeatureFlag(feature="f", candidate="inhouse", baseline="partner", revision=4)
-RUNNING = Progress(phase=Phase.RUNNING, attempt=1, step=0, step_began_s=900.0)
-PROGRESS = {
-    Phase.DRAFT: Progress(),
-    Phase.READY: Progress(phase=Phase.READY),
-    Phase.RUNNING: RUNNING,
-    Phase.PAUSED: replace(RUNNING, phase=Phase.PAUSED, paused=Pause(Cause.OPERATOR, 950.0)),
-    Phase.MONITORING: replace(RUNNING, phase=Phase.MONITORING, monitoring_since_s=950.0),
-    Phase.COMPLETED: replace(RUNNING, phase=Phase.COMPLETED),
-    Phase.ROLLED_BACK: Progress(
-        phase=Phase.ROLLED_BACK, attempt=1, rolled_back=RolledBack(Cause.GATE, 900.0, 950.0, 900.0, 1_000)
-    ),
-}
+RUNNING = PROGRESS[Phase.RUNNING]
 
 
 def ramped(phase: Phase = Phase.READY, **changes: Any) -> FeatureFlag:

@@ -5,29 +5,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from fastapi import Header, HTTPException
 
-from rollout.api.router import Authorize
 from rollout.core.keys import KeyRecord, digest, key_id
-
-
-def authorize(role: str) -> Callable[..., str]:
-    """The simplest mounting application: the header names the actor as "role:name"."""
-
-    def actor(authorization: str = Header(default="")) -> str:
-        held, _, name = authorization.removeprefix("Bearer ").partition(":")
-        if not name:
-            raise HTTPException(401, "a key is needed", {"WWW-Authenticate": "Bearer"})
-        if held != role:
-            raise HTTPException(403, f"the key lacks the role {role}")
-        return name
-
-    return actor
-
-
-@pytest.fixture
-def authorizer() -> Authorize:
-    return authorize
+from tests.rollout.stores import Outage
 
 
 @pytest.fixture
@@ -49,19 +29,6 @@ def first() -> KeyRecord:
         model_bypass=True,
         created_at_s=500.0,
     )
-
-
-class Outage:
-    """Takes the store away and brings it back."""
-
-    def __init__(self, store_path: Path) -> None:
-        self._path, self._away = store_path, store_path.with_name("away")
-
-    def begin(self) -> None:
-        self._path.rename(self._away)
-
-    def end(self) -> None:
-        self._away.rename(self._path)
 
 
 @pytest.fixture

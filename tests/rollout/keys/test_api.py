@@ -8,11 +8,11 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from rollout.api.router import Authorize
 from rollout.core.keys import KeyRecord
 from rollout.keys.api import key_router
 from rollout.keys.follower import KeyFollower
 from rollout.ports import Store
+from tests.rollout.admin_port import authorize_exactly
 
 ORDER = {"name": "web", "tenant": "acme", "reason": "new team"}
 WHY = {"reason": "r"}
@@ -20,12 +20,12 @@ WHY = {"reason": "r"}
 
 @pytest.fixture
 async def api(
-    seeded: Store, clock: Any, make_key: Callable[[], str], first: KeyRecord, authorizer: Authorize
+    seeded: Store, clock: Any, make_key: Callable[[], str], first: KeyRecord
 ) -> AsyncIterator[httpx2.AsyncClient]:
     await seeded.create_key_if_empty(first)
     follower = KeyFollower(seeded, clock, lambda _: None)
     app = FastAPI()
-    app.include_router(key_router(seeded, clock, authorizer, make_key, follower.refresh), prefix="/api/v1")
+    app.include_router(key_router(seeded, clock, authorize_exactly, make_key, follower.refresh), prefix="/api/v1")
     headers = {"Authorization": "Bearer admin:ann"}
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://api/api/v1", headers=headers) as client:

@@ -1,99 +1,50 @@
 """The commands against a real server, as an operator runs them."""
 
-import argparse
-import asyncio
-import json
-import socket
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter
 
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
-from rollout.api.router import Authorize
 from rollout.core.errors import RolloutError
 from rollout.core.keys import KeyRecord
 from rollout.keys.api import key_router
-from rollout.keys.cli import add_commands
 from rollout.keys.follower import KeyFollower
 from rollout.seed import ensure_features
+from tests.rollout import terminal
+from tests.rollout.admin_port import authorize_exactly, open_port
+from tests.rollout.terminal import Cli
 
 
-class Server(uvicorn.Server):
-    """A gateway's admin port, reduced to the key API, on a thread."""
-
-    def __init__(self, path: Path, first: KeyRecord, authorizer: Authorize, make_key: Any) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self._parts = path, first, authorizer, make_key
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._main()))
-
-    async def _main(self) -> None:
-        path, first, authorizer, make_key = self._parts
-        store, clock = open_store(f"sqlite:///{path / 'store.db'}"), WallClock()
-        await store.create_key_if_empty(first)
-        await ensure_features(store, {"draft": ("inhouse", "partner")}, clock)
-        follower = KeyFollower(store, clock, lambda _: None)
-        app = FastAPI()
-        app.include_router(key_router(store, clock, authorizer, make_key, follower.refresh), prefix="/api/v1")
-        super().__init__(uvicorn.Config(app, log_level="warning", lifespan="off"))
-        await self.serve([self.listener])
-        await store.close()
+@asynccontextmanager
+async def key_api(path: Path, first: KeyRecord, make_key: Any) -> AsyncIterator[APIRouter]:
+    store, clock = open_store(f"sqlite:///{path / 'store.db'}"), WallClock()
+    await store.create_key_if_empty(first)
+    await ensure_features(store, {"draft": ("inhouse", "partner")}, clock)
+    follower = KeyFollower(store, clock, lambda _: None)
+    yield key_router(store, clock, authorize_exactly, make_key, follower.refresh)
+    await store.close()
 
 
 @pytest.fixture
-def url(tmp_path: Path, first: KeyRecord, authorizer: Authorize, make_key: Any) -> Iterator[str]:
-    server = Server(tmp_path, first, authorizer, make_key)
-    server.thread.start()
-    yield server.url
-    deadline_s = time.monotonic() + 10
-    while not getattr(server, "started", False):
-        assert time.monotonic() < deadline_s, "the server did not start"
-        time.sleep(0.01)
-    server.should_exit = True
-    server.thread.join(10)
-    server.listener.close()
+def url(tmp_path: Path, first: KeyRecord, make_key: Any) -> Iterator[str]:
+    with open_port(key_api(tmp_path, first, make_key)) as address:
+        yield address
 
 
-def run(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers(required=True))
-    args = parser.parse_args(["keys", *arguments])
-    code: int = args.run(args)
-    return code
-
-
-class Cli:
-    """`glidepath keys` with address and key given."""
-
-    def __init__(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-        self.at, self.capsys = ["--admin-url", url, "--api-key", "admin:ann"], capsys
-
-    def text(self, *arguments: str) -> str:
-        assert run(*arguments, *self.at) == 0
-        return self.capsys.readouterr().out
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.text(*arguments, "--json"))
-
-    def fault(self, *arguments: str) -> RolloutError:
-        with pytest.raises(RolloutError) as fault:
-            run(*arguments, *self.at)
-        assert "\n" not in fault.value.cause
-        return fault.value
+run = partial(terminal.run, "keys")
 
 
 @pytest.fixture
 def cli(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    return Cli(url, capsys)
+    return Cli("keys", url, "admin:ann", capsys)
 
 
 def test_create_shows_the_key_once(cli: Cli) -> None:
