@@ -40,7 +40,7 @@ async def acquire(store: Store, holder: str) -> Lease:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 60
     while not await condition():
         assert time.monotonic() < deadline_s, "not within its time"
         await asyncio.sleep(0.02)

@@ -81,7 +81,7 @@ class World:
         await asyncio.sleep(0.002)
 
     async def until(self, condition) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 await self.turn()
 

@@ -148,7 +148,7 @@ async def test_running_it_flushes_by_itself(world: World, monkeypatch) -> None:
     monkeypatch.setattr("gateway.collector.EVERY_S", 0.001)
     world.collector.take([RECORD])
     running = asyncio.get_running_loop().create_task(world.collector.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await world.ledger.store.read_sums("draft"):  # noqa: ASYNC110  a store tells nobody
             await asyncio.sleep(0.001)
     running.cancel()

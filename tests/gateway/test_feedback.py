@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from gateway.core.outcome import Record
 from gateway.feedback import AnswerIndex, Feedback, LateFeedbackError, UnknownAnswerError
 from gateway.metrics import Metrics
+from tests.examples import fewer
 
 RECORD = Record(
     request_id="r",
@@ -103,6 +104,7 @@ def test_it_counts_for_the_assigned_arm_not_for_the_one_that_answered(answers: A
     assert metrics.quality_units.series == {LABELS: 1.0}
 
 
+@fewer(30)
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=8))
 def test_the_last_one_counts_once(values: list[float]) -> None:
     metrics = Metrics()

@@ -310,7 +310,7 @@ async def test_it_runs_on_when_a_turn_fails_and_gives_its_lease_back(make, store
     store = open_store(f"sqlite:///{store_path}")
     controller = Controller(store, World(clock, "one"), every_s=0.01)
     task = asyncio.create_task(controller.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not controller.leading:  # noqa: ASYNC110  it tells nobody
             await asyncio.sleep(0.01)
     await store.close()

@@ -31,7 +31,7 @@ async def set_share(store: Store, share: int, feature: str = "summarize") -> Non
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline_s, "not within its time"
         await asyncio.sleep(0.005)

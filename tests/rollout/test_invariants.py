@@ -17,6 +17,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from rollout.core.ramp_model import Phase
 from tests.contracts.conftest import RedisServer, running_redis
+from tests.examples import portion, some
 from tests.rollout.invariants import conversations, documents, plans
 from tests.rollout.invariants.histories import (
     Told,
@@ -26,10 +27,8 @@ from tests.rollout.invariants.histories import (
     lone_fleet_history,
     lone_fleet_life,
     outage_life,
-    portion,
     replica_history,
     restart_history,
-    some,
     together,
 )
 from tests.rollout.invariants.machines import AnyFaults, AnyInterleaving

@@ -100,7 +100,7 @@ class Prometheus:
 
     def ready(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/-/ready", trust_env=False, timeout=1).status_code in {200, 401}
+            return httpx2.get(f"{self.url}/-/ready", trust_env=False, timeout=10).status_code in {200, 401}
         except httpx2.HTTPError:
             return False
 

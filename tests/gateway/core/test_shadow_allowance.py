@@ -17,6 +17,7 @@ from gateway.core.admission.meter import DAY_S, RENEWAL_S
 from gateway.core.shadow_allowance import RENEWED_S, Allowance
 from gateway.core.shadowing import Skip
 from rollout.core.quota import QuotaAsk, QuotaGrant, grant
+from tests.examples import fewer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -249,6 +250,7 @@ class Fleet:
 SEEDS = st.integers(0, 2**32)
 
 
+@fewer(50)
 @given(budget=st.integers(1, 60), concurrent=st.integers(1, 6), seed=SEEDS)
 def test_no_history_exceeds_the_budget_of_a_day_or_the_calls_under_way(budget, concurrent, seed):
     fleet = Fleet(budget, concurrent, seed)
@@ -266,6 +268,7 @@ def test_histories_get_somewhere() -> None:
     assert any(len(fleet.begun) > 1 for fleet in fleets)
 
 
+@fewer(50)
 @given(limits=st.lists(st.tuples(st.integers(1, 20), st.integers(1, 5)), min_size=1, max_size=4), seed=SEEDS)
 def test_limits_lowered_in_between_hold_for_what_begins_afterwards(limits, seed):
     draw, worker, now_s = random.Random(seed), Worker(Store(), 20, 5), NOW_S

@@ -14,6 +14,7 @@ from rollout.core.codec import parse_document
 from rollout.core.configuration import created
 from rollout.core.errors import InvalidArgument, InvalidDocument
 from rollout.core.model import FeatureFlag
+from tests.examples import fewer
 from tests.rollout.core.document_strategies import stores
 
 ENTRY = {"candidate": "inhouse", "baseline": "partner"}
@@ -100,6 +101,7 @@ def test_an_export_into_a_folder_leaves_alone_what_is_so_already(tmp_path: Path)
     assert read_documents(str(tmp_path / "new")).flags == flags
 
 
+@fewer(50)
 @given(stores, st.sampled_from(["yaml", "json"]))
 def test_an_export_is_read_again_and_always_the_same(flags: dict[str, FeatureFlag], output: str) -> None:
     text = export_text(flags.values(), output, with_state=True)

@@ -47,6 +47,18 @@ def cli(url: str, capsys: pytest.CaptureFixture[str]) -> Ramping:
     return Ramping("rollout", url, ANN, capsys)
 
 
+@pytest.fixture(scope="module")
+def calm_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with open_port(operator_api(tmp_path_factory.mktemp("calm"), ready)) as address:
+        yield address
+
+
+@pytest.fixture
+def calm(calm_url: str, capsys: pytest.CaptureFixture[str]) -> Ramping:
+    """At a gateway of the whole file, for what changes nothing."""
+    return Ramping("rollout", calm_url, ANN, capsys)
+
+
 def test_a_ramp_is_led_from_its_start_to_its_end(cli: Ramping) -> None:
     assert "share 1% (in force 1%), revision 3" in cli.text("start", "summarize", "--reason", "r")
     assert cli.do("pause")["progress"]["phase"] == "PAUSED"
@@ -122,8 +134,8 @@ def test_stops_without_the_store_say_where_they_hold(cli: Ramping, tmp_path: Pat
         (("audit", "export", "--output", "nowhere/audit.jsonl"), 2),
     ],
 )
-def test_exit_codes(cli: Ramping, arguments: tuple[str, ...], code: int) -> None:
-    fault = cli.fault(*arguments)
+def test_exit_codes(calm: Ramping, arguments: tuple[str, ...], code: int) -> None:
+    fault = calm.fault(*arguments)
     assert fault.exit_code == code
     assert fault.hint
 
@@ -167,6 +179,6 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(cli: Ramping, tmp_path: 
     assert (kept.read_text(), sorted(path.name for path in tmp_path.glob("audit*"))) == ("before", ["audit.jsonl"])
 
 
-def test_a_loss_is_accepted(cli: Ramping) -> None:
-    assert cli.json("accept-loss", "--reason", "r", who=ROOT) == {"accepted": False, "version": None}
-    assert "nothing was lost" in cli.text("accept-loss", "--reason", "r", who=ROOT)
+def test_a_loss_is_accepted(calm: Ramping) -> None:
+    assert calm.json("accept-loss", "--reason", "r", who=ROOT) == {"accepted": False, "version": None}
+    assert "nothing was lost" in calm.text("accept-loss", "--reason", "r", who=ROOT)

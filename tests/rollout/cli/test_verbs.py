@@ -67,13 +67,25 @@ def cli(url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli("rollout", url, KEY, capsys)
 
 
-def test_get_shows_all_features_or_one(cli: Cli) -> None:
-    assert [flag["feature"] for flag in cli.json("get")["features"]] == ["draft", "summarize"]
-    assert cli.json("get", "summarize")["revision"] == 1
-    shown = cli.text("get")
+@pytest.fixture(scope="module")
+def calm_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with open_port(gateway(tmp_path_factory.mktemp("calm"))) as address:
+        yield address
+
+
+@pytest.fixture
+def calm(calm_url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """At a gateway of the whole file, for what changes nothing."""
+    return Cli("rollout", calm_url, KEY, capsys)
+
+
+def test_get_shows_all_features_or_one(calm: Cli) -> None:
+    assert [flag["feature"] for flag in calm.json("get")["features"]] == ["draft", "summarize"]
+    assert calm.json("get", "summarize")["revision"] == 1
+    shown = calm.text("get")
     assert "draft" in shown
     assert "inhouse" in shown
-    assert "draft" not in cli.text("get", "summarize")
+    assert "draft" not in calm.text("get", "summarize")
 
 
 def test_set_share_moves_the_share(cli: Cli) -> None:
@@ -121,21 +133,21 @@ def test_history_shows_text_as_it_was_written(cli: Cli) -> None:
     assert cli.json("history", "summarize", "--before", str(page["before"]))["entries"][0]["command"] == "create"
 
 
-def test_explain_shows_the_steps(cli: Cli) -> None:
-    body = cli.json("explain", "summarize", "--user", "user-1")
+def test_explain_shows_the_steps(calm: Cli) -> None:
+    body = calm.json("explain", "summarize", "--user", "user-1")
     assert body["unit_kind"] == "user"
-    shown = cli.text("explain", "summarize", "--conversation", "c", "--tenant", "t")
+    shown = calm.text("explain", "summarize", "--conversation", "c", "--tenant", "t")
     assert "split" in shown
     assert "bucketBy conversation" in shown
-    assert cli.json("explain", "summarize", "--attribute", "plan=pro")["reason"] == "NO_UNIT"
-    assert cli.json("explain", "summarize")["reason"] == "NO_UNIT"
+    assert calm.json("explain", "summarize", "--attribute", "plan=pro")["reason"] == "NO_UNIT"
+    assert calm.json("explain", "summarize")["reason"] == "NO_UNIT"
 
 
-def test_explain_takes_a_request_that_is_no_feature(cli: Cli) -> None:
-    assert cli.json("explain", "req_1")["requests"][0]["record"]["outcome"] == "ok"
-    assert "where it went" in cli.text("explain", "a/b+c")
+def test_explain_takes_a_request_that_is_no_feature(calm: Cli) -> None:
+    assert calm.json("explain", "req_1")["requests"][0]["record"]["outcome"] == "ok"
+    assert "where it went" in calm.text("explain", "a/b+c")
     for arguments in (("explain", "req_2"), ("explain", "x y"), ("explain", "req_1", "--user", "u")):
-        assert cli.fault(*arguments).exit_code == 4
+        assert calm.fault(*arguments).exit_code == 4
 
 
 def test_every_answer_can_be_yaml(cli: Cli) -> None:
@@ -260,8 +272,8 @@ def test_status_of_a_kill_says_why(cli: Cli, capsys: pytest.CaptureFixture[str])
         (("explain", "summarize", "--attribute", "tenant=a"), 2),
     ],
 )
-def test_exit_codes(cli: Cli, arguments: tuple[str, ...], code: int) -> None:
-    fault = cli.fault(*arguments)
+def test_exit_codes(calm: Cli, arguments: tuple[str, ...], code: int) -> None:
+    fault = calm.fault(*arguments)
     assert fault.exit_code == code
     assert fault.hint
 

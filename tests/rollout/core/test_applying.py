@@ -29,6 +29,7 @@ from rollout.core.ramp_model import (
     RolledBack,
     Step,
 )
+from tests.examples import fewer
 from tests.rollout.core.document_strategies import PROGRESS, stores
 
 NOW = 1_000.0
@@ -257,6 +258,7 @@ def test_the_rate_is_asked_of_what_is_known() -> None:
     assert "1000 samples need" in warning
 
 
+@fewer(50)
 @given(stores, stores)
 def test_applying_leads_to_what_is_wanted_without_touching_state_and_once(
     stored: dict[str, FeatureFlag], documents: dict[str, FeatureFlag]

@@ -17,6 +17,7 @@ from rollout.core.codec import (
 )
 from rollout.core.errors import InvalidDocument
 from rollout.core.model import Audience, Eligibility, FeatureFlag, Kill
+from tests.examples import fewer
 from tests.rollout.core.strategies import flags
 
 FLAG = FeatureFlag(feature="summarize", candidate="inhouse", baseline="partner", revision=3, share_millipct=25_000)
@@ -26,6 +27,7 @@ def document(**changes: Any) -> dict[str, Any]:
     return {"x-rollouts": {"summarize": {"candidate": "inhouse", "baseline": "partner"} | changes}}
 
 
+@fewer(50)
 @given(st.lists(flags, max_size=4, unique_by=lambda flag: flag.feature))
 def test_a_document_survives_rendering_and_parsing(some: list[FeatureFlag]) -> None:
     wanted = {flag.feature: flag for flag in some}

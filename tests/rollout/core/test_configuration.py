@@ -26,6 +26,7 @@ from rollout.core.model import (
     Prerequisite,
 )
 from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, RampPlan, Role, Step
+from tests.examples import fewer
 from tests.rollout.core.document_strategies import document_of, ramped_flags, stores
 
 FLAG = FeatureFlag(feature="f", candidate="inhouse", baseline="partner")
@@ -114,6 +115,7 @@ def test_an_export_holds_what_differs_from_the_defaults_and_what_decides_the_dra
     assert [each["user"] for each in with_state["eligibility"]["early_access"]] == ["ann"]
 
 
+@fewer(50)
 @given(stores)
 def test_what_is_exported_with_its_state_is_read_back_but_for_revision_and_progress(
     flags: dict[str, FeatureFlag],
@@ -122,12 +124,14 @@ def test_what_is_exported_with_its_state_is_read_back_but_for_revision_and_progr
     assert parse_document(text) == {name: created(flag) for name, flag in flags.items()}
 
 
+@fewer(50)
 @given(stores)
 def test_the_configuration_that_is_exported_changes_nothing(flags: dict[str, FeatureFlag]) -> None:
     for name, wanted in parse_document(document_of(flags, with_state=False)).items():
         assert configured(flags[name], wanted) == flags[name]
 
 
+@fewer(50)
 @given(ramped_flags, ramped_flags)
 def test_the_difference_is_complete(one: FeatureFlag, other: FeatureFlag) -> None:
     before, after = _leaves_of(one), _leaves_of(other)

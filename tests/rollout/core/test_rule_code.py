@@ -12,6 +12,7 @@ from rollout.core.jsonlogic import compile_rule
 from rollout.core.jsonlogic_operators import code_of
 from rollout.core.model import Subject
 from rollout.core.rule_code import admitting
+from tests.examples import fewer
 from tests.rollout.core.strategies import attributes, rules, scalars, subjects, texts
 
 PLAN, ANN = {"var": "plan"}, Subject("c", "ann", "acme", "r", {"plan": "pro"})
@@ -37,6 +38,7 @@ def test_function_and_closures_say_the_same(rule: Any, subject: Subject) -> None
     assert quick is slow
 
 
+@fewer(50)
 @given(st.lists(named | rules, min_size=1, max_size=4), st.sampled_from(["and", "or"]), subjects)
 def test_they_do_for_what_a_subject_is_too(some: list[Any], word: str, subject: Subject) -> None:
     quick, slow = both({word: some}, subject)

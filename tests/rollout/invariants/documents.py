@@ -41,7 +41,8 @@ from rollout.core.model import (
 )
 from rollout.core.position import Position
 from rollout.follower import Follower
-from tests.rollout.core.strategies import flagd_variant, flags, shares, subjects, unit_of
+from tests.examples import fewer
+from tests.rollout.core.strategies import flagd_variant, flags, open_flags, shares, subjects, unit_of
 from tests.rollout.invariants import places
 
 Flags = Mapping[str, FeatureFlag]
@@ -67,13 +68,12 @@ def _in_operation(flag: FeatureFlag, share: int, held: int) -> FeatureFlag:
         flag,
         state=State.ENABLED,
         kill=Kill(),
-        eligibility=Eligibility(),
         share_millipct=share,
         holdout=replace(flag.holdout, millipct=held),
     )
 
 
-in_operation = st.builds(_in_operation, flags, SHARES, st.sampled_from([0, 0, 20_000]))
+in_operation = st.builds(_in_operation, open_flags, SHARES, st.sampled_from([0, 0, 20_000]))
 any_flags = st.one_of(in_operation, in_operation, in_operation, flags)
 
 
@@ -113,6 +113,7 @@ def crowd(subject: Subject) -> list[Subject]:
     return [subject, *others]
 
 
+@fewer(50)
 @given(documents, features, SHARES, SHARES, subjects)
 def treated_stay_treated(
     document: dict[str, FeatureFlag], feature: str, one: int, other: int, subject: Subject
@@ -130,6 +131,7 @@ def treated_stay_treated(
                 assert after[name].reason in {Reason.HOLDOUT, Reason.PREREQUISITE}
 
 
+@fewer(50)
 @given(documents, subjects, st.permutations(NAMES))
 def a_decision_depends_on_document_and_context_alone(
     document: dict[str, FeatureFlag], subject: Subject, order: list[str]
@@ -148,6 +150,7 @@ def a_decision_depends_on_document_and_context_alone(
             assert told(replica.snapshot, subject) == here
 
 
+@fewer(50)
 @given(in_operation, subjects)
 def flagd_core_decides_the_same(some: FeatureFlag, subject: Subject) -> None:
     """The split; its rules are held against flagd-core's in `core/test_flagd.py`."""
@@ -189,6 +192,7 @@ def shares_and_samples_are_independent(version: int, salt: str, count: int = 20_
 junk: Any = st.none() | st.integers() | st.floats() | st.binary() | st.text() | st.lists(st.integers(), max_size=2)
 
 
+@fewer(50)
 @given(documents, st.builds(Subject, junk, junk, junk, junk, junk | st.dictionaries(st.text(), junk)), junk)
 def whatever_comes_in_it_is_an_arm_and_a_reason(
     document: dict[str, FeatureFlag], subject: Subject, feature: Any
@@ -210,6 +214,7 @@ CUTS: list[Callable[[FeatureFlag, int], FeatureFlag]] = [
 ]
 
 
+@fewer(50)
 @given(documents, SHARES, subjects)
 def a_cut_exposes_nobody_new(document: dict[str, FeatureFlag], share: int, subject: Subject) -> None:
     everybody = crowd(subject)
@@ -224,6 +229,7 @@ def a_cut_exposes_nobody_new(document: dict[str, FeatureFlag], share: int, subje
                     assert (now[name].arm, now[name].upstream) == (Arm.BASELINE, was[name].upstream)
 
 
+@fewer(50)
 @given(documents, subjects)
 def a_decision_carries_what_a_log_line_needs(document: dict[str, FeatureFlag], subject: Subject) -> None:
     for feature, decided in decisions(document, subject).items():

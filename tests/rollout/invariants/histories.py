@@ -14,10 +14,9 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from hypothesis import settings
-
 from rollout.adapters import open_store
 from rollout.core.ramp_model import Phase
+from tests.examples import some
 from tests.rollout.invariants import fleet as fleets
 from tests.rollout.invariants import places
 from tests.rollout.invariants import replicas as followers
@@ -52,15 +51,6 @@ class Told(NamedTuple):
         """The witness tried this one so often, and never saw it broken."""
         assert [each for each in self.broken if each.startswith(number)] == []
         assert self.tried[number] >= at_least, self.tried
-
-
-def portion() -> float:
-    """How much of a whole run this is."""
-    return min(1.0, settings().max_examples / 100)
-
-
-def some(whole: int) -> int:
-    return max(1, round(whole * portion()))
 
 
 def together(told: list[Told]) -> Told:
@@ -165,8 +155,8 @@ def on_sqlite(life: Life, seed: int, steps: int) -> Told:
 
 @cache
 def fleet_history() -> Told:
-    """8 000 steps."""
-    return together([on_sqlite(fleet_life, seed, 800) for seed in range(some(SEEDS))])
+    """5 000 steps."""
+    return together([on_sqlite(fleet_life, seed, 500) for seed in range(some(SEEDS))])
 
 
 @cache

@@ -11,6 +11,7 @@ from rollout.core import ramp_plan
 from rollout.core.codec import parse_document
 from rollout.core.errors import InvalidDocument
 from rollout.core.ramp_plan import Findings
+from tests.examples import fewer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,12 +65,14 @@ WRONG: dict[str, Callable[[dict[str, Any], int], tuple[dict[str, Any], list[dict
 }
 
 
+@fewer(50)
 @given(ramps, st.sampled_from(sorted(WRONG)), places)
 def what_is_wrong_is_refused_and_nothing_else(ramp: dict[str, Any], wrong: str, place: int) -> None:
     assert judged(ramp, [THRESHOLD, EVIDENCE]).faults == ()
     assert judged(*WRONG[wrong](ramp, place)).faults != (), wrong
 
 
+@fewer(50)
 @given(ramps, places, st.integers(1, 100_000), st.floats(0.001, 1_000))
 def samples_that_cannot_come_in_time_are_warned_of(
     ramp: dict[str, Any], place: int, wanted: int, units_per_s: float

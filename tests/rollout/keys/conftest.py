@@ -16,7 +16,7 @@ def make_key() -> Callable[[], str]:
     return lambda: f"gp-secret-{next(numbers)}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def first() -> KeyRecord:
     """The key that an empty store begins with."""
     key = digest("gp-first")

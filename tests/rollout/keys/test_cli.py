@@ -37,6 +37,12 @@ def url(tmp_path: Path, first: KeyRecord, make_key: Any) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def calm_url(tmp_path_factory: pytest.TempPathFactory, first: KeyRecord) -> Iterator[str]:
+    with open_port(key_api(tmp_path_factory.mktemp("calm"), first, lambda: "gp-secret-0")) as address:
+        yield address
+
+
 run = partial(terminal.run, "keys")
 
 
@@ -45,6 +51,12 @@ def cli(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     return Cli("keys", url, "admin:ann", capsys)
+
+
+@pytest.fixture
+def calm(calm_url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """At a gateway of the whole file, for what changes nothing."""
+    return Cli("keys", calm_url, "admin:ann", capsys)
 
 
 def test_create_shows_the_key_once(cli: Cli) -> None:
@@ -117,8 +129,8 @@ def test_the_last_admin_key_needs_force(cli: Cli, first: KeyRecord) -> None:
         (("history", "--limit", "0"), 2),
     ],
 )
-def test_exit_codes(cli: Cli, arguments: tuple[str, ...], code: int) -> None:
-    fault = cli.fault(*arguments)
+def test_exit_codes(calm: Cli, arguments: tuple[str, ...], code: int) -> None:
+    fault = calm.fault(*arguments)
     assert (fault.exit_code, bool(fault.hint)) == (code, True)
     assert "gp-secret" not in fault.cause + fault.hint
 
@@ -132,7 +144,7 @@ def test_usage_errors_are_2(arguments: tuple[str, ...]) -> None:
     assert ended.value.code == 2
 
 
-def test_another_role_is_refused_with_where_to_give_a_key(url: str) -> None:
+def test_another_role_is_refused_with_where_to_give_a_key(calm_url: str) -> None:
     with pytest.raises(RolloutError, match="lacks the role") as fault:
-        run("list", "--admin-url", url, "--api-key", "viewer:vic")
+        run("list", "--admin-url", calm_url, "--api-key", "viewer:vic")
     assert (fault.value.exit_code, "GLIDEPATH_API_KEY" in fault.value.hint) == (5, True)
