@@ -155,8 +155,8 @@ def on_sqlite(life: Life, seed: int, steps: int) -> Told:
 
 @cache
 def fleet_history() -> Told:
-    """5 000 steps."""
-    return together([on_sqlite(fleet_life, seed, 500) for seed in range(some(SEEDS))])
+    """8 000 steps."""
+    return together([on_sqlite(fleet_life, seed, 800) for seed in range(some(SEEDS))])
 
 
 @cache
