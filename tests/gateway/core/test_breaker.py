@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.core.breaker import Breaker, BreakerLimits, BreakerState, NotAdmittedError
+from tests.examples import fewer
 
 LIMITS = BreakerLimits(consecutive_failures=3, requests_min=10, window_s=10, ejected_s=1, ejected_max_s=8)
 HEALTHY, EJECTED, PROBING = BreakerState
@@ -232,3 +233,4 @@ class AnyInterleaving(RuleBasedStateMachine):
 
 
 TestAnyInterleaving = AnyInterleaving.TestCase
+TestAnyInterleaving.settings = fewer(50)

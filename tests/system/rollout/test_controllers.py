@@ -25,7 +25,7 @@ pytestmark = pytest.mark.system
 
 FEATURES = ("orphaned", "frozen", "late")
 SHARES = (1_000, 5_000, 25_000, 50_000, 100_000)
-SLACK_S = 5.0
+SLACK_S = 10.0
 """What a busy machine may add."""
 OF_A_CONTROLLER = b'"actor":"controller"'
 STALE = b"*2\r\n:2\r\n"
@@ -56,7 +56,7 @@ def test_a_killed_leader_is_replaced_within_its_lease_and_no_step_is_made_twice(
 ) -> None:
     first = cluster.wait_for_leader()
     with cluster.traffic("orphaned") as traffic:
-        cluster.begin_ramp("orphaned", SHARES, "2s")
+        cluster.begin_ramp("orphaned", SHARES, "1s")
         at_once(lambda: cluster.flags()["orphaned"].progress.step == 1)
         os.kill(cluster.controllers[first].process.pid, signal.SIGKILL)
         killed_s = time.time()
@@ -93,7 +93,7 @@ def test_a_leader_that_is_cut_off_knows_that_it_leads_no_more(cluster: Cluster) 
 def test_a_leader_that_slept_past_its_lease_changes_nothing_when_it_wakes(cluster: Cluster) -> None:
     first = cluster.wait_for_leader()
     with cluster.traffic("frozen") as traffic:
-        cluster.begin_ramp("frozen", SHARES, "2s")
+        cluster.begin_ramp("frozen", SHARES, "1s")
         at_once(lambda: cluster.flags()["frozen"].progress.step == 1)
         sleeper = cluster.controllers[first].process.pid
         os.kill(sleeper, signal.SIGSTOP)

@@ -34,7 +34,7 @@ FEATURES = ("ramped", "edited", "contended", "silent", "held", "lost")
 SHARES = (1_000, 5_000, 25_000, 50_000, 100_000)
 IN_FORCE_S = 1.0
 """Within which what was committed, or said to a replica, is promised to be in force."""
-SLACK_S = 4.0
+SLACK_S = 9.0
 """What a busy machine may add to it."""
 EDITS = 100
 
@@ -56,7 +56,7 @@ def heard(cluster: Cluster, limit_s: str = "+Inf") -> list[float]:
 def test_a_ramp_runs_to_its_end_and_each_step_is_in_force_everywhere_at_once(
     cluster: Cluster, measured: Measured
 ) -> None:
-    limits_s = ("+Inf", "5.0", "1.0")
+    limits_s = ("+Inf", "10.0", "1.0")
     before = [heard(cluster, limit_s) for limit_s in limits_s]
     with cluster.traffic("ramped") as traffic:
         cluster.begin_ramp("ramped", SHARES, "2s")
@@ -69,13 +69,13 @@ def test_a_ramp_runs_to_its_end_and_each_step_is_in_force_everywhere_at_once(
     assert cluster.flags() == cluster.replayed()
     lag_s = ledger.lag_s(traffic.seen)
     after = [heard(cluster, limit_s) for limit_s in limits_s]
-    all_heard, in_five, in_one = (
+    all_heard, in_ten, in_one = (
         [new - old for old, new in zip(*each, strict=True)] for each in zip(before, after, strict=True)
     )
     measured("latest request that met what was superseded, s", lag_s)
     measured("changes in force within a second, of all", sum(in_one) / sum(all_heard))
     assert lag_s < IN_FORCE_S + SLACK_S
-    assert in_five == all_heard
+    assert in_ten == all_heard
     # Steps are far apart; what is committed within one poll is heard of once.
     assert all(number >= workers * len(SHARES) for number, workers in zip(all_heard, WORKERS, strict=True))
 
