@@ -100,9 +100,13 @@ class Controller:
         watched = [flag for flag in flags.values() if is_watched(flag)]
         self.shown = {flag.feature: self.shown[flag.feature] for flag in watched if flag.feature in self.shown}
         places = asyncio.Semaphore(_AT_ONCE)
-        async with asyncio.TaskGroup() as looks:
-            for flag in watched:
-                looks.create_task(self._in_turn(flag, lease, places))
+        keeping = asyncio.create_task(self._keep())
+        try:
+            async with asyncio.TaskGroup() as looks:
+                for flag in watched:
+                    looks.create_task(self._in_turn(flag, lease, places))
+        finally:
+            keeping.cancel()
 
     async def _trusted(self) -> Mapping[str, FeatureFlag] | None:
         """Read the flags; None while the store has lost data, also when that has happened since anybody looked."""
@@ -115,7 +119,7 @@ class Controller:
     async def _in_turn(self, flag: FeatureFlag, lease: Lease, places: asyncio.Semaphore) -> None:
         """Look at one ramp; what goes wrong with it holds no other one up."""
         async with places:
-            if self._lease is not lease:
+            if self._lease is None or self._lease.token != lease.token:
                 return  # it was lost meanwhile
             try:
                 await self._look_at(flag, lease)
@@ -146,6 +150,19 @@ class Controller:
             lease = await self._store.renew_lease(lease, ttl_s)
         self._lease = lease or await self._store.acquire_lease(CONTROLLER, self._world.holder, ttl_s)
         return self._lease
+
+    async def _keep(self) -> None:
+        """Renew the lease while a turn lasts, else two controllers whose metrics are slow take it from each other."""
+        while self._lease is not None:
+            await asyncio.sleep(self._ttl_s / 3)
+            lease = self._lease
+            try:
+                renewed = None if lease is None else await self._store.renew_lease(lease, self._ttl_s)
+            except RolloutError as fault:
+                _log.warning("the lease is not renewed: %s", fault.cause)
+                continue  # until it lapses there is time
+            if self._lease is lease:
+                self._lease = renewed
 
     async def _look_at(self, flag: FeatureFlag, lease: Lease) -> None:
         stored = await self._store.get_memory(flag.feature)

@@ -9,7 +9,7 @@ from rollout.controller import ACTOR, Controller, World
 from rollout.core import ramp_commands as commands
 from rollout.core.audit import record_change
 from rollout.core.audit import replay as replayed
-from rollout.core.errors import StaleWriter
+from rollout.core.errors import StaleWriter, StoreUnavailable
 from rollout.core.gates import Result
 from rollout.core.position import Position, Standing
 from rollout.core.ramp_commands import Order
@@ -229,6 +229,41 @@ async def test_of_two_one_acts_and_the_other_takes_over(make, running, seeded, c
     await turns(two, clock, 40)
     assert (one.leading, two.leading) == (False, True)
     assert await moves(seeded) == ["advance", "monitor", "complete"]
+
+
+async def test_slow_metrics_do_not_cost_the_lease(running, seeded, clock, meter) -> None:
+    renewed = asyncio.Event()
+
+    class Noticed:
+        """The store, and a renewal is seen."""
+
+        def __getattr__(self, name):
+            return getattr(seeded, name)
+
+        async def renew_lease(self, lease, ttl_s):
+            if not renewed.is_set():
+                renewed.set()
+                raise StoreUnavailable("away", "wait")
+            again = await seeded.renew_lease(lease, ttl_s)
+            twice.set()
+            return again
+
+    class Slow(Meter):
+        """Answers when the lease was renewed after a failure, or once another controller has it."""
+
+        async def read(self, query):
+            await until[0].wait()
+            return await super().read(query)
+
+    twice = asyncio.Event()
+    until, slow = [twice], Slow(clock)
+    slow.value = 0.5
+    flag = replace(running, gates=(replace(GATE, failure=FailureRule(count=1)),))
+    entry = record_change(running, flag, actor="ann", command="edit", reason="r", at_s=clock.at_s)
+    await seeded.put_if_revision(flag, running.revision, entry)
+    async with asyncio.timeout(30):
+        await Controller(Noticed(), World(clock, "one", metrics=slow), ttl_s=0.3).turn()
+    assert (await seeded.get("summarize")).progress.phase is Phase.ROLLED_BACK
 
 
 async def test_a_stale_controller_writes_nothing(make, running, seeded, clock) -> None:
