@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.core import gates
@@ -48,6 +49,8 @@ EVERY_S = 1.0
 TTL_S = 10.0
 _AT_ONCE = 16
 """Ramps that are measured at the same time: one that Prometheus lets wait must not hold up all others."""
+_READS_EACH = 2
+"""Gates of one ramp that are read at the same time: slow ones must not take all connections from other ramps."""
 
 
 class World(NamedTuple):
@@ -67,7 +70,10 @@ class Controller:
     def __init__(self, store: Store, world: World, *, every_s: float = EVERY_S, ttl_s: float = TTL_S) -> None:
         self._store, self._world = store, world
         self._every_s, self._ttl_s = every_s, ttl_s
+        self._patience_s = min(every_s, ttl_s / 8)  # of a turn; with `every_s` it must not use up half a lease
         self._lease: Lease | None = None
+        self._looks: dict[str, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(_AT_ONCE)
         self.shown: dict[str, Shown] = {}
         self.conflicts = 0
 
@@ -88,10 +94,15 @@ class Controller:
                     _log.exception("the controller holds")
                 await asyncio.sleep(self._every_s)
         finally:
+            await self._end_looks()
             await self.release()
 
     async def turn(self) -> None:
-        """Look at every ramp once, if this controller is the one to act. RolloutError when the store can't be used."""
+        """Look at every ramp once, if this controller is the one to act. RolloutError when the store can't be used.
+
+        A look that lasts is left to itself, and its ramp left out until it ends: neither other ramps nor the lease wait
+        for slow metrics.
+        """
         lease = await self._hold()
         flags = None if lease is None else await self._trusted()
         if lease is None or flags is None:
@@ -99,14 +110,25 @@ class Controller:
             return
         watched = [flag for flag in flags.values() if is_watched(flag)]
         self.shown = {flag.feature: self.shown[flag.feature] for flag in watched if flag.feature in self.shown}
-        places = asyncio.Semaphore(_AT_ONCE)
-        keeping = asyncio.create_task(self._keep())
+        for flag in watched:
+            if flag.feature not in self._looks:
+                self._looks[flag.feature] = look = asyncio.create_task(self._in_turn(flag, lease))
+                look.add_done_callback(partial(self._looked, flag.feature))
         try:
-            async with asyncio.TaskGroup() as looks:
-                for flag in watched:
-                    looks.create_task(self._in_turn(flag, lease, places))
-        finally:
-            keeping.cancel()
+            if self._looks:
+                await asyncio.wait(self._looks.values(), timeout=self._patience_s)
+        except asyncio.CancelledError:
+            await self._end_looks()
+            raise
+
+    def _looked(self, feature: str, _: asyncio.Task[None]) -> None:
+        del self._looks[feature]
+
+    async def _end_looks(self) -> None:
+        looks = tuple(self._looks.values())
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
 
     async def _trusted(self) -> Mapping[str, FeatureFlag] | None:
         """Read the flags; None while the store has lost data, also when that has happened since anybody looked."""
@@ -116,22 +138,25 @@ class Controller:
         doubted = compare(self._world.known(), await self._store.position()) is not Standing.FOLLOWS
         return None if doubted else flags
 
-    async def _in_turn(self, flag: FeatureFlag, lease: Lease, places: asyncio.Semaphore) -> None:
+    async def _in_turn(self, flag: FeatureFlag, lease: Lease) -> None:
         """Look at one ramp; what goes wrong with it holds no other one up."""
-        async with places:
-            if self._lease is None or self._lease.token != lease.token:
+        async with self._places:
+            if not self._holds(lease):
                 return  # it was lost meanwhile
             try:
                 await self._look_at(flag, lease)
             except RevisionConflict:  # somebody was faster: the next turn sees what they made
                 self.conflicts += 1
             except StaleWriter as fault:
-                self._lease = None
+                self._lease = None if self._holds(lease) else self._lease
                 _log.warning("%s: the controller holds: %s", flag.feature, fault.cause)
             except RolloutError as fault:
                 _log.warning("%s: the controller holds: %s", flag.feature, fault.cause)
             except Exception:  # noqa: BLE001  a defect moves nothing
                 _log.exception("%s: the controller holds", flag.feature)
+
+    def _holds(self, lease: Lease) -> bool:
+        return self._lease is not None and self._lease.token == lease.token
 
     async def release(self) -> None:
         """Let another one act at once; never raises."""
@@ -150,19 +175,6 @@ class Controller:
             lease = await self._store.renew_lease(lease, ttl_s)
         self._lease = lease or await self._store.acquire_lease(CONTROLLER, self._world.holder, ttl_s)
         return self._lease
-
-    async def _keep(self) -> None:
-        """Renew the lease while a turn lasts, else two controllers whose metrics are slow take it from each other."""
-        while self._lease is not None:
-            await asyncio.sleep(self._ttl_s / 3)
-            lease = self._lease
-            try:
-                renewed = None if lease is None else await self._store.renew_lease(lease, self._ttl_s)
-            except RolloutError as fault:
-                _log.warning("the lease is not renewed: %s", fault.cause)
-                continue  # until it lapses there is time
-            if self._lease is lease:
-                self._lease = renewed
 
     async def _look_at(self, flag: FeatureFlag, lease: Lease) -> None:
         stored = await self._store.get_memory(flag.feature)
@@ -202,7 +214,8 @@ class Controller:
 
     async def _measured(self, flag: FeatureFlag) -> Mapping[str, gates.Reading | Verdict]:
         queries = queries_of(flag, self._world.clock.now_s())
-        readings = await asyncio.gather(*map(self._read, queries.values()))
+        places = asyncio.Semaphore(_READS_EACH)
+        readings = await asyncio.gather(*(self._read(query, places) for query in queries.values()))
         return dict(zip(queries, readings, strict=True))
 
     async def _samples(self, flag: FeatureFlag) -> int | None:
@@ -212,11 +225,12 @@ class Controller:
             return None
         return samples_of(flag.feature, flag.progress, await self._store.read_sums(flag.feature))
 
-    async def _read(self, query: MetricQuery) -> gates.Reading:
+    async def _read(self, query: MetricQuery, places: asyncio.Semaphore) -> gates.Reading:
         source = self._world.metrics
         if source is None:
             return gates.Reading(error="no Prometheus is configured")
-        return as_measured(await source.read(query))
+        async with places:
+            return as_measured(await source.read(query))
 
 
 async def read_capacity(metrics: MetricSource | None, flag: FeatureFlag) -> Capacity:
