@@ -49,7 +49,7 @@ EVERY_S = 1.0
 TTL_S = 10.0
 _AT_ONCE = 16
 """Ramps that are measured at the same time: one that Prometheus lets wait must not hold up all others."""
-_READS_EACH = 2
+_READS_EACH = 4
 """Gates of one ramp that are read at the same time: slow ones must not take all connections from other ramps."""
 
 

@@ -24,6 +24,7 @@ _EFFECTIVE_UNITS = 12.5
 _VARIANCE_MAX = 0.25
 """Of a score between 0 and 1."""
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3_600.0, 86_400.0
+_COOLDOWN_MAX_S = 90 * _DAY_S
 
 
 def query_of(gate: Gate) -> MetricQuery:
@@ -179,6 +180,8 @@ def _plan_faults(plan: RampPlan, gates: Sequence[Gate], rollback: Rollback) -> I
     for freeze in plan.freezes:
         if freeze.last < freeze.first:
             yield f"the freeze from {freeze.first} ends before it begins"
+    if plan.cooldown_s > _COOLDOWN_MAX_S:
+        yield f"a cooldown of {plan.cooldown} is too long: nothing but time ends it, give at most 90d"
     if rollback.to_share >= plan.steps[-1].share:
         yield f"a rollback to {format_share(rollback.to_share)} would give nothing back"
 

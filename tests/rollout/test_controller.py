@@ -264,7 +264,7 @@ async def test_slow_metrics_of_one_ramp_hold_no_other_up_nor_cost_the_lease(make
         await one.turn()
         await two.turn()
         clock.at_s += 1
-    assert (one.leading, two.leading, meter.waited_max) == (True, False, 2)
+    assert (one.leading, two.leading, meter.waited_max) == (True, False, 4)
     phases = {name: each.progress.phase for name, each in (await seeded.load())[1].items()}
     assert (phases["summarize"], phases["reply"]) == (Phase.ROLLED_BACK, Phase.RUNNING)
     meter.let.set()
