@@ -49,6 +49,8 @@ EVERY_S = 1.0
 TTL_S = 10.0
 _AT_ONCE = 16
 """Ramps that are measured at the same time: one that Prometheus lets wait must not hold up all others."""
+_READS_EACH = 4
+"""Gates of one ramp that are read at the same time: slow ones must not take all connections from other ramps."""
 
 
 class World(NamedTuple):
@@ -68,6 +70,7 @@ class Controller:
     def __init__(self, store: Store, world: World, *, every_s: float = EVERY_S, ttl_s: float = TTL_S) -> None:
         self._store, self._world = store, world
         self._every_s, self._ttl_s = every_s, ttl_s
+        self._patience_s = min(every_s, ttl_s / 8)  # of a turn; with `every_s` it must not use up half a lease
         self._lease: Lease | None = None
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._looks: dict[str, asyncio.Task[None]] = {}
@@ -83,16 +86,17 @@ class Controller:
         """Take turns until cancelled; what goes wrong in one turn costs that turn."""
         try:
             async with asyncio.TaskGroup() as loops:
-                loops.create_task(self._repeat(self._every_s, lambda: self.turn(self._every_s)))
+                loops.create_task(self._repeat(self._every_s, self.turn))
                 loops.create_task(self._repeat(self._ttl_s / 4, self._keep))
         finally:
             await self._end_looks()
             await self.release()
 
-    async def turn(self, patience_s: float | None = None) -> None:
+    async def turn(self) -> None:
         """Look at every ramp once, if this controller is the one to act. RolloutError when the store can't be used.
 
-        After `patience_s` it goes on without those whose measurements are late; none is looked at twice at a time.
+        A look that lasts is left to itself, and its ramp left out until it ends: neither other ramps nor the lease wait
+        for slow metrics.
         """
         lease = await self._hold()
         flags = None if lease is None else await self._trusted()
@@ -106,7 +110,7 @@ class Controller:
                 self._looks[flag.feature] = asyncio.create_task(self._in_turn(flag, lease))
         try:
             if self._looks:
-                await asyncio.wait(self._looks.values(), timeout=patience_s)
+                await asyncio.wait(self._looks.values(), timeout=self._patience_s)
         except asyncio.CancelledError:
             await self._end_looks()
             raise
@@ -224,7 +228,8 @@ class Controller:
 
     async def _measured(self, flag: FeatureFlag) -> Mapping[str, gates.Reading | Verdict]:
         queries = queries_of(flag, self._world.clock.now_s())
-        readings = await asyncio.gather(*map(self._read, queries.values()))
+        places = asyncio.Semaphore(_READS_EACH)
+        readings = await asyncio.gather(*(self._read(query, places) for query in queries.values()))
         return dict(zip(queries, readings, strict=True))
 
     async def _samples(self, flag: FeatureFlag) -> int | None:
@@ -234,11 +239,12 @@ class Controller:
             return None
         return samples_of(flag.feature, flag.progress, await self._store.read_sums(flag.feature))
 
-    async def _read(self, query: MetricQuery) -> gates.Reading:
+    async def _read(self, query: MetricQuery, places: asyncio.Semaphore) -> gates.Reading:
         source = self._world.metrics
         if source is None:
             return gates.Reading(error="no Prometheus is configured")
-        return as_measured(await source.read(query))
+        async with places:
+            return as_measured(await source.read(query))
 
 
 async def read_capacity(metrics: MetricSource | None, flag: FeatureFlag) -> Capacity:

@@ -1,6 +1,8 @@
 """Features named in the configuration exist in the store."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import count
 
 import msgspec
@@ -8,18 +10,25 @@ import msgspec
 from rollout.core import ramp_commands
 from rollout.core.audit import record_change
 from rollout.core.commands import rename_upstreams
-from rollout.core.errors import InvalidDocument, RevisionConflict, StoreReset
-from rollout.core.flag_changes import by_step
+from rollout.core.errors import InvalidDocument, RevisionConflict, RolloutError, StoreReset
 from rollout.core.model import FeatureFlag
 from rollout.core.position import NOWHERE, Position, Standing, compare
 from rollout.core.ramp_commands import Order
+from rollout.core.ramp_flag import applied, ramp_of
 from rollout.core.ramp_model import GateMemory, Phase
+from rollout.core.ramp_plan import Findings
+from rollout.core.ramp_shown import encode_memory
 from rollout.ports import Clock, Store
 
+_log = logging.getLogger(__name__)
 _ACTOR = "config"
 _ATTEMPTS = 5
-_CREATE = ("create", "named in the configuration")
-_RENAME = ("rename", "the configuration names other upstreams")
+_CREATE, _RENAME, _END = "create", "rename", "end"
+_WHY = {
+    _CREATE: "named in the configuration",
+    _RENAME: "the configuration names other upstreams",
+    _END: "the configuration names another candidate",
+}
 _UNDER_WAY = (Phase.RUNNING, Phase.PAUSED, Phase.MONITORING)
 
 
@@ -27,6 +36,9 @@ async def ensure_features(
     store: Store, wanted: Mapping[str, tuple[str, str]], clock: Clock, known: Position = NOWHERE
 ) -> None:
     """Create missing flags with share 0 and follow changed upstream names; `wanted`: feature -> (candidate, baseline).
+
+    A ramp that is under way ends when its candidate is another one: what it has shown says nothing of that. Its plan is
+    ready to be started again. The share stays, as with documents.
 
     Several processes may start at once: whoever loses a race reads again. Features no longer wanted stay. StoreReset
     when the store has lost data since it was seen at `known`: features begun anew would hide that.
@@ -41,25 +53,41 @@ async def ensure_features(
 async def _ensure(store: Store, wanted: FeatureFlag, clock: Clock) -> None:
     for attempt in count(1):  # ends when a read shows what is wanted
         before = await store.get(wanted.feature)
-        after = wanted if before is None else _renamed(before, wanted, clock.now_s())
-        if after == before:
-            return
-        command, reason = _CREATE if before is None else _RENAME
-        entry = record_change(before, after, actor=_ACTOR, command=command, reason=reason, at_s=clock.now_s())
         try:
-            await store.put_if_revision(after, entry.revision_before, entry)
+            await _write(store, before, wanted, clock.now_s())
         except RevisionConflict:
             if attempt == _ATTEMPTS:
                 raise
+        else:
+            return
 
 
-def _renamed(before: FeatureFlag, wanted: FeatureFlag, now_s: float) -> FeatureFlag:
-    """Follow the names; a ramp that is under way ends, since what it has shown was shown of another candidate."""
-    after = rename_upstreams(before, wanted.candidate, wanted.baseline)
-    if after.candidate == before.candidate or before.progress.phase not in _UNDER_WAY:
-        return after
-    order = Order(_ACTOR, _RENAME[1], now_s)
-    return by_step(after, GateMemory(), lambda ramp: ramp_commands.end(ramp, order)).flag
+async def _write(store: Store, before: FeatureFlag | None, wanted: FeatureFlag, at_s: float) -> None:
+    for command, after in _writes(before, wanted, at_s):
+        reason = _WHY[command]
+        entry = record_change(before, after, actor=_ACTOR, command=command, reason=reason, at_s=at_s)
+        before = await store.put_if_revision(after, entry.revision_before, entry)
+        if command == _END:
+            _log.warning("%s: its ramp has ended: %s", after.feature, reason)
+            with suppress(RolloutError):  # the next attempt voids it at the latest
+                await store.put_memory(after.feature, before.revision, encode_memory(GateMemory()))
+
+
+def _writes(before: FeatureFlag | None, wanted: FeatureFlag, at_s: float) -> Iterator[tuple[str, FeatureFlag]]:
+    """Give the commands that lead to what is wanted, each with the flag after it."""
+    if before is None:
+        yield _CREATE, wanted
+        return
+    ends = before.candidate != wanted.candidate and before.progress.phase in _UNDER_WAY
+    order, ramp = Order(_ACTOR, _WHY[_END], at_s), ramp_of(before, GateMemory())
+    ended = applied(before, ramp_commands.end(ramp, order)) if ends else before
+    if ends:
+        yield _END, ended
+    after = rename_upstreams(ended, wanted.candidate, wanted.baseline)
+    if ends and after.ramp is not None:  # else nobody would watch the gates at the share that stays
+        after = applied(after, ramp_commands.create(ramp_of(after, GateMemory()), order, Findings()))
+    if after != before:
+        yield _RENAME, after
 
 
 def _new_flag(feature: str, candidate: str, baseline: str) -> FeatureFlag:

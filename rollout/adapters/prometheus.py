@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 LIMIT_S = 10.0
 LIMIT_MAX_S = 120.0
 BODY_MAX_BYTES = 1_000_000
-_CONNECTIONS_MAX = 8
+_CONNECTIONS_MAX = 200
+"""More than a controller asks at once (16 ramps, 4 gates each, up to 3 queries): to wait here may be in vain."""
 _SECRET_MAX_CHARS = 8_192
 
 

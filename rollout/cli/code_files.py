@@ -96,7 +96,7 @@ def _texts(path: str) -> list[tuple[str, bytes]]:
 
 
 def _is_document(path: Path) -> bool:
-    return path.suffix in _JSON | _YAML and not path.name.startswith(".") and path.is_file()
+    return path.suffix in _JSON | _YAML and not path.name.startswith(".") and not path.is_dir()
 
 
 def _tree(name: str, text: bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@ A document has two sibling maps: `flags`, plain flagd, rendered from ours and re
 import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from math import isfinite
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
@@ -46,7 +47,7 @@ def parse_document(
 def read_tree(text: bytes | str) -> dict[str, Any]:
     """Read JSON text, strictly; InvalidDocument for anything but one object without a key given twice."""
     try:
-        tree = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        tree = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as fault:
         _refuse(f"the document is not JSON: {fault}")
     return _object("the document", tree)
@@ -106,6 +107,13 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
 
 
 def _object(place: str, value: object) -> dict[str, Any]:

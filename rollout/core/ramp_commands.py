@@ -134,7 +134,7 @@ def set_share(ramp: Ramp, order: Order, share_millipct: int) -> Transition:
     if not 0 <= share_millipct <= _ALL:
         raise InvalidArgument(f"{share_millipct} is not a share in thousandths of a percent", f"use 0..{_ALL}")
     if ramp.progress.phase is Phase.ROLLED_BACK and share_millipct > ramp.share_millipct:
-        raise ShareIncreaseRefused("the ramp was rolled back", "restart it, when its cooldown is over")
+        raise ShareIncreaseRefused("the ramp was rolled back", "restart or end it, when its cooldown is over")
     _may_raise(ramp, ramp.plan, share_millipct, order)
     if phase is Phase.PAUSED:
         step = ramp.plan.step_at(share_millipct) if ramp.plan else BEFORE_FIRST

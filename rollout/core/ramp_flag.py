@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rollout.core import gates
 from rollout.core.model import BUCKETS, Arm, State
 from rollout.core.promql import MetricQuery, since
-from rollout.core.ramp_model import Phase
+from rollout.core.ramp_model import Phase, Role
 from rollout.core.ramp_plan import query_of
 from rollout.core.ramp_table import Capacity, Ramp
 from rollout.core.readings import ReadingKind
@@ -58,12 +58,13 @@ def faults_of(flag: FeatureFlag) -> tuple[str, ...]:
 def queries_of(flag: FeatureFlag, now_s: float) -> dict[str, MetricQuery]:
     """What to ask Prometheus for, by gate; ranges of `[$elapsed]` reach back to where the gate's scope began.
 
+    Gates that can roll back come first: the others may be slow.
     What has not begun yet is as if it began now: else what an earlier attempt failed at would roll back its successor.
     """
     began = {"step": flag.progress.step_began_s or now_s, "ramp": flag.progress.ramp_began_s or now_s}
     return {
         gate.name: since(query_of(gate), max(0.0, now_s - began[gate.scope]))
-        for gate in flag.gates
+        for gate in sorted(flag.gates, key=lambda gate: gate.role is not Role.HARD)
         if gate.source == "promql" and is_watched(flag)
     }
 

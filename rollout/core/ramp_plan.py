@@ -26,6 +26,7 @@ _VARIANCE_MAX = 0.25
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3_600.0, 86_400.0
 FAILS_KEPT_MAX = 5_000
 """Of all gates together: each FAIL of a rule with a time is kept with the gates' memory, which a store bounds."""
+_COOLDOWN_MAX_S = 90 * _DAY_S
 
 
 def query_of(gate: Gate) -> MetricQuery:
@@ -188,6 +189,8 @@ def _plan_faults(plan: RampPlan, gates: Sequence[Gate], rollback: Rollback) -> I
     for freeze in plan.freezes:
         if freeze.last < freeze.first:
             yield f"the freeze from {freeze.first} ends before it begins"
+    if plan.cooldown_s > _COOLDOWN_MAX_S:
+        yield f"a cooldown of {plan.cooldown} is too long: nothing but time ends it, give at most 90d"
     if rollback.to_share >= plan.steps[-1].share:
         yield f"a rollback to {format_share(rollback.to_share)} would give nothing back"
 

@@ -57,8 +57,8 @@ def meter(clock) -> Meter:
 
 @pytest.fixture
 def make(seeded, clock, meter):
-    def controller(holder: str = "one", store=seeded, **world: object) -> Controller:
-        return Controller(store, World(clock, holder, **{"metrics": meter, **world}))
+    def controller(holder: str = "one", store=seeded, every_s: float = 60.0, **world: object) -> Controller:
+        return Controller(store, World(clock, holder, **{"metrics": meter, **world}), every_s=every_s)
 
     return controller
 
@@ -231,6 +231,62 @@ async def test_of_two_one_acts_and_the_other_takes_over(make, running, seeded, c
     await turns(two, clock, 40)
     assert (one.leading, two.leading) == (False, True)
     assert await moves(seeded) == ["advance", "monitor", "complete"]
+
+
+class Slow(Meter):
+    """Answers to "slow" when it is let, and counts who waits."""
+
+    def __init__(self, clock) -> None:
+        super().__init__(clock)
+        self.let, self.waiting, self.waited_max = asyncio.Event(), 0, 0
+
+    async def read(self, query):
+        if query.expression == "slow":
+            self.waiting += 1
+            self.waited_max = max(self.waited_max, self.waiting)
+            await self.let.wait()
+            self.waiting -= 1
+        return await super().read(query)
+
+
+async def slow_one(store, running, at_s: float, gates: int = 1) -> None:
+    """A second ramp, `reply`, whose gates' queries are slow."""
+    asks = tuple(replace(GATE, name=f"slow-{number}", query="slow") for number in range(gates))
+    other = replace(running, feature="reply", gates=asks, revision=0)
+    entry = record_change(None, other, actor="ann", command="start", reason="too", at_s=at_s)
+    await store.put_if_revision(other, 0, entry)
+
+
+async def test_slow_metrics_of_one_ramp_hold_no_other_up_nor_cost_the_lease(make, running, seeded, clock) -> None:
+    meter = Slow(clock)
+    meter.value = 0.5
+    await slow_one(seeded, running, clock.at_s, gates=9)
+    one, two = make("one", metrics=meter, every_s=0.2), make("two")
+    for _ in range(30):
+        await one.turn()
+        await two.turn()
+        clock.at_s += 1
+    assert (one.leading, two.leading, meter.waited_max) == (True, False, 4)
+    phases = {name: each.progress.phase for name, each in (await seeded.load())[1].items()}
+    assert (phases["summarize"], phases["reply"]) == (Phase.ROLLED_BACK, Phase.RUNNING)
+    meter.let.set()
+    for _ in range(2):
+        await one.turn()
+        clock.at_s += 1
+    assert (await seeded.get("reply")).progress.phase is Phase.ROLLED_BACK
+
+
+async def test_who_is_told_to_end_leaves_no_look_behind(make, running, seeded, clock) -> None:
+    meter = Slow(clock)
+    await slow_one(seeded, running, clock.at_s)
+    controller = make(metrics=meter, every_s=60.0)
+    task = asyncio.create_task(controller.run())
+    async with asyncio.timeout(30):
+        while not meter.waiting:  # noqa: ASYNC110  it tells nobody
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (controller._looks, controller.leading) == ({}, False)
 
 
 async def test_a_stale_controller_writes_nothing(make, running, seeded, clock) -> None:

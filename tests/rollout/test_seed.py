@@ -4,11 +4,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from rollout.core import ramp_commands as commands
 from rollout.core.audit import record_change
+from rollout.core.audit import replay as replayed
 from rollout.core.errors import InvalidDocument, StoreReset
 from rollout.core.model import FeatureFlag
 from rollout.core.position import Position
-from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
+from rollout.core.ramp_commands import Order
+from rollout.core.ramp_flag import applied, ramp_of
+from rollout.core.ramp_model import GateMemory, GateRecord, Phase, RampPlan, Step
+from rollout.core.ramp_plan import Findings
+from rollout.core.ramp_shown import decode_memory, encode_memory
 from rollout.ports import Store
 from rollout.seed import ensure_features
 
@@ -36,6 +42,70 @@ async def test_renamed_upstreams_are_followed_and_recorded(seeded: Store, clock:
     assert (entry.actor, entry.command, entry.details) == ("config", "rename", {"candidate": "inhouse-2"})
 
 
+PLAN = RampPlan(steps=(Step(share=1_000, bake="10s"), Step(share=50_000, bake="10s")))
+
+
+async def ramping(store: Store, at_s: float, *verbs: Any) -> FeatureFlag:
+    """`summarize` with a ramp, after these commands."""
+    before = await store.get("summarize")
+    assert before is not None
+    order = Order("ann", "try it", at_s)
+    flag = replace(before, ramp=PLAN)
+    flag = applied(flag, commands.create(ramp_of(flag, GateMemory()), order, Findings()))
+    for verb in verbs:
+        flag = applied(flag, verb(ramp_of(flag, GateMemory()), order))
+    entry = record_change(before, flag, actor="ann", command="try", reason="try it", at_s=at_s)
+    return await store.put_if_revision(flag, before.revision, entry)
+
+
+@pytest.mark.parametrize("verbs", [(commands.start,), (commands.start, commands.pause)])
+async def test_another_candidate_ends_a_ramp_under_way(seeded: Store, clock: Any, verbs: Any) -> None:
+    before = await ramping(seeded, clock.now_s(), *verbs)
+    memory = GateMemory(before.progress.attempt, {"errors": GateRecord(streak=2)})
+    await seeded.put_memory("summarize", before.revision, encode_memory(memory))
+    await ensure_features(seeded, {"summarize": ("inhouse-2", "partner")}, clock)
+    flag = await seeded.get("summarize")
+    assert flag is not None
+    assert (flag.candidate, flag.share_millipct, flag.ramp) == ("inhouse-2", 1_000, PLAN)
+    assert (flag.progress.phase, flag.progress.step, flag.progress.proposer) == (Phase.READY, -1, "config")
+    entries = await seeded.history("summarize")
+    told = [(entry.command, entry.reason) for entry in entries[:2]]
+    assert told == [
+        ("rename", "the configuration names other upstreams"),
+        ("end", "the configuration names another candidate"),
+    ]
+    assert replayed(reversed(entries))["summarize"] == flag
+    stored = await seeded.get_memory("summarize")
+    assert stored is not None
+    assert decode_memory(stored[1]) == GateMemory()
+
+
+@pytest.mark.parametrize("verbs", [(), (commands.start, commands.roll_back), (commands.start, commands.complete)])
+async def test_a_ramp_that_does_not_run_is_only_renamed(seeded: Store, clock: Any, verbs: Any) -> None:
+    before = await ramping(seeded, clock.now_s(), *verbs)
+    await ensure_features(seeded, {"summarize": ("inhouse-2", "partner")}, clock)
+    flag = await seeded.get("summarize")
+    assert flag == replace(before, candidate="inhouse-2", revision=before.revision + 1)
+
+
+async def test_another_baseline_ends_no_ramp(seeded: Store, clock: Any) -> None:
+    before = await ramping(seeded, clock.now_s(), commands.start)
+    await ensure_features(seeded, {"summarize": ("inhouse", "partner-2")}, clock)
+    flag = await seeded.get("summarize")
+    assert flag == replace(before, baseline="partner-2", revision=before.revision + 1)
+
+
+async def test_a_ramp_without_a_plan_ends_too(seeded: Store, clock: Any) -> None:
+    before = await ramping(seeded, clock.now_s(), commands.start)
+    bare = replace(before, ramp=None)
+    entry = record_change(before, bare, actor="ann", command="edit", reason="r", at_s=clock.now_s())
+    await seeded.put_if_revision(bare, before.revision, entry)
+    await ensure_features(seeded, {"summarize": ("inhouse-2", "partner")}, clock)
+    flag = await seeded.get("summarize")
+    assert flag is not None
+    assert (flag.candidate, flag.progress.phase) == ("inhouse-2", Phase.DRAFT)
+
+
 async def test_processes_that_start_at_once_make_each_feature_once(store: Store, clock: Any) -> None:
     wanted = dict.fromkeys(("one", "two", "three"), ("a", "b"))
     await asyncio.gather(*(ensure_features(store, wanted, clock) for _ in range(6)))
@@ -54,22 +124,3 @@ async def test_a_store_that_lost_its_data_is_not_begun_anew(store: Store, clock:
         await ensure_features(store, {"summarize": ("inhouse", "partner")}, clock, Position(7, 12))
     assert "accept-loss" in fault.value.hint
     assert await store.version() == 0
-
-
-async def test_a_ramp_under_way_ends_when_the_configuration_names_another_candidate(seeded: Store, clock: Any) -> None:
-    before = await seeded.get("summarize")
-    assert before is not None
-    running = Progress(phase=Phase.RUNNING, attempt=1, step=0, ramp_began_s=1.0, step_began_s=1.0)
-    flag = replace(before, ramp=RampPlan(steps=(Step(share=5_000),)), share_millipct=5_000, progress=running)
-    entry = record_change(before, flag, actor="ann", command="start", reason="r", at_s=1.0)
-    await seeded.put_if_revision(flag, 1, entry)
-    await ensure_features(seeded, {"summarize": ("inhouse", "partner-2")}, clock)
-    found = await seeded.get("summarize")
-    assert found is not None
-    assert (found.baseline, found.progress) == ("partner-2", running)
-    await ensure_features(seeded, {"summarize": ("inhouse-2", "partner-2")}, clock)
-    found = await seeded.get("summarize")
-    assert found is not None
-    assert (found.candidate, found.share_millipct, found.progress.phase) == ("inhouse-2", 5_000, Phase.DRAFT)
-    entry = (await seeded.history("summarize"))[0]
-    assert (entry.command, sorted(entry.details)) == ("rename", ["candidate", "progress"])

@@ -258,9 +258,7 @@ async def test_what_one_feature_lacks_keeps_no_other_stop_waiting(outage: Stoppi
     assert outage.follower.killed_locally == frozenset()
 
 
-async def test_a_written_kill_has_not_failed_because_of_the_kill_file(
-    outage: Stopping, kill_path: Path
-) -> None:
+async def test_a_written_kill_has_not_failed_because_of_the_kill_file(outage: Stopping, kill_path: Path) -> None:
     class Jammed(Follower):
         async def unkill_locally(self, feature: str) -> None:
             kill_path.unlink()

@@ -73,6 +73,12 @@ def test_a_bad_document_is_refused_with_file_and_place(tmp_path: Path, text: str
     assert cause in fault.value.cause
 
 
+def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to(tmp_path / "gone.yaml")
+    with pytest.raises(InvalidArgument, match=r"cannot read .*a\.yaml"):
+        read_documents(str(tmp_path))
+
+
 def test_a_feature_in_two_files_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a.json", "draft")
     write(tmp_path, "b.json", "draft")

@@ -185,3 +185,6 @@ def test_a_tree_is_read_strictly() -> None:
     assert read_tree(b'{"x-rollouts": {}}') == {"x-rollouts": {}}
     with pytest.raises(InvalidDocument, match="appears twice"):
         read_tree('{"a": {"b": 1, "b": 2}}')
+    assert read_tree('{"limit": 1.5e2}') == {"limit": 150.0}
+    with pytest.raises(InvalidDocument, match="1e400 is too large a number"):
+        read_tree('{"limit": 1e400}')

@@ -64,6 +64,12 @@ def test_ranges_reach_back_to_where_the_gates_scope_began() -> None:
     assert queries_of(flag, 0.0)["step"].expression == "rate(x[1s])"
 
 
+def test_gates_that_can_roll_back_are_read_first() -> None:
+    roles = {"seen": Role.OBSERVE, "soft": Role.SOFT, "one": Role.HARD, "two": Role.HARD}
+    flag = replace(FLAG, gates=tuple(replace(gate(name), role=role) for name, role in roles.items()))
+    assert list(queries_of(flag, 200.0)) == ["one", "two", "seen", "soft"]
+
+
 @pytest.mark.parametrize("scope", ["step", "ramp"])
 def test_a_ramp_that_has_not_begun_is_not_measured_by_what_was_before_it(scope: str) -> None:
     flag = replace(FLAG, gates=(gate("a", scope=scope),), progress=Progress(phase=Phase.READY))

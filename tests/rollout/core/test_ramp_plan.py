@@ -119,6 +119,7 @@ def test_a_step_must_last_longer_than_its_bake_and_its_windows(bake: str) -> Non
     [
         (plan_of(*PLAN.steps, windows=(Window(opens="09:00", closes="09:00"),)), "the window 09:00-09:00 never opens"),
         (plan_of(*PLAN.steps, windows=(Window(opens="09:00", closes="10:00", days=()),)), "never opens"),
+        (plan_of(*PLAN.steps, cooldown="91d"), "a cooldown of 91d is too long"),
         (plan_of(*PLAN.steps, freezes=(Freeze(first="2026-12-20", last="2026-12-19"),)), "ends before it begins"),
     ],
 )
