@@ -1,7 +1,6 @@
 """Flags as code against a real server, as an operator or a pipeline runs them."""
 
 import json
-import re
 import socket
 import time
 from collections.abc import Iterator
@@ -15,9 +14,15 @@ from tests.rollout import terminal
 from tests.rollout.admin_port import open_port, operator_api
 from tests.rollout.terminal import Cli
 
-DOCS = Path(__file__).resolve().parents[3] / "docs" / "flag-document.md"
-EXAMPLE = re.findall(r"```yaml\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)[0]
-OPERATOR, VIEWER = "viewer,operator:ann", "viewer:vic"
+ROOT = Path(__file__).resolve().parents[3]
+OPERATOR, VIEWER, APPROVER = "viewer,operator:ann", "viewer:vic", "viewer,approver:bob"
+
+
+def first_yaml(page: str) -> str:
+    return (ROOT / page).read_text("utf-8").partition("```yaml\n")[2].partition("```")[0]
+
+
+EXAMPLE = first_yaml("docs/flag-document.md")
 run = partial(terminal.run, "rollout")
 
 
@@ -72,6 +77,27 @@ def test_what_is_exported_shows_no_difference(cli: Cli, example: Path, tmp_path:
         cli.code("export", "sumarize")
 
 
+def test_the_first_ramp_of_the_readme_is_ready_and_starts(cli: Cli, folder: Path) -> None:
+    (folder / "summarize.yaml").write_text(first_yaml("README.md"), "utf-8")
+    assert run("validate", "-f", str(folder)) == 0
+    cli.text("apply", "-f", str(folder), "--reason", "first ramp")
+    cli.text("start", "summarize", "--reason", "evaluation passed")
+    assert cli.json("get", "summarize")["ramp_state"]["phase"] == "RUNNING"
+
+
+def test_a_backup_is_restored_into_a_store_that_has_the_feature_already(cli: Cli, folder: Path) -> None:
+    backup = EXAMPLE.replace("hashVersion: 3", "hashVersion: 3\n    share_millipct: 50000")
+    (folder / "summarize.yaml").write_text(backup, "utf-8")
+    shown = cli.text("apply", "-f", str(folder), "--reason", "restored")
+    assert "share_millipct: the document differs, but this is state and stays" in shown
+    assert cli.fault("set-share", "summarize", "50%", "--reason", "restored").exit_code != 0
+    cli.text("approve", "summarize", "--step", "2", "--reason", "restored", who=APPROVER)
+    cli.text("set-share", "summarize", "50%", "--reason", "restored")
+    cli.text("start", "summarize", "--reason", "go on")
+    flag = cli.json("get", "summarize")
+    assert (flag["share_millipct"], flag["ramp_state"]["step"]) == (50_000, 2)
+
+
 def test_a_change_needs_a_reason_before_anything_is_read(cli: Cli) -> None:
     with pytest.raises(InvalidArgument, match="reason"):
         cli.code("apply", "-f", "nowhere")
@@ -105,7 +131,7 @@ def test_all_faults_that_the_gateway_finds_are_told(cli: Cli, folder: Path) -> N
 
 
 def test_validate_needs_no_gateway_and_tells_all_faults(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bad = EXAMPLE.replace("limit: 0.02", "limit: 0.02\n        min_samples: 5").replace("failure: {count: 3}", "")
+    bad = EXAMPLE.replace("failure: {count: 3}", "")
     (folder / "bad.yaml").write_text(bad.replace("bake: 6h", "bake: 0s"), "utf-8")
     needy = {"candidate": "a", "baseline": "b", "prerequisites": [{"feature": "elsewhere"}]}
     (folder / "needy.json").write_text(json.dumps({"x-rollouts": {"needy": needy}}), "utf-8")
