@@ -4,7 +4,8 @@ Exit codes: 0 done; 1 refused or failed; 2 bad arguments; 3 somebody else change
 5 unreachable, unauthorised, or the store is down (a kill or rollback is then in force on the replica that was
 asked only, a pause is pending there).
 Of `status`: 0 the goal is reached; 1 it will not be: killed, disabled, rolled back or completed short of it; 5 nobody
-answered all the time; 6 paused, so that a person must act; 7 not reached yet, at the timeout if there is one.
+answered all the time; 6 a person must act: it is paused, not started, or waits for nothing but an approval; 7 not
+reached yet, at the timeout if there is one.
 Faults are RolloutErrors; the caller prints them.
 """
 
