@@ -182,7 +182,8 @@ class Supervisor:
         )
         api = router(self._store, self._follower, self._clock, authorize, capacity, around=around, restore=restore)
         api.include_router(request_router(self.find_request, self._store.history, authorize))
-        api.include_router(key_router(self._store, self._clock, authorize, new_key, self._keys.refresh))
+        notice, fault = self._keys.refresh, lambda: self._keys.last_error
+        api.include_router(key_router(self._store, self._clock, authorize, new_key, notice, fault=fault))
         return OperatorPort(build_admin(api, self), settings.server.keep_alive_s)
 
     async def run(self, port: OperatorPort, announce: Callable[[], None]) -> None:

@@ -10,12 +10,13 @@ from rollout.core.audit import record_change
 from rollout.core.codec import parse_document, read_tree
 from rollout.core.commands import checked_reason
 from rollout.core.configuration import EARLY_ACCESS
-from rollout.core.errors import DocumentRefused, InvalidDocument, RolloutError, StoreReset, UnknownFeature
+from rollout.core.errors import DocumentRefused, InvalidDocument, RolloutError, UnknownFeature
 from rollout.core.position import Standing, compare
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_model import GateMemory
 from rollout.core.ramp_plan import Findings, PlannedStep, dry_run, total_s
 from rollout.core.ramp_shown import encode_memory
+from rollout.flag_writer import store_reset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +101,7 @@ class CodeOperations:
         """Read the store; StoreReset for one that lost data: features begun anew would hide that."""
         standing = compare(self._follower.position, await self._store.position())
         if standing is not Standing.FOLLOWS:
-            raise StoreReset(f"the store has lost data ({standing})", "restore it, or `glidepath rollout accept-loss`")
+            raise store_reset(standing)
         return (await self._store.load())[1]
 
     async def _written(

@@ -15,9 +15,11 @@ from rollout.core.errors import (
     InvalidDocument,
     RevisionConflict,
     RolloutError,
+    StoreReset,
     UnknownFeature,
 )
 from rollout.core.once import remembered, remembering
+from rollout.core.position import Standing, compare
 from rollout.core.prerequisites import check_prerequisites
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_flag import is_watched
@@ -56,6 +58,11 @@ class Done(NamedTuple):
     replayed: bool = False
 
 
+def store_reset(standing: Standing) -> StoreReset:
+    """Make the refusal of what needs the store's data while they are lost."""
+    return StoreReset(f"the store has lost data ({standing})", "restore it, or `glidepath rollout accept-loss`")
+
+
 class FlagWriter:
     """Writes what commands make of flags."""
 
@@ -68,16 +75,25 @@ class FlagWriter:
         return Command(str(name), feature, Order(actor, checked_reason(reason), self._clock.now_s()), key)
 
     async def get(self, feature: str) -> FeatureFlag:
-        """Read a flag from the store; UnknownFeature when there is none."""
+        """Read a flag from the store; UnknownFeature when there is none, StoreReset when the store has lost it."""
         flag = await self._store.get(feature)
         if flag is None:
+            if feature in self.follower.flags:  # no command removes one
+                raise store_reset(Standing.EMPTIED)
             raise UnknownFeature(feature, (await self._store.load())[1])
         return flag
+
+    async def refuse_loss(self) -> None:
+        """StoreReset while the store is not the one that this replica knows: what it says now is not in force."""
+        standing = compare(self.follower.position, await self._store.position())
+        if standing is not Standing.FOLLOWS:
+            raise store_reset(standing)
 
     async def at_revision(self, command: Command, expected_revision: int, change: Change) -> Done:
         """Change the flag that is at that revision, else RevisionConflict; this replica then catches up at once."""
 
         async def write() -> FeatureFlag:
+            await self.refuse_loss()
             before = await self.get(command.feature)
             if before.revision != expected_revision:
                 raise RevisionConflict(command.feature, expected_revision, before)
@@ -87,7 +103,12 @@ class FlagWriter:
 
     async def at_any_revision(self, command: Command, change: Change) -> Done:
         """Change the configuration of whatever revision is current; this replica then catches up at once."""
-        return await self._once(command, lambda: self.until_written(command, change, configures=True))
+
+        async def write() -> FeatureFlag:
+            await self.refuse_loss()
+            return await self.until_written(command, change, configures=True)
+
+        return await self._once(command, write)
 
     async def until_written(
         self, command: Command, change: Change, *, restore: bool = False, configures: bool = False

@@ -175,7 +175,8 @@ class Operations:
             break
 
     async def history(self, feature: str, *, limit: int, before_id: int | None) -> list[AuditEntry]:
-        """Audit entries, newest first; UnknownFeature when there is no such flag."""
+        """Audit entries, newest first; UnknownFeature without such a flag, StoreReset while the store has lost data."""
+        await self.writer.refuse_loss()
         await self.writer.get(feature)
         return await self._store.history(feature, limit, before_id)
 

@@ -19,6 +19,7 @@ from rollout.core.errors import (
     RevisionConflict,
     RolloutError,
     ShareIncreaseRefused,
+    StoreReset,
     StoreUnavailable,
     UnknownFeature,
 )
@@ -203,6 +204,8 @@ class Stops:
         for name, stop in [each for each in stops.items() if each[0] != but]:
             try:
                 await self._written(stop)
+            except StoreReset:
+                continue  # what the store has lost waits until that is accepted, and keeps no other stop from it
             except UnknownFeature:
                 self._ours.discard(feature)  # what was killed by a name that nobody knows stays killed
             except (RampRefused, IdempotencyKeyUsed):

@@ -101,7 +101,7 @@ def _hint(fault: str) -> str:
         "network file system": "use a local disk, or a redis:// store for gateways on several hosts",
         "schema": "use the version of this program that wrote it",
         "readonly": "make the file and its directory writable for this user",
-        "No such file": "the file was removed while in use: restore it, or restart to begin anew",
+        "No such file": "the file was removed while in use: restore it, or restart and `glidepath rollout accept-loss`",
     }
     found = (hint for part, hint in hints.items() if part in fault)
     return next(found, "check that the directory exists, is writable and has space")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rollout.core.ramp_goal import Goal
 
 EVERY_S = 1.0
-EXIT_CODES = {Outcome.REACHED: 0, Outcome.ENDED: 1, Outcome.PAUSED: 6, Outcome.UNDER_WAY: 7}
+EXIT_CODES = {Outcome.REACHED: 0, Outcome.ENDED: 1, Outcome.PAUSED: 6, Outcome.AWAITED: 6, Outcome.UNDER_WAY: 7}
 
 
 class Ended(NamedTuple):
@@ -82,7 +82,8 @@ def situation(flag: dict[str, Any]) -> Situation:
     off = flag["kill"]["on"] or flag["killed_locally"] or flag["state"] == "DISABLED"
     if ramp is None:
         return Situation(None, flag["in_force_millipct"], off)
-    return Situation(Phase(ramp["phase"]), flag["in_force_millipct"], off, ramp["step"], ramp["steps"])
+    holds = tuple(hold["reason"] for hold in ramp["holds"])
+    return Situation(Phase(ramp["phase"]), flag["in_force_millipct"], off, ramp["step"], ramp["steps"], holds)
 
 
 def _progress(flag: dict[str, Any]) -> str:
@@ -94,6 +95,7 @@ def _lines(goal: Goal, ended: Ended) -> list[str]:
         Outcome.REACHED: f"{goal.text} is reached",
         Outcome.ENDED: f"{goal.text} will not be reached",
         Outcome.PAUSED: f"paused before {goal.text}",
+        Outcome.AWAITED: f"a person must act before {goal.text}",
         Outcome.UNDER_WAY: f"{goal.text} is not reached yet",
     }[ended.outcome]
     return [f"{flag_line(ended.flag)}; {said}", *(f"  - {text}" for text in hold_texts(ended.flag))]

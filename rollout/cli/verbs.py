@@ -4,12 +4,12 @@ Exit codes: 0 done; 1 refused or failed; 2 bad arguments; 3 somebody else change
 5 unreachable, unauthorised, or the store is down (a kill or rollback is then in force on the replica that was
 asked only, a pause is pending there).
 Of `status`: 0 the goal is reached; 1 it will not be: killed, disabled, rolled back or completed short of it; 5 nobody
-answered all the time; 6 paused, so that a person must act; 7 not reached yet, at the timeout if there is one.
+answered all the time; 6 a person must act: it is paused, not started, or waits for nothing but an approval; 7 not
+reached yet, at the timeout if there is one.
 Faults are RolloutErrors; the caller prints them.
 """
 
 import argparse
-from typing import Any
 
 from rollout.cli.code import add_code_verbs
 from rollout.cli.command_line import add_key, add_paging, add_reason, add_verb, connect, epilog, say, show
@@ -40,12 +40,13 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     add_reason(share)
     add_key(share)
 
-    for name, run, about in (
-        ("kill", _kill, "send everybody to the baseline now"),
-        ("unkill", _unkill, "lift a kill; the share is then as before"),
+    for name, about in (
+        ("kill", "send everybody to the baseline now"),
+        ("unkill", "lift a kill; the share is then as before"),
     ):
-        verb = add_verb(verbs, name, run, about)
-        _feature(verb)
+        verb = add_verb(verbs, name, _stop, about)
+        verb.add_argument("feature", nargs="?", metavar="FEATURE")
+        verb.add_argument("--all", action="store_true", help="every feature that the gateway knows")
         add_reason(verb)
         add_key(verb)
 
@@ -82,32 +83,20 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _set_share(args: argparse.Namespace) -> int:
+    from rollout.cli.render import flag_line
     from rollout.core.share import parse_share
 
     millipct = parse_share(args.share)
     with connect(args) as client:
         revision = client.feature(args.feature)["revision"] if args.revision is None else args.revision
         flag = client.set_share(args.feature, millipct, revision, args.reason, args.idempotency_key)
-    return _show_flag(args, flag, flag)
+    return say(args, flag, flag_line(flag))
 
 
-def _kill(args: argparse.Namespace) -> int:
-    """Show the kill; StoreUnavailable, after that, when it is not in force on the other replicas."""
-    from rollout.core.errors import StoreUnavailable
+def _stop(args: argparse.Namespace) -> int:
+    from rollout.cli.stopping import stop
 
-    with connect(args) as client:
-        answer = client.kill(args.feature, args.reason, args.idempotency_key)
-    code = _show_flag(args, answer, answer["flag"])
-    if answer["store"] != "ok":
-        hint = "kill it on every other replica too; this one, if it lives, tells the store once that is back"
-        raise StoreUnavailable(f"{args.feature!r} is killed on this replica only; store: {answer['store']}", hint)
-    return code
-
-
-def _unkill(args: argparse.Namespace) -> int:
-    with connect(args) as client:
-        answer = client.unkill(args.feature, args.reason, args.idempotency_key)
-    return _show_flag(args, answer, answer["flag"])
+    return stop(args)
 
 
 def _history(args: argparse.Namespace) -> int:
@@ -122,9 +111,3 @@ def _explain(args: argparse.Namespace) -> int:
     from rollout.cli.explaining import explain
 
     return explain(args)
-
-
-def _show_flag(args: argparse.Namespace, answer: dict[str, Any], flag: dict[str, Any] | None) -> int:
-    from rollout.cli.render import flag_line
-
-    return say(args, answer, f"{args.feature}: killed" if flag is None else flag_line(flag))

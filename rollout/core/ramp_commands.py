@@ -72,6 +72,7 @@ def start(ramp: Ramp, order: Order) -> Transition:
 
 def restart(ramp: Ramp, order: Order) -> Transition:
     """Begin again after a rollback, once it is finished and its cooldown is over."""
+    _planned(ramp)
     next_phase(ramp.progress.phase, Event.RESTART)
     _refuse_cooling(ramp, order)
     return _begin(ramp, Event.RESTART, order)
@@ -88,9 +89,9 @@ def resume(ramp: Ramp, order: Order) -> Transition:
     order = _checked(order)
     progress = ramp.progress
     event = Event.RESUME if progress.monitoring_since_s is None else Event.WATCH
+    plan = _planned(ramp)
     next_phase(progress.phase, event)
     _refuse_killed(ramp)
-    plan = _planned(ramp)
     limit_s = plan.criteria(progress.step).max_duration_s if progress.step < len(plan.steps) else None
     spent_s = progress.elapsed_s(order.at_s)
     if event is Event.RESUME and limit_s is not None and spent_s > limit_s + progress.extended_s:
@@ -106,8 +107,8 @@ def advance(ramp: Ramp, order: Order) -> Transition:
     """Go one step on without the rest of its proof, which is marked; an approval is needed all the same."""
     order = _checked(order)
     progress = ramp.progress
-    next_phase(progress.phase, Event.ADVANCE)
     plan = _planned(ramp)
+    next_phase(progress.phase, Event.ADVANCE)
     if progress.step + 1 < len(plan.steps):
         _may_raise(ramp, plan, plan.steps[progress.step + 1].share, order)
     else:
@@ -118,8 +119,8 @@ def advance(ramp: Ramp, order: Order) -> Transition:
 def jump(ramp: Ramp, order: Order, step: int) -> Transition:
     """Go to a step, up or down, and stay there paused."""
     order = _checked(order)
-    next_phase(ramp.progress.phase, Event.JUMP)
     plan = _planned(ramp)
+    next_phase(ramp.progress.phase, Event.JUMP)
     if not 0 <= step < len(plan.steps):
         raise InvalidArgument(f"there is no step {step}", f"use 0..{len(plan.steps) - 1}")
     share = plan.steps[step].share
@@ -146,8 +147,8 @@ def set_share(ramp: Ramp, order: Order, share_millipct: int) -> Transition:
 def approve(ramp: Ramp, order: Order, step: int | None = None) -> Transition:
     """Approve a step (None: the next) of the revision that this very write makes; any write after it voids that."""
     order = _checked(order)
-    next_phase(ramp.progress.phase, Event.APPROVE)
     plan = _planned(ramp)
+    next_phase(ramp.progress.phase, Event.APPROVE)
     if order.actor == ramp.progress.proposer:
         raise RampRefused(f"{order.actor!r} proposed it and can't approve it", "ask a second person")
     entered = _next_step(ramp, plan) if step is None else step
@@ -213,9 +214,9 @@ def _stop(ramp: Ramp, event: Event, order: Order) -> Transition:
 
 def _begin(ramp: Ramp, event: Event, order: Order) -> Transition:
     order = _checked(order)
+    plan = _planned(ramp)
     next_phase(ramp.progress.phase, event)
     _refuse_killed(ramp)
-    plan = _planned(ramp)
     step = max(0, plan.step_at(ramp.share_millipct))
     share = max(ramp.share_millipct, plan.steps[step].share)
     _may_raise(ramp, plan, share, order)
@@ -282,7 +283,7 @@ def _refuse_killed(ramp: Ramp) -> None:
 
 def _planned(ramp: Ramp) -> RampPlan:
     if ramp.plan is None:
-        raise RampRefused(f"{ramp.feature!r} has no ramp", "write its steps into the document")
+        raise RampRefused(f"{ramp.feature!r} has no ramp", "apply a document with one")
     return ramp.plan
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.core.errors import InvalidArgument, nearest_names
+from rollout.core.hold import HoldReason
 from rollout.core.ramp_model import BEFORE_FIRST, Phase
 from rollout.core.share import format_share, parse_share
 
@@ -29,13 +30,17 @@ class Goal(NamedTuple):
 
 
 class Situation(NamedTuple):
-    """What counts of a flag; `phase` is None without a ramp, `off` while it is killed or disabled."""
+    """What counts of a flag; `phase` is None without a ramp, `off` while it is killed or disabled.
+
+    `holds`: why its share doesn't rise now, as `core.hold` names it.
+    """
 
     phase: Phase | None
     in_force_millipct: int
     off: bool = False
     step: int = BEFORE_FIRST
     steps: int = 0
+    holds: tuple[str, ...] = ()
 
 
 class Outcome(StrEnum):
@@ -45,6 +50,9 @@ class Outcome(StrEnum):
     ENDED = "ended"
     """Killed, disabled, rolled back, or completed short of the goal."""
     PAUSED = "paused"
+    """Paused."""
+    AWAITED = "awaited"
+    """Not started, or held by nothing but a missing approval."""
     UNDER_WAY = "under_way"
 
 
@@ -68,7 +76,15 @@ def outcome(goal: Goal, now: Situation) -> Outcome:
         return Outcome.REACHED
     if now.phase in (Phase.COMPLETED, Phase.ROLLED_BACK):
         return Outcome.ENDED
-    return Outcome.PAUSED if now.phase is Phase.PAUSED else Outcome.UNDER_WAY
+    if now.phase is Phase.PAUSED:
+        return Outcome.PAUSED
+    return Outcome.AWAITED if _awaits_a_person(now) else Outcome.UNDER_WAY
+
+
+def _awaits_a_person(now: Situation) -> bool:
+    if now.phase in (Phase.DRAFT, Phase.READY):
+        return True
+    return now.phase is Phase.RUNNING and set(now.holds) == {HoldReason.AWAITING_APPROVAL}
 
 
 def _is_reached(goal: Goal, now: Situation) -> bool:

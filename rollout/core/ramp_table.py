@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Capacity", "Effect", "EffectKind", "Event", "Hold", "HoldReason", "Observations", "Ramp", "Transition",
-    "next_phase", "unchanged",
+    "next_phase", "typed", "unchanged",
 ]  # fmt: skip
 
 
@@ -64,6 +64,14 @@ class Event(StrEnum):
 
 
 _FOUND_BY_TICKS = frozenset({Event.MONITOR, Event.WATCH, Event.LOWER})
+
+_TYPED = {
+    Event.CREATE: "apply",
+    Event.ADVANCE: "promote",
+    Event.ROLL_BACK: "abort",
+    Event.SET_SHARE: "set-share",
+    Event.WATCH: "resume",
+}
 
 _STOPPED = dict.fromkeys((Event.PAUSE, Event.KILL, Event.UNKILL, Event.JUMP, Event.SET_SHARE), Phase.PAUSED)
 _ENDED = {Event.COMPLETE: Phase.COMPLETED, Event.ROLL_BACK: Phase.ROLLED_BACK, Event.END: Phase.DRAFT}
@@ -117,12 +125,21 @@ _TABLE: Mapping[Phase, Mapping[Event, Phase]] = {
 }
 
 
+_LOWERED, _ONLY_DOWN = (Phase.ROLLED_BACK, "set-share"), "set-share (only down)"
+
+
+def typed(event: Event) -> str:
+    """Name an event as the command that people type; the audit log and the API have its own name."""
+    return _TYPED.get(event, event.value)
+
+
 def next_phase(phase: Phase, event: Event) -> Phase:
     """Look the event up; RampRefused, with what is possible instead, when the phase doesn't allow it."""
     row = _TABLE[phase]
     if event not in row:
-        possible = sorted(each.value for each in row if each not in _FOUND_BY_TICKS)
-        raise RampRefused(f"{event} is not possible while the ramp is {phase}", f"possible now: {', '.join(possible)}")
+        names = sorted(typed(each) for each in row if each not in _FOUND_BY_TICKS)
+        possible = ", ".join(_ONLY_DOWN if (phase, name) == _LOWERED else name for name in names)
+        raise RampRefused(f"{typed(event)} is not possible while the ramp is {phase}", f"possible now: {possible}")
     return row[event]
 
 

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from rollout.api.problems import ProblemRoute
 from rollout.api.views import Problem
+from rollout.core.errors import RolloutError
 from rollout.keys import views
-from rollout.keys.operations import KeyOperations
+from rollout.keys.operations import KeyOperations, no_doubt
 from rollout.ports import Clock, Store
 
 Authorize = Callable[[str], Callable[..., Awaitable[str] | str]]
@@ -25,13 +26,16 @@ def key_router(
     authorize: Authorize,
     make_key: Callable[[], str],
     changed: Callable[[], Awaitable[object]],
+    *,
+    fault: Callable[[], RolloutError | None] = no_doubt,
 ) -> APIRouter:
     """Make the router to mount under /api/v1. `authorize`: as for `rollout.api.router`.
 
-    `make_key` makes up a new key; `changed` is awaited after each change (`KeyFollower.refresh`).
+    `make_key` makes up a new key; `changed` is awaited after each change (`KeyFollower.refresh`); `fault` is what keeps
+    that from following (`KeyFollower.last_error`).
     """
     routes = APIRouter(route_class=ProblemRoute, tags=["keys"], responses=_PROBLEMS)
-    operations = KeyOperations(store, clock, make_key, changed)
+    operations = KeyOperations(store, clock, make_key, changed, fault)
     _add_reads(routes, operations, clock, authorize)
     _add_changes(routes, operations, clock, authorize)
     return routes

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rollout.core import keys
 from rollout.core.commands import checked_reason
-from rollout.core.errors import InvalidArgument, StoreUnavailable, UnknownFeature
+from rollout.core.errors import InvalidArgument, RolloutError, StoreReset, StoreUnavailable, UnknownFeature, UnknownKey
 from rollout.core.keys import Because, KeyChange, KeyEntry, KeyRecord, KeyScope
 from rollout.ports import Clock, Store
 
@@ -21,17 +21,31 @@ class Made(NamedTuple):
     replaced: KeyRecord | None = None
 
 
+def no_doubt() -> None:
+    """Know of no fault of the store's."""
+
+
 class KeyOperations:
     """The operator's commands on keys, written by compare-and-set: the rules hold for all records at once."""
 
     def __init__(
-        self, store: Store, clock: Clock, make_key: Callable[[], str], changed: Callable[[], Awaitable[object]]
+        self,
+        store: Store,
+        clock: Clock,
+        make_key: Callable[[], str],
+        changed: Callable[[], Awaitable[object]],
+        fault: Callable[[], RolloutError | None] = no_doubt,
     ) -> None:
-        """`make_key` makes up a new key; `changed` is awaited after each change, so that this process catches up."""
+        """`make_key` makes up a new key; `changed` is awaited after each change, so that this process catches up.
+
+        `fault`: what keeps this process from following the keys of the store (`KeyFollower.last_error`).
+        """
         self._store, self._clock, self._make_key, self._changed = store, clock, make_key, changed
+        self._fault = fault
 
     async def read(self, *, dead_too: bool) -> list[KeyRecord]:
-        """All keys, or the live ones, oldest first."""
+        """All keys, or the live ones, oldest first; StoreReset when the store lost data, as others are in force."""
+        self._refuse_loss()
         now_s = self._clock.now_s()
         return [record for record in await self._store.list_keys() if dead_too or record.is_live(now_s)]
 
@@ -84,7 +98,8 @@ class KeyOperations:
             pass
 
     async def history(self, *, limit: int, before_id: int | None) -> list[KeyEntry]:
-        """Audit entries of keys, newest first."""
+        """Audit entries of keys, newest first; StoreReset while the store has lost data."""
+        self._refuse_loss()
         return await self._store.key_history(limit, before_id)
 
     async def _check_features(self, scope: KeyScope) -> None:
@@ -100,9 +115,21 @@ class KeyOperations:
         why = Because(actor, checked_reason(reason), self._clock.now_s())
         for _ in range(_ATTEMPTS):
             version, records = await self._store.load_keys()
-            change = rule(records, why)
+            change = self._ruled(rule, records, why)
             if change is None or await self._store.change_keys(change, version):
                 await self._changed()
                 return change
         cause = f"the store was changed by others during each of {_ATTEMPTS} attempts"
         raise StoreUnavailable(cause, "nothing was changed; try again")
+
+    def _ruled(self, rule: _Rule, records: Sequence[KeyRecord], why: Because) -> KeyChange | None:
+        try:
+            return rule(records, why)
+        except UnknownKey:
+            self._refuse_loss()  # it may be one that the store has lost
+            raise
+
+    def _refuse_loss(self) -> None:
+        fault = self._fault()
+        if isinstance(fault, StoreReset):
+            raise StoreReset(fault.cause, fault.hint)

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from rollout.adapters.sqlite import SqliteStore
 from rollout.controller import Controller, World
 from rollout.core.audit import record_change
-from rollout.core.errors import RevisionConflict
+from rollout.core.enrolment import EnrolmentStep
+from rollout.core.errors import RevisionConflict, StoreReset
 from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
 from rollout.follower import Follower
 from rollout.operations import Operations
@@ -134,3 +135,26 @@ async def test_a_loss_is_accepted_among_other_writers(contended: ContendedStore,
     contended.rivals = 1_000
     with pytest.raises(RevisionConflict):
         await operations.accept_loss(actor="ann", reason="r")
+
+
+async def test_what_needs_the_data_of_a_store_that_lost_them_says_so(
+    seeded: Store, clock: Any, store_path: Path, kill_path: Path
+) -> None:
+    follower = Follower(seeded, clock, kill_file=kill_path)
+    operations = Operations(seeded, follower, clock)
+    assert await follower.refresh()
+    why = {"actor": "ann", "reason": "r"}
+    lose(store_path)
+    for _ in range(2):
+        for asked in (
+            operations.set_share("summarize", 1, expected_revision=1, **why),
+            operations.enrol("summarize", EnrolmentStep.REQUEST, "t", **why),
+            operations.unkill("summarize", **why),
+            operations.history("summarize", limit=1, before_id=None),
+        ):
+            with pytest.raises(StoreReset) as fault:
+                await asked
+            assert "accept-loss" in fault.value.hint
+        assert not await follower.refresh()
+    assert (await operations.kill("summarize", **why)).killed
+    assert (await operations.read()).flags["summarize"].share_millipct == 0

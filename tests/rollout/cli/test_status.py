@@ -22,6 +22,10 @@ def flag(phase: str | None = "RUNNING", **changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
+AWAITING = flag()
+AWAITING["ramp_state"]["holds"] = [{"reason": "awaiting_approval", "gate": "", "text": "awaiting approval"}]
+
+
 class Simulated:
     """A gateway that says one thing after the other, the last one again and again, and a clock that sleeping moves."""
 
@@ -52,6 +56,9 @@ class Simulated:
         ([flag(), flag("ROLLED_BACK")], "completed", Outcome.ENDED, 1),
         ([flag(), flag(kill={"on": True})], "completed", Outcome.ENDED, 1),
         ([flag(), flag("PAUSED")], "completed", Outcome.PAUSED, 1),
+        ([flag("READY")], "completed", Outcome.AWAITED, 0),
+        ([flag(), flag("DRAFT")], "completed", Outcome.AWAITED, 1),
+        ([flag(), AWAITING], "completed", Outcome.AWAITED, 1),
         ([flag()], "completed", Outcome.UNDER_WAY, 10),
         ([flag()], "share:5%", Outcome.REACHED, 0),
         ([flag(None), flag(None, in_force_millipct=6_000)], "share:6%", Outcome.REACHED, 1),
@@ -102,12 +109,14 @@ def test_progress_is_told_when_something_changes() -> None:
 
 
 def test_what_goals_are_judged_by() -> None:
-    assert situation(flag()) == Situation(Phase.RUNNING, 5_000, off=False, step=0, steps=2)
+    assert situation(flag()) == Situation(Phase.RUNNING, 5_000, off=False, step=0, steps=2, holds=("baking",))
     assert situation(flag(None)) == Situation(None, 5_000)
     for off in ({"kill": {"on": True}}, {"killed_locally": True}, {"state": "DISABLED"}):
         assert situation(flag(**off)).off
 
 
-def test_every_outcome_has_an_exit_code_of_its_own() -> None:
-    assert EXIT_CODES == {Outcome.REACHED: 0, Outcome.ENDED: 1, Outcome.PAUSED: 6, Outcome.UNDER_WAY: 7}
+def test_every_outcome_has_an_exit_code() -> None:
+    assert EXIT_CODES == {
+        Outcome.REACHED: 0, Outcome.ENDED: 1, Outcome.PAUSED: 6, Outcome.AWAITED: 6, Outcome.UNDER_WAY: 7,
+    }  # fmt: skip
     assert set(EXIT_CODES) == set(Outcome)

@@ -101,28 +101,6 @@ def test_set_share_can_be_pinned_to_a_revision(cli: Cli) -> None:
     assert "now at revision 2 with 1%" in fault.hint
 
 
-def test_kill_and_unkill(cli: Cli) -> None:
-    cli.text("set-share", "summarize", "50%", "--reason", "r")
-    assert "share 50% (in force 0%, KILLED)" in cli.text("kill", "summarize", "--reason", "errors")
-    assert "KILLED" in cli.text("get")
-    assert cli.fault("set-share", "summarize", "60%", "--reason", "r").exit_code == 1
-    assert "share 50% (in force 50%)" in cli.text("unkill", "summarize", "--reason", "mended")
-    assert cli.json("kill", "summarize", "--reason", "again")["killed"] is True
-
-
-def test_a_kill_without_the_store_says_so(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cli.text("get")
-    (tmp_path / "store.db").rename(tmp_path / "away")
-    fault = cli.fault("kill", "summarize", "--reason", "errors")
-    assert fault.exit_code == 5
-    assert "killed on this replica only" in fault.cause
-    assert "every other replica" in fault.hint
-    assert capsys.readouterr().out == "summarize: killed\n"
-    assert cli.fault("kill", "summarize", "--reason", "errors", "-o", "json").exit_code == 5
-    assert json.loads(capsys.readouterr().out)["killed"] is True
-    assert cli.fault("unkill", "summarize", "--reason", "r").exit_code == 5
-
-
 def test_history_shows_text_as_it_was_written(cli: Cli) -> None:
     cli.text("set-share", "summarize", "5%", "--reason", "[red]ü")
     shown = cli.text("history", "summarize")

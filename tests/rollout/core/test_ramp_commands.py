@@ -85,6 +85,13 @@ def test_a_plan_with_faults_or_none_is_not_created() -> None:
         commands.create(ramp_of(Progress(), 0, plan=None), ANN, Findings())
 
 
+@pytest.mark.parametrize("command", [commands.start, commands.resume, commands.advance, commands.restart])
+def test_without_a_ramp_that_is_what_is_said(command: Callable[[Ramp, Order], object]) -> None:
+    with pytest.raises(RampRefused, match="has no ramp") as refused:
+        command(ramp_of(Progress(), 0, plan=None), ANN)
+    assert refused.value.hint == "apply a document with one"
+
+
 READY = Progress(phase=Phase.READY, attempt=1, proposer="ann")
 
 

@@ -9,6 +9,7 @@ from rollout.core.ramp_goal import Goal, Outcome, Situation, outcome, parse_goal
 from rollout.core.ramp_model import Phase
 
 REACHED, ENDED, PAUSED, UNDER_WAY = Outcome.REACHED, Outcome.ENDED, Outcome.PAUSED, Outcome.UNDER_WAY
+AWAITED = Outcome.AWAITED
 
 
 @pytest.mark.parametrize(
@@ -47,14 +48,14 @@ def test_what_cannot_is_refused_with_what_can(text: str, hint: str) -> None:
 
 # Of each phase: what a ramp in step 1 of 3 with 5 % in force has made of each goal.
 TABLE = {
-    "completed": (UNDER_WAY, UNDER_WAY, UNDER_WAY, PAUSED, UNDER_WAY, REACHED, ENDED),
-    "step:1": (UNDER_WAY, UNDER_WAY, REACHED, REACHED, REACHED, REACHED, ENDED),
-    "step:2": (UNDER_WAY, UNDER_WAY, UNDER_WAY, PAUSED, UNDER_WAY, ENDED, ENDED),
+    "completed": (AWAITED, AWAITED, UNDER_WAY, PAUSED, UNDER_WAY, REACHED, ENDED),
+    "step:1": (AWAITED, AWAITED, REACHED, REACHED, REACHED, REACHED, ENDED),
+    "step:2": (AWAITED, AWAITED, UNDER_WAY, PAUSED, UNDER_WAY, ENDED, ENDED),
     "share:5%": (REACHED, REACHED, REACHED, REACHED, REACHED, REACHED, ENDED),
-    "share:6%": (UNDER_WAY, UNDER_WAY, UNDER_WAY, PAUSED, UNDER_WAY, ENDED, ENDED),
-    "phase:RUNNING": (UNDER_WAY, UNDER_WAY, REACHED, PAUSED, UNDER_WAY, ENDED, ENDED),
-    "phase:PAUSED": (UNDER_WAY, UNDER_WAY, UNDER_WAY, REACHED, UNDER_WAY, ENDED, ENDED),
-    "phase:ROLLED_BACK": (UNDER_WAY, UNDER_WAY, UNDER_WAY, PAUSED, UNDER_WAY, ENDED, REACHED),
+    "share:6%": (AWAITED, AWAITED, UNDER_WAY, PAUSED, UNDER_WAY, ENDED, ENDED),
+    "phase:RUNNING": (AWAITED, AWAITED, REACHED, PAUSED, UNDER_WAY, ENDED, ENDED),
+    "phase:PAUSED": (AWAITED, AWAITED, UNDER_WAY, REACHED, UNDER_WAY, ENDED, ENDED),
+    "phase:ROLLED_BACK": (AWAITED, AWAITED, UNDER_WAY, PAUSED, UNDER_WAY, ENDED, REACHED),
 }
 
 
@@ -69,6 +70,21 @@ def test_nothing_but_a_stop_is_reached_while_nobody_gets_the_candidate(text: str
     off = Situation(phase, 0, off=True, step=1, steps=3)
     stops = text in {"phase:PAUSED", "phase:ROLLED_BACK"} and text.endswith(phase)
     assert outcome(parse_goal(text), off) is (REACHED if stops else ENDED)
+
+
+@pytest.mark.parametrize(
+    ("holds", "found"),
+    [
+        (("awaiting_approval",), AWAITED),
+        (("baking", "awaiting_approval"), UNDER_WAY),
+        ((), UNDER_WAY),
+    ],
+)
+def test_an_approval_is_awaited_when_nothing_else_holds(holds: tuple[str, ...], found: Outcome) -> None:
+    now = Situation(Phase.RUNNING, 5_000, step=1, steps=3, holds=holds)
+    assert outcome(parse_goal("completed"), now) is found
+    assert outcome(parse_goal("completed"), now._replace(phase=Phase.MONITORING)) is UNDER_WAY
+    assert outcome(parse_goal("step:1"), now) is REACHED
 
 
 def test_without_a_ramp_only_a_share_can_be_waited_for() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from rollout.core.errors import RampRefused
 from rollout.core.ramp_model import Phase, Progress, Rollback
-from rollout.core.ramp_table import Event, Ramp, next_phase, unchanged
+from rollout.core.ramp_table import Event, Ramp, next_phase, typed, unchanged
 
 DRAFT, READY, RUNNING, PAUSED = Phase.DRAFT, Phase.READY, Phase.RUNNING, Phase.PAUSED
 MONITORING, COMPLETED, ROLLED_BACK = Phase.MONITORING, Phase.COMPLETED, Phase.ROLLED_BACK
@@ -39,17 +39,22 @@ def test_all_pairs(event: Event, phase: Phase) -> None:
     if expected is not None:
         assert next_phase(phase, event) is expected
         return
-    with pytest.raises(RampRefused, match=f"{event} is not possible while the ramp is {phase}") as refused:
+    with pytest.raises(RampRefused, match=f"{typed(event)} is not possible while the ramp is {phase}") as refused:
         next_phase(phase, event)
-    assert event.value not in refused.value.hint.removeprefix("possible now: ").split(", ")
+    assert typed(event) not in refused.value.hint.removeprefix("possible now: ").split(", ")
 
 
 def test_a_refusal_names_the_commands_that_are_possible() -> None:
     with pytest.raises(RampRefused) as refused:
         next_phase(ROLLED_BACK, Event.RESUME)
     assert refused.value.hint == (
-        "possible now: ack, approve, create, end, kill, restart, roll_back, set_share, unkill"
+        "possible now: abort, ack, apply, approve, end, kill, restart, set-share (only down), unkill"
     )
+
+
+def test_events_are_named_as_people_type_them() -> None:
+    assert [typed(event) for event in (Event.CREATE, Event.ADVANCE, Event.ROLL_BACK)] == ["apply", "promote", "abort"]
+    assert typed(Event.START) == "start"
 
 
 def test_invariant_05_nothing_runs_after_a_kill_is_lifted() -> None:

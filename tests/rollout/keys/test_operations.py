@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from rollout.core.errors import InvalidArgument, KeyRefused, StoreUnavailable, UnknownKey
+from rollout.core.errors import InvalidArgument, KeyRefused, RolloutError, StoreReset, StoreUnavailable, UnknownKey
 from rollout.core.keys import DAY_S, KeyRecord, KeyScope, digest
 from rollout.keys.operations import KeyOperations
 from rollout.ports import KeyChange, Store
@@ -149,3 +149,19 @@ async def test_keys_that_a_store_lost_are_written_back(
     assert [entry.details.get("keys") for entry in entries[:2]] == [["key_lost-1"], ["key_lost-0"]]
     await operations.restore([first, *lost], actor="ann", reason="again")
     assert await operations.history(limit=9, before_id=None) == entries
+
+
+async def test_keys_of_a_store_that_lost_its_data_are_not_shown_for_those_in_force(
+    seeded: Store, clock: Any, make_key: Callable[[], str], noticed: Noticed, first: KeyRecord
+) -> None:
+    await seeded.create_key_if_empty(first)
+    fault: list[RolloutError] = [StoreReset("it is another one", "accept-loss")]
+    operations = KeyOperations(seeded, clock, make_key, noticed, lambda: fault[0])
+    with pytest.raises(StoreReset, match="another one"):
+        await operations.read(dead_too=False)
+    with pytest.raises(StoreReset):
+        await operations.history(limit=1, before_id=None)
+    with pytest.raises(StoreReset):
+        await operations.revoke("key_lost", force=False, actor="ann", reason="r")
+    fault[0] = StoreUnavailable("it was away for a moment", "")
+    assert await operations.read(dead_too=False) == [first]
