@@ -95,17 +95,18 @@ async def _serve(
         app = _app(lambda: ramp_families(follower, automation), follower)
         port = OperatorPort(app, settings.server.keep_alive_s)
         chores = [loop.create_task(each) for each in (follower.run(), automation.run(), port.serve([listener]))]
-        stopping = loop.create_task(stop.wait())
+        stopping, listening = loop.create_task(stop.wait()), loop.create_task(port.listening.wait())
         try:
-            await port.listening.wait()
-            announce(url_of(listener))
+            await asyncio.wait([listening, stopping, *chores], return_when=asyncio.FIRST_COMPLETED)
+            if listening.done():
+                announce(url_of(listener))
             done, _ = await asyncio.wait([stopping, *chores], return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopping}:
                 task.result()
         finally:
-            for task in (*chores, stopping):
+            for task in (*chores, stopping, listening):
                 task.cancel()
-            await asyncio.gather(*chores, stopping, return_exceptions=True)
+            await asyncio.gather(*chores, stopping, listening, return_exceptions=True)
 
 
 def _app(families: Callable[[], Iterator[Metric]], follower: Follower) -> FastAPI:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.core import gates
 from rollout.core.audit import record_change
-from rollout.core.errors import RevisionConflict, RolloutError, StaleWriter
+from rollout.core.errors import DamagedFlags, RevisionConflict, RolloutError, StaleWriter
 from rollout.core.lease import CONTROLLER
 from rollout.core.position import NOWHERE, Standing, compare
 from rollout.core.ramp import tick
@@ -136,7 +136,11 @@ class Controller:
         """Read the flags; None while the store has lost data, also when that has happened since anybody looked."""
         if self._world.standing() is not Standing.FOLLOWS:
             return None
-        _, flags = await self._store.load()
+        try:
+            _, flags = await self._store.load()
+        except DamagedFlags as fault:
+            _log.warning("the controller leaves out what it can't read: %s", fault.cause)
+            flags = fault.readable
         doubted = compare(self._world.known(), await self._store.position()) is not Standing.FOLLOWS
         return None if doubted else flags
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from rollout import kill_file as kills
 from rollout import last_good as saved
-from rollout.core.errors import InvalidDocument, RolloutError, StoreReset, StoreUnavailable
+from rollout.core.errors import DamagedFlags, InvalidDocument, RolloutError, StoreReset, StoreUnavailable
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.model import EMPTY_SNAPSHOT, NOT_LOADED, FeatureFlag, Kill, Snapshot
 from rollout.core.position import NOWHERE, Position, Standing, compare, safer
@@ -196,7 +196,9 @@ class Follower:
             if seen.generation not in {0, (await self._store.position()).generation}:
                 raise StoreUnavailable("the store was exchanged while it was read", "it is read again")
             self._refuse_loss(seen._replace(version=version), flags)
-        except InvalidDocument:
+        except InvalidDocument as fault:
+            if isinstance(fault, DamagedFlags):
+                self._take_readable(seen, fault.readable)
             self.refused_documents += seen != self._refused_at
             self._refused_at = seen
             raise
@@ -205,6 +207,11 @@ class Follower:
         await self._observe_change(before)
         if self._last_good is not None:
             await self._save(self._last_good)
+
+    def _take_readable(self, seen: Position, readable: Mapping[str, FeatureFlag]) -> None:
+        """Put the others in force: a flag that can't be read must not keep the kill of another from being obeyed."""
+        if self.flags and compare(self.position, seen) is Standing.FOLLOWS:
+            self._put_in_force({**self.flags, **readable})
 
     async def _observe_change(self, known: int) -> None:
         """Tell how long the oldest change since `known` was waiting; a start, and a change of keys, tell nothing."""

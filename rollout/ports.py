@@ -33,7 +33,7 @@ class FlagStore(Protocol):
     """Flags and their audit log."""
 
     async def load(self) -> tuple[int, dict[str, FeatureFlag]]:
-        """Return the global version and all flags of that same version; InvalidDocument for a damaged flag."""
+        """Return the global version and all flags of that same version; DamagedFlags when some can't be read."""
         ...
 
     async def version(self) -> int:

@@ -11,7 +11,7 @@ from rollout.adapters.redis_connection import pairs
 from rollout.adapters.redis_control import RedisControl, entry_of, fresh_generation
 from rollout.adapters.redis_sums import RedisSums
 from rollout.core.audit import AuditEntry
-from rollout.core.codec import decode_flag, decode_stored
+from rollout.core.codec import decode_flag, decode_flags, decode_stored
 from rollout.core.keys import KeyChange, KeyEntry, KeyRecord, first_entry
 from rollout.core.model import FeatureFlag
 from rollout.core.quota import KEEP_MIN_S, QuotaAsk, QuotaGrant
@@ -25,8 +25,7 @@ class RedisStore(RedisControl, RedisSums):
         head = (("GET", scripts.SCHEMA), ("GET", scripts.VERSION))
         schema, version, documents = await self._read(*head, ("HVALS", scripts.FLAGS))
         self._check_schema(schema)
-        flags = [decode_flag(document) for document in documents]
-        return int(version or 0), {flag.feature: flag for flag in flags}
+        return int(version or 0), decode_flags(documents)
 
     async def version(self) -> int:
         """See `Store.version`."""

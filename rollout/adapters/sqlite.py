@@ -12,7 +12,7 @@ from rollout.adapters import sqlite_sums as sums
 from rollout.adapters.sqlite_connection import SqliteConnection
 from rollout.adapters.sqlite_schema import read_position, read_version, transaction
 from rollout.core.audit import AuditEntry
-from rollout.core.codec import decode_flag, decode_stored, encode_flag
+from rollout.core.codec import decode_flag, decode_flags, decode_stored, encode_flag
 from rollout.core.keys import KeyChange, KeyEntry, KeyRecord
 from rollout.core.lease import Lease, checked_ask, checked_ttl_ms
 from rollout.core.memory import checked as checked_memory
@@ -35,8 +35,7 @@ class SqliteStore(SqliteConnection):
                 return read_version(db), [row[0] for row in db.execute("SELECT document FROM flags")]
 
         version, documents = await self._run(work)
-        flags = [decode_flag(document) for document in documents]
-        return version, {flag.feature: flag for flag in flags}
+        return version, decode_flags(documents)
 
     async def version(self) -> int:
         """See `Store.version`."""

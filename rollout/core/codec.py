@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 
-from rollout.core.errors import InvalidDocument, nearest_names
+from rollout.core.errors import DamagedFlags, InvalidDocument, nearest_names
 from rollout.core.flagd import render_flag
 from rollout.core.model import FeatureFlag
 from rollout.core.prerequisites import check_prerequisites
@@ -79,6 +79,22 @@ def decode_flag(raw: bytes | str) -> FeatureFlag:
     The same text gives the same flag: of a hundred features one changes, and checking all rules takes a while.
     """
     return decode_stored(raw, FeatureFlag)
+
+
+def decode_flags(documents: Iterable[bytes | str]) -> dict[str, FeatureFlag]:
+    """Decode all flags of a store, by feature; DamagedFlags, with the others, when some are damaged."""
+    flags: dict[str, FeatureFlag] = {}
+    last: InvalidDocument | None = None
+    for document in documents:
+        try:
+            flag = decode_flag(document)
+        except InvalidDocument as fault:
+            last = fault
+        else:
+            flags[flag.feature] = flag
+    if last is not None:
+        raise DamagedFlags(last, flags) from last
+    return flags
 
 
 def decode_stored(raw: bytes | str, kind: type[_T]) -> _T:

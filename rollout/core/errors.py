@@ -50,6 +50,14 @@ class DocumentRefused(InvalidDocument):
         super().__init__(f"{self.faults[0]}{further}", hint)
 
 
+class DamagedFlags(InvalidDocument):
+    """Some of a store's flags can't be read. `readable`: those that can."""
+
+    def __init__(self, fault: InvalidDocument, readable: dict[str, FeatureFlag]) -> None:
+        super().__init__(fault.cause, fault.hint)
+        self.readable = readable
+
+
 class InvalidArgument(RolloutError):
     """A command's argument that cannot be meant: a share, a reason, a store URL."""
 

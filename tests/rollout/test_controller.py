@@ -1,5 +1,6 @@
 import asyncio
-from contextlib import asynccontextmanager, suppress
+import sqlite3
+from contextlib import asynccontextmanager, closing, suppress
 
 import pytest
 from msgspec.structs import replace
@@ -440,3 +441,11 @@ async def test_the_lease_is_kept_while_measurements_take_their_time(running, see
                 seen.add(controller._lease.until_s)
             await asyncio.sleep(0.01)
         assert len({controller._lease.token}) == 1
+
+
+async def test_a_flag_that_cannot_be_read_leaves_other_ramps_watched(make, seeded, running, clock, store_path) -> None:
+    with closing(sqlite3.connect(store_path)) as db:
+        db.execute("UPDATE flags SET document = 'garbage' WHERE feature = 'draft'")
+        db.commit()
+    await turns(make(), clock, 40)
+    assert (await seeded.get("summarize")).progress.phase is Phase.COMPLETED

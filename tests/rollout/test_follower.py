@@ -1,9 +1,10 @@
 # ruff: noqa: ASYNC240  these tests may block their own loop
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -357,3 +358,35 @@ async def test_an_audit_log_that_is_away_hinders_no_change(seeded: Store, clock:
     monkeypatch.setattr(seeded, "audit", away)
     assert await follower.refresh()
     assert (share(follower), waited) == (1_000, [])
+
+
+def damage(path: Path, feature: str) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE flags SET document = ? WHERE feature = ?", ('{"feature": "draft", "new": 1}', feature))
+        db.execute("UPDATE meta SET value = value + 1 WHERE name = 'version'")
+        db.commit()
+
+
+async def test_a_flag_that_cannot_be_read_keeps_no_other_from_being_obeyed(
+    seeded: Store, clock: Any, store_path: Path
+) -> None:
+    """As while replicas are upgraded one by one, and one has written what older ones don't know."""
+    follower = Follower(seeded, clock)
+    await set_share(seeded, 5_000, "draft")
+    await follower.refresh()
+    damage(store_path, "draft")
+    await set_share(seeded, 7_000)
+    for _ in range(2):
+        assert not await follower.refresh()
+    assert isinstance(follower.last_error, InvalidDocument)
+    shares = {name: each.flag.share_millipct for name, each in follower.snapshot.features.items()}
+    assert shares == {"summarize": 7_000, "draft": 5_000}
+
+
+async def test_before_the_first_good_document_a_damaged_one_gives_nothing(
+    seeded: Store, clock: Any, store_path: Path
+) -> None:
+    damage(store_path, "draft")
+    follower = Follower(seeded, clock)
+    assert not await follower.refresh()
+    assert follower.snapshot is EMPTY_SNAPSHOT

@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from rollout.core.codec import (
     decode_flag,
+    decode_flags,
     decode_stored,
     encode_flag,
     parse_document,
     read_tree,
     render_document,
 )
-from rollout.core.errors import InvalidDocument
+from rollout.core.errors import DamagedFlags, InvalidDocument
 from rollout.core.model import Audience, Eligibility, FeatureFlag, Kill
 from tests.examples import fewer
 from tests.rollout.core.strategies import flags
@@ -188,3 +189,11 @@ def test_a_tree_is_read_strictly() -> None:
     assert read_tree('{"limit": 1.5e2}') == {"limit": 150.0}
     with pytest.raises(InvalidDocument, match="1e400 is too large a number"):
         read_tree('{"limit": 1e400}')
+
+
+def test_flags_that_can_be_read_are_given_with_the_fault_of_the_others() -> None:
+    other = replace(FLAG, feature="draft")
+    assert decode_flags([encode_flag(FLAG), encode_flag(other)]) == {"summarize": FLAG, "draft": other}
+    with pytest.raises(DamagedFlags, match="damaged") as caught:
+        decode_flags([b"{", encode_flag(other), b"[]"])
+    assert caught.value.readable == {"draft": other}
