@@ -29,17 +29,20 @@ _HINT = {
 }
 
 
-def authorizer(keyring: Keyring) -> Callable[[str], Callable[[Request], str]]:
-    """Role -> dependency that gives the caller's name. A role covers no other, except that admin covers all."""
+def authorizer(keyring: Keyring) -> Callable[..., Callable[[Request], str]]:
+    """Roles of which one is needed -> dependency that gives the caller's name.
 
-    def of_role(role: str) -> Callable[[Request], str]:
+    A role covers no other, except that admin covers all.
+    """
+
+    def of_role(*roles: str) -> Callable[[Request], str]:
         def check(request: Request) -> str:
             try:
                 principal = keyring.find(merged(request.headers.raw), time.time())
             except ApiError:
                 raise HTTPException(401, "no valid API key", {"www-authenticate": "Bearer"}) from None
-            if role not in principal.roles and "admin" not in principal.roles:
-                raise HTTPException(403, f"the key {principal.name!r} lacks the role {role!r}")
+            if not {*roles, "admin"}.intersection(principal.roles):
+                raise HTTPException(403, f"the key {principal.name!r} lacks the role {' or '.join(map(repr, roles))}")
             return principal.name
 
         return check

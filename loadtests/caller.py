@@ -17,6 +17,7 @@ from loadtests.workload import PATH, PlannedRequest
 
 _READ_BYTES: Final = 64 * 1024
 _OK: Final = 200
+_UNAUTHORIZED: Final = 401
 
 
 class CallResult(NamedTuple):
@@ -40,7 +41,8 @@ class Caller:
             raise InvalidFileError(f"not a base URL: {base_url!r}", "expected something like http://127.0.0.1:8080/v1")
         kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(url.hostname, url.port, timeout=timeout_s)
-        self._path = url.path.rstrip("/") + PATH
+        self._base = url.path.rstrip("/")
+        self._path = self._base + PATH
         self._headers = {"content-type": "application/json"}
         if api_key is not None:
             self._headers["authorization"] = f"Bearer {api_key}"
@@ -53,6 +55,18 @@ class Caller:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             return CallResult(None, f"connection: {type(error).__name__}")
+
+    def takes_key(self) -> bool:
+        """Ask for the list of models; False when the key, or its absence, is what refuses that."""
+        try:
+            self._connect()
+            self._connection.request("GET", f"{self._base}/models", headers=self._headers)
+            answer = self._connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            return True  # whatever it is, the run tells it
+        return answer.status != _UNAUTHORIZED
 
     def close(self) -> None:
         """Close the connection."""

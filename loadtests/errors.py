@@ -30,3 +30,9 @@ class LocustMissingError(LoadTestError):
 
 class LoadRunFailedError(LoadTestError):
     """The load generator ended without leaving a report to judge."""
+
+
+class KeyRefusedError(LoadTestError):
+    """The gateway does not take the key, or there is none; every request would be refused."""
+
+    exit_code = 2

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from loadtests.caller import Caller
-from loadtests.errors import InvalidFileError, LoadRunFailedError, LocustMissingError
+from loadtests.errors import InvalidFileError, KeyRefusedError, LoadRunFailedError, LocustMissingError
 from loadtests.prompts import read_prompts
 from loadtests.report import Report
 from loadtests.scenario import Scenario, read_scenario
@@ -26,6 +26,8 @@ _SCENARIOS: Final = _HERE / "scenarios"
 _LOG_LINES: Final = 5
 # Beyond the scenario and its slowest answer: start-up and writing the report.
 _GRACE_S: Final = 60.0
+_PROBE_S: Final = 5.0
+_INSTALL: Final = "`make setup-dev` in a clone installs it; elsewhere, locust beside glidepath"
 
 
 def shipped(name: str) -> Path:
@@ -44,13 +46,14 @@ def run_scenario(
 ) -> Report:
     """Run one scenario against `base_url` and return its judged report; from the main thread only (signals).
 
-    Raises InvalidFileError for a bad scenario or prompts file, LocustMissingError without the load generator, and
-    LoadRunFailedError when it leaves no report.
+    Raises InvalidFileError for a bad scenario or prompts file, LocustMissingError without the load generator,
+    KeyRefusedError when the gateway doesn't take the key, and LoadRunFailedError when no report is left.
     """
     if importlib.util.find_spec("locust") is None:
-        raise LocustMissingError("the load generator locust isn't installed", "pip install 'glidepath[load]'")
+        raise LocustMissingError("the load generator locust isn't installed", _INSTALL)
     scenario = read_scenario(path)
     _refuse_early(scenario, base_url, prompts)
+    _refuse_key(scenario, base_url, api_key or os.environ.get("GLIDEPATH_API_KEY"))
     with tempfile.TemporaryDirectory(prefix="glidepath-load-") as folder:
         kept = report_path or Path(folder, "report.json")
         kept.unlink(missing_ok=True)
@@ -71,6 +74,18 @@ def _refuse_early(scenario: Scenario, base_url: str, prompts: Path | None) -> No
     """Raise what would otherwise fail inside the load generator, as a traceback in its log."""
     requests_of(0, read_prompts(prompts or Path(scenario.prompts)), scenario.mix, scenario.seed)
     Caller(base_url, None, scenario.timeout_s)
+
+
+def _refuse_key(scenario: Scenario, base_url: str, api_key: str | None) -> None:
+    """Raise what every single request would be answered."""
+    caller = Caller(base_url, api_key, min(scenario.timeout_s, _PROBE_S))
+    try:
+        if caller.takes_key():
+            return
+    finally:
+        caller.close()
+    cause = f"{base_url} takes no requests {'with this key' if api_key else 'without a key'} (401)"
+    raise KeyRefusedError(cause, "set GLIDEPATH_API_KEY, or --api-key, to a key of that gateway")
 
 
 def _run_locust(environment: dict[str, str], scenario: Scenario, log: Path) -> None:

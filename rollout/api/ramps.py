@@ -18,8 +18,11 @@ from rollout.core.ramp_table import Event
 from rollout.flag_writer import Done
 from rollout.operations import Operations, Step
 
-Authorize = Callable[[str], Callable[..., Awaitable[str] | str]]
-"""Role name (viewer, operator, approver, admin) -> FastAPI dependency that gives the actor's name or raises."""
+Authorize = Callable[..., Callable[..., Awaitable[str] | str]]
+"""Role names (viewer, operator, approver, admin) -> FastAPI dependency that gives the actor's name or raises.
+
+Of several one is enough.
+"""
 
 _PATH = "/features/{feature}/ramp"
 _PENDING: dict[int | str, dict[str, Any]] = {

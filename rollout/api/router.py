@@ -64,12 +64,14 @@ def _add_reads(
     routes: APIRouter, operations: Operations, follower: Follower, reads: FeatureReads, authorize: Authorize
 ) -> None:
     viewer = [Depends(authorize("viewer"))]
+    # Who changes a feature must be able to read at which revision it is.
+    who_changes_it_too = [Depends(authorize("viewer", "operator", "approver"))]
 
-    @routes.get("/features", dependencies=viewer)
+    @routes.get("/features", dependencies=who_changes_it_too)
     async def list_features() -> views.FeatureList:
         return await reads.list()
 
-    @routes.get("/features/{feature}", dependencies=viewer)
+    @routes.get("/features/{feature}", dependencies=who_changes_it_too)
     async def get_feature(feature: FeatureName, response: Response) -> views.FeatureView:
         view = await reads.get(feature)
         response.headers["ETag"] = etag(view.revision)

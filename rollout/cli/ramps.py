@@ -106,7 +106,7 @@ def _change(args: argparse.Namespace, verb: _Verb) -> int:
         if revision is None and not verb.stops:
             revision = client.feature(args.feature)["revision"]
         flag = client.ramp(args.feature, verb.of_api, body, revision, args.idempotency_key)
-        _show_flag(args, flag, replayed=client.replayed)
+        _show_flag(args, flag, _approved(flag) if verb.name == "approve" else "", replayed=client.replayed)
     _refuse_pending(flag)
     return 0
 
@@ -121,10 +121,21 @@ def _refuse_pending(flag: dict[str, Any]) -> None:
         raise StoreUnavailable(f"it is not written yet; store: {flag['store']}", hint)
 
 
-def _show_flag(args: argparse.Namespace, flag: dict[str, Any], *, replayed: bool) -> None:
+def _show_flag(args: argparse.Namespace, flag: dict[str, Any], more: str = "", *, replayed: bool) -> None:
     from rollout.cli.render import flag_line
 
-    say(args, flag, flag_line(flag) + (", answered as before" if replayed else ""))
+    say(args, flag, flag_line(flag) + more + (", answered as before" if replayed else ""))
+
+
+def _approved(flag: dict[str, Any]) -> str:
+    """Say what an approval is for: any later change voids it."""
+    given = flag["progress"]["approval"]
+    if given is None:  # an answer given again, of before a later change
+        return ""
+    from rollout.core.share import format_share
+
+    share = format_share(flag["ramp"]["steps"][given["step"]]["share"])
+    return f"; step {given['step']} ({share}) approved by {given['actor']} for revision {given['revision']}"
 
 
 def _enrol(args: argparse.Namespace, decision: str | None) -> int:

@@ -66,7 +66,7 @@ def as_(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("name", "reads", "writes"),
-    [("viewer", 200, 403), ("operator", 403, 200), ("admin", 200, 200), ("nobody", 403, 403), ("stranger", 401, 401)],
+    [("viewer", 200, 403), ("operator", 200, 200), ("admin", 200, 200), ("nobody", 403, 403), ("stranger", 401, 401)],
 )
 async def test_each_role_may_do_its_own(admin: Admin, name: str, reads: int, writes: int) -> None:
     read = await admin.client.get("/api/v1/features/draft", headers=as_(name))

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -83,3 +85,28 @@ def chat_body() -> Callable[..., dict[str, object]]:
 @pytest.fixture(name="eventually")
 def eventually_() -> Callable[[Callable[[], bool]], Awaitable[None]]:
     return eventually
+
+
+class _AsksForTheKey(BaseHTTPRequestHandler):
+    """Lists its models to the right key alone, as a gateway does."""
+
+    def do_GET(self) -> None:
+        right = self.path == "/v1/models" and self.headers["authorization"] == "Bearer right"
+        self.send_response(200 if right else 401)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def asking_url():
+    """The base URL of a server that takes the key "right" only."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _AsksForTheKey)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()

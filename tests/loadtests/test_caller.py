@@ -95,3 +95,14 @@ def test_what_is_no_base_url_is_refused(url: str) -> None:
 def test_nobody_listening_is_a_problem_not_an_error(tmp_path: Path) -> None:
     (request,) = requests(1, stream=True)
     assert Caller("http://127.0.0.1:1/v1", None, 1).call(request).problem == "connection: ConnectionRefusedError"
+
+
+@pytest.mark.parametrize(("key", "taken"), [("right", True), ("wrong", False), (None, False)])
+def test_whether_a_key_is_taken_is_asked_without_a_request(asking_url: str, key: str | None, *, taken: bool) -> None:
+    caller = Caller(asking_url, key, 10)
+    assert caller.takes_key() is taken
+    caller.close()
+
+
+def test_nobody_there_says_nothing_of_the_key() -> None:
+    assert Caller("http://127.0.0.1:1/v1", None, 1).takes_key()

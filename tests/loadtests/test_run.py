@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.errors import InvalidFileError, LoadRunFailedError, LocustMissingError
+from loadtests.errors import InvalidFileError, KeyRefusedError, LoadRunFailedError, LocustMissingError
 from loadtests.run import run_scenario, shipped
 from loadtests.simulator import Fault, FaultKind
 
@@ -113,7 +113,7 @@ def test_without_locust_the_hint_names_the_extra(monkeypatch, tmp_path: Path) ->
     monkeypatch.setitem(sys.modules, "locust", None)
     with pytest.raises(LocustMissingError) as caught:
         run_scenario(scenario(tmp_path, ""), "http://127.0.0.1:1/v1", None)
-    assert caught.value.hint == "pip install 'glidepath[load]'"
+    assert "make setup-dev" in caught.value.hint
     assert caught.value.exit_code != 0
 
 
@@ -123,6 +123,16 @@ def test_without_locust_the_hint_names_the_extra(monkeypatch, tmp_path: Path) ->
 def test_what_cannot_run_is_refused_before_locust_starts(tmp_path: Path, base_url: str, prompts: Path | None) -> None:
     with pytest.raises(InvalidFileError):
         run_scenario(scenario(tmp_path, ""), base_url, None, prompts)
+
+
+@pytest.mark.parametrize(("key", "told"), [(None, "without a key"), ("wrong", "with this key")])
+def test_a_key_that_is_not_taken_ends_it_before_the_first_request(
+    asking_url: str, tmp_path: Path, monkeypatch, key: str | None, told: str
+) -> None:
+    monkeypatch.delenv("GLIDEPATH_API_KEY", raising=False)
+    with pytest.raises(KeyRefusedError, match=told) as caught:
+        run_scenario(scenario(tmp_path, ""), asking_url, key)
+    assert "GLIDEPATH_API_KEY" in caught.value.hint
 
 
 @pytest.mark.system

@@ -22,15 +22,15 @@ START_DEADLINE_S = 60.0
 WANTED = {"draft": ("inhouse", "partner"), "summarize": ("inhouse", "partner")}
 
 
-def authorize_exactly(role: str) -> Callable[..., str]:
-    """A key names roles and actor, as "viewer,operator:ann"; a role covers no other one."""
+def authorize_exactly(*wanted: str) -> Callable[..., str]:
+    """A key names roles and actor, as "viewer,operator:ann"; a role covers no other one, and one of those will do."""
 
     def actor(authorization: str = Header(default="")) -> str:
         roles, _, name = authorization.removeprefix("Bearer ").partition(":")
         if not name:
             raise HTTPException(401, "this key is not known", {"WWW-Authenticate": "Bearer"})
-        if role not in roles.split(","):
-            raise HTTPException(403, f"the key lacks the role {role}")
+        if not set(wanted).intersection(roles.split(",")):
+            raise HTTPException(403, f"the key lacks the role {' or '.join(wanted)}")
         return name
 
     return actor

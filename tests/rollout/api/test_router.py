@@ -22,15 +22,15 @@ from rollout.ports import Store
 RANKS = ("viewer", "operator", "approver", "admin")
 
 
-def authorize(role: str) -> Callable[..., str]:
+def authorize(*roles: str) -> Callable[..., str]:
     """The simplest mounting application: the header names the actor as "role:name"."""
 
     def actor(authorization: str | None = Header(default=None)) -> str:
         if authorization is None:
             raise HTTPException(401, "a key is needed", {"WWW-Authenticate": "Bearer"})
         held, _, name = authorization.removeprefix("Bearer ").partition(":")
-        if RANKS.index(held) < RANKS.index(role):
-            raise HTTPException(403, f"the key lacks the role {role}")
+        if RANKS.index(held) < min(map(RANKS.index, roles)):
+            raise HTTPException(403, f"the key lacks the role {' or '.join(roles)}")
         return name
 
     return actor

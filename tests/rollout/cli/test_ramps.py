@@ -59,6 +59,18 @@ def calm(calm_url: str, capsys: pytest.CaptureFixture[str]) -> Ramping:
     return Ramping("rollout", calm_url, ANN, capsys)
 
 
+def test_a_key_needs_no_other_role_to_read_what_it_changes(cli: Ramping) -> None:
+    assert cli.do("start", who="operator:ann")["progress"]["phase"] == "RUNNING"
+    assert cli.do("approve", who="approver:bob")["progress"]["approval"]["step"] == 1
+    assert cli.fault("history", "summarize", who="operator:ann").exit_code == 5
+
+
+def test_approving_says_what_was_approved(cli: Ramping) -> None:
+    cli.do("start")
+    said = cli.text("approve", "summarize", "--reason", "seen", who=BOB)
+    assert "step 1 (25%) approved by bob for revision 4" in said
+
+
 def test_a_ramp_is_led_from_its_start_to_its_end(cli: Ramping) -> None:
     assert "share 1% (in force 1%), revision 3" in cli.text("start", "summarize", "--reason", "r")
     assert cli.do("pause")["progress"]["phase"] == "PAUSED"
