@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -135,7 +134,13 @@ def _grid(widths: list[int], cells: list[Text]) -> Table:
     return grid
 
 
-def _line(text: str, style: str) -> Padding:
-    shown = plain_cell(text)
+def _line(text: str, style: str) -> Table:
+    """Lay out a line below a feature; what is too long for it goes on indented."""
+    mark, body = ("- ", text[2:]) if text.startswith("- ") else ("", text)
+    shown = plain_cell(body)
     shown.stylize(style)
-    return Padding(shown, (0, 0, 0, _INDENT))
+    line = Table.grid(padding=0)
+    line.add_column(width=_INDENT + len(mark))
+    line.add_column(overflow="fold")
+    line.add_row(Text(" " * _INDENT + mark), shown)
+    return line

@@ -9,6 +9,9 @@ from rich.text import Text
 
 from rollout.core.share import format_share
 
+_DATE = len("2026-11-22")
+_MINUTE = len("2026-11-22 06:55")
+
 
 def history_table(entries: Iterable[dict[str, Any]]) -> Table:
     """Show audit entries, newest first; what gates said in a column of their own, if they did."""
@@ -16,11 +19,12 @@ def history_table(entries: Iterable[dict[str, Any]]) -> Table:
     judged = any(entry["verdicts"] for entry in shown)
     columns = ("id", "time", "actor", "command", "revision", "share", "reason")
     table = empty_table((*columns, "gates") if judged else columns)
+    table.columns[1].min_width = _DATE  # it breaks between date and time alone
     for entry in shown:
         before, after = (format_share(entry[f"share_{when}_millipct"]) for when in ("before", "after"))
         share = after if before == after else f"{before} → {after}"
         revision = f"{entry['revision_before']} → {entry['revision_after']}"
-        cells = (entry["id"], local_time(entry["at_s"]), entry["actor"], entry["command"], revision, share)
+        cells = (entry["id"], local_time(entry["at_s"])[:_MINUTE], entry["actor"], entry["command"], revision, share)
         said = "\n".join(map(short_verdict, entry["verdicts"]))
         table.add_row(*map(plain_cell, cells), plain_cell(entry["reason"]), *([plain_cell(said)] if judged else []))
     return table

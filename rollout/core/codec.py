@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 
+from rollout.core.document_faults import in_words
 from rollout.core.errors import DamagedFlags, InvalidDocument, nearest_names
 from rollout.core.flagd import render_flag
 from rollout.core.model import FeatureFlag
@@ -146,7 +147,7 @@ def _entry(feature: object, value: object) -> FeatureFlag:
     try:
         flag = msgspec.convert(entry | {"feature": feature}, FeatureFlag)
     except msgspec.ValidationError as fault:
-        _refuse(f"{place}: {fault}")
+        _refuse(f"{place}: {in_words(fault, FeatureFlag)}")
     encode_flag(flag)  # text that can't be stored again, as a lone surrogate, must not come into force
     return flag
 

@@ -12,18 +12,17 @@ from rollout.core.money import format_usd
 
 _DATE = len("2026-11-22")
 _ENDED_AT = {"expired": "expires_at_s", "revoked": "revoked_at_s"}
-_MINUTE = len("2026-11-22 06:55")
 
 
 def keys_table(keys: Iterable[dict[str, Any]]) -> Table:
-    """Show keys, one per row; ids in one piece, to be copied."""
-    table = empty_table(("id", "client", "opens", "limits", "created", "ends", "last used"))
+    """Show keys, one per row, for 80 columns; ids in one piece, to be copied."""
+    table = empty_table(("id", "client", "opens, limits", "ends", "last used"))
     table.columns[0].no_wrap = True
     for key in keys:
-        client, created = f"{key['tenant']}/{key['name']}", _time(key["created_at_s"], "")[:_DATE]
+        client, scope = f"{key['tenant']}/{key['name']}", f"{opens(key)}\n{limits(key)}"
         end = Text(_end(key), style="" if key["status"] == "live" else "dim")
-        used = _time(key["last_used_at_s"], "-")[:_MINUTE]
-        table.add_row(*map(plain_cell, (key["id"], client, opens(key), limits(key), created, end, used)))
+        used = _time(key["last_used_at_s"], "-")[:_DATE]
+        table.add_row(*map(plain_cell, (key["id"], client, scope, end, used)))
     return table
 
 

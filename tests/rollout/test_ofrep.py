@@ -28,7 +28,7 @@ def asker(authorization: str | None = Header(default=None)) -> Asker:
 async def api(seeded: Store, follower: Follower, clock: Any) -> AsyncIterator[httpx2.AsyncClient]:
     app = FastAPI()
     app.include_router(router(lambda: follower.snapshot, asker))
-    app.include_router(operator_api(seeded, follower, clock, lambda _: lambda: "ann"), prefix="/api/v1")
+    app.include_router(operator_api(seeded, follower, clock, lambda *_: lambda: "ann"), prefix="/api/v1")
     headers = {"Authorization": "Bearer "}
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app), base_url="http://api", headers=headers

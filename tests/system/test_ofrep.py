@@ -61,7 +61,7 @@ class Served:
         follower = Follower(store, clock)
         await follower.refresh()
         app.include_router(router(lambda: follower.snapshot, asker))
-        app.include_router(operator_api(store, follower, clock, lambda _: lambda: "ann"), prefix="/api/v1")
+        app.include_router(operator_api(store, follower, clock, lambda *_: lambda: "ann"), prefix="/api/v1")
         self.server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
         await self.server.serve()
         await store.close()

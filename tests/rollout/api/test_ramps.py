@@ -358,7 +358,7 @@ class TestOutages:
 
 async def test_the_api_describes_its_verbs(ready: Store, follower: Follower, clock: Any) -> None:
     app = FastAPI()
-    app.include_router(router(ready, follower, clock, lambda _: lambda: "ann"), prefix="/api/v1")
+    app.include_router(router(ready, follower, clock, lambda *_: lambda: "ann"), prefix="/api/v1")
     paths = app.openapi()["paths"]
     plain = ("start", "resume", "advance", "restart", "complete", "ack", "end")
     for verb in (*plain, "pause", "rollback", "approve", "jump", "extend"):

@@ -59,7 +59,7 @@ def test_each_feature_has_a_line_and_one_for_each_of_its_holds() -> None:
         "summarize  RUNNING  0 of 0..1  5%     5%        50%   7",
         "  candidate inhouse, baseline partner",
         "  - failing: gate errors: 0.5, limit 0.02 (at most 0.02 wanted; failed 1 of 2",
-        "  times)",
+        "    times)",
         "  - baking: 12 s of 10 min",
         "  - awaiting_approval: 0 of 1 (for step 1, by somebody else than ann)",
     ]

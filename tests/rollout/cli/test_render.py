@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rollout.cli.render import flag_line, history_table, plain_cell, short_verdict, step_of
+from rollout.cli.render import flag_line, history_table, local_time, plain_cell, short_verdict, step_of
 
 ENTRY: dict[str, Any] = {
     "id": 3, "at_s": 1_000.0, "actor": "[bold]ann", "command": "pause", "revision_before": 1, "revision_after": 2,
@@ -14,9 +14,9 @@ FAIL = {"gate": "errors", "result": "FAIL", "value": 0.031234, "limit": 0.02, "s
 EMPTY = {"gate": "speed", "result": "NO_DATA", "value": None, "limit": None, "samples": None, "reason": "empty"}
 
 
-def printed(table: Any) -> str:
+def printed(table: Any, width: int = 160) -> str:
     out = StringIO()
-    Console(file=out, width=160).print(table)
+    Console(file=out, width=width).print(table)
     return out.getvalue()
 
 
@@ -33,6 +33,11 @@ def test_what_gates_said_has_a_column_if_they_did() -> None:
     assert "errors FAIL 0.03123/0.02" in shown
     assert "speed NO_DATA" in shown
     assert "5% → 0%" in shown
+
+
+def test_the_date_stays_in_one_piece_in_80_columns() -> None:
+    long = {"verdicts": [FAIL | {"gate": "a-long-name"}, EMPTY], "reason": "for many a reason that takes some room"}
+    assert local_time(1_000.0)[:10] in printed(history_table([ENTRY | long]), 80)
 
 
 def test_a_verdict_in_short() -> None:

@@ -82,6 +82,14 @@ def test_ids_stay_in_one_piece_in_a_narrow_terminal() -> None:
     assert "key_0123456789ab" in drawn(80, shown(id="key_0123456789ab", roles=["viewer", "operator"]))
 
 
+def test_a_key_is_readable_in_80_columns() -> None:
+    roles = ["viewer", "operator"]
+    text = drawn(80, shown(id="key_0123456789ab", roles=roles, requests_per_minute=60, expires_at_s=1e9))
+    assert len(text.splitlines()) <= 4
+    assert "60 req/min" in text
+    assert "2001-09-0" in text
+
+
 def drawn(width: int, key: dict[str, Any]) -> str:
     console = Console(width=width)
     with console.capture() as captured:
