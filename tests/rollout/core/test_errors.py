@@ -74,3 +74,13 @@ def test_a_refused_document_tells_the_first_fault_and_keeps_all() -> None:
     refused = errors.DocumentRefused(["a", "b", "c"], "do this")
     assert (refused.cause, refused.hint, refused.faults) == ("a (and 2 more)", "do this", ("a", "b", "c"))
     assert refused.exit_code == 2
+
+
+def test_damaged_flags_come_with_those_that_can_be_read() -> None:
+    fault = DamagedFlags(InvalidDocument("a stored flag is damaged", "restore it"), {})
+    assert (fault.cause, fault.hint, fault.readable, fault.exit_code) == (
+        "a stored flag is damaged",
+        "restore it",
+        {},
+        2,
+    )
