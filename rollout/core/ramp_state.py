@@ -134,7 +134,7 @@ def _is_falling(ramp: Ramp) -> bool:
 def _of_phase(ramp: Ramp, plan: RampPlan, now_s: float) -> tuple[Hold, ...]:
     match ramp.progress.phase:
         case Phase.DRAFT:
-            return (Hold(HoldReason.NOT_STARTED, detail="a draft, or ended: apply it"),)
+            return (Hold(HoldReason.NOT_STARTED, detail="a draft, or ended: apply it with --anew"),)
         case Phase.READY:
             step = _first_step(plan, ramp.share_millipct)
             raises = plan.steps[step].share > ramp.share_millipct

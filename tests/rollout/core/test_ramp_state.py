@@ -70,7 +70,7 @@ def test_what_was_seen_of_another_revision_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("flag", "shown"),
     [
-        (at(Phase.DRAFT), ["not_started: a draft, or ended: apply it"]),
+        (at(Phase.DRAFT), ["not_started: a draft, or ended: apply it with --anew"]),
         (at(Phase.READY), ["not_started: start it"]),
         (at(Phase.RUNNING), ["baking: 12 s of 10 min"]),
         (at(Phase.RUNNING, step_began_s=0.0), []),
