@@ -244,7 +244,7 @@ def test_an_accepted_loss_costs_no_request_and_raises_no_share(cluster: Cluster)
         answer = cluster.replicas[0].api.post("/store/accept-loss", json={"reason": "a test"})
         assert answer.status_code == 200, answer.text
         at_once(lambda: standings(cluster) == {"follows"})
-        assert {replica.state()["last_error"] for replica in cluster.replicas} == {None}
+        at_once(lambda: {replica.state()["last_error"] for replica in cluster.replicas} == {None})
         made = cluster.replicas[1].api.post("/keys", json={"name": "new", "tenant": "new", "reason": "a test"})
         assert made.status_code == 201, made.text
         cluster.settle()
