@@ -277,9 +277,8 @@ class Supervisor:
 
     async def _note_traffic(self) -> None:
         totals: defaultdict[str, float] = defaultdict(float)
-        for series in self.fleet.board.ledger.totals():
-            if series.family == REQUESTS:
-                totals[series.labels[0]] += series.values[0]
+        for (feature, *_), (count, *_) in self.fleet.board.ledger.parts_of(REQUESTS):
+            totals[feature] += count
         self._traffic.note(monotonic(), totals)
 
     def _on_stop(self) -> None:

@@ -22,12 +22,7 @@ class _Answer(msgspec.Struct):
     usage: _Counts | None = None
 
 
-class _Response(msgspec.Struct):
-    id: str | None = None
-
-
 _DECODE = msgspec.json.Decoder(_Answer).decode
-_DECODE_ID = msgspec.json.Decoder(_Response).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -43,11 +38,3 @@ def read_usage(body: bytes) -> Usage | None:
         return Usage(counts.prompt_tokens or 0, counts.completion_tokens or 0)
     cached = (counts.cache_creation_input_tokens or 0) + (counts.cache_read_input_tokens or 0)
     return Usage((counts.input_tokens or 0) + cached, counts.output_tokens or 0)
-
-
-def read_response_id(body: bytes) -> str | None:
-    """The `id` of a response, which the conversation's next turn will name; None where there is none."""
-    try:
-        return _DECODE_ID(body).id
-    except _UNREADABLE:
-        return None

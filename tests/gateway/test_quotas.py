@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     Until = Callable[[Callable[[], object]], Awaitable[None]]
 
+MINUTE_S = 1_000_000_020.0
+"""When a minute began, so that none ends within a test."""
 RATE, BUDGET = Limits(requests_per_minute=320), Limits(budget_microusd_per_day=32_000)
 
 
@@ -50,7 +53,8 @@ class Windows:
 
 
 def leased(store: Windows, *keys: Limits, workers: int = 4) -> Quotas:
-    made = Quotas(store, workers=workers)
+    began_s = time.monotonic()
+    made = Quotas(store, workers=workers, clock=lambda: MINUTE_S + time.monotonic() - began_s)
     holders = [Holder(f"k{number}", "t", limits) for number, limits in enumerate(keys)]
     made.admission.replace(holders, lambda _: Limits())
     return made

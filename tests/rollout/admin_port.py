@@ -51,6 +51,14 @@ class AdminPort(uvicorn.Server):
             self.app.include_router(served, prefix="/api/v1")
             await self.serve([self.listener])
 
+    def wait_until_ready(self) -> None:
+        """Hold the caller's thread meanwhile: pytest and FastAPI both set filters of warnings, which threads share."""
+        deadline_s = time.monotonic() + START_DEADLINE_S
+        while not self.started:
+            assert self.thread.is_alive(), "the server has ended"
+            assert time.monotonic() < deadline_s, "the server did not start"
+            time.sleep(0.01)
+
 
 @contextmanager
 def open_port(served: AbstractAsyncContextManager[APIRouter]) -> Iterator[str]:
@@ -58,13 +66,9 @@ def open_port(served: AbstractAsyncContextManager[APIRouter]) -> Iterator[str]:
     server = AdminPort(served)
     server.thread.start()
     try:
+        server.wait_until_ready()
         yield server.url
     finally:
-        deadline_s = time.monotonic() + START_DEADLINE_S
-        while not server.started:
-            assert server.thread.is_alive(), "the server has ended"
-            assert time.monotonic() < deadline_s, "the server did not start"
-            time.sleep(0.01)
         server.should_exit = True
         server.thread.join(START_DEADLINE_S)
         server.listener.close()

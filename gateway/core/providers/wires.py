@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _ENCODE = msgspec.json.Encoder().encode
 
-OPERATIONS = ("chat", "text_completion", "responses", "messages")
 KINDS = ("vllm", "openai", "azure", "anthropic")
 PATH_OF_OPERATION: Mapping[str, str] = {
     "chat": "/chat/completions",
@@ -85,11 +84,6 @@ def wire_of(operation: str, kind: str) -> Wire:
         text = f"The model behind this feature can't serve {name}: its provider ({kind}) has nothing like it."
         raise ApiError(400, text, "invalid_request_error", param="model", code=UNSUPPORTED)
     return wire
-
-
-def view_of(operation: str, facts: StreamFacts) -> View:
-    """The view of a stream that passes as it is."""
-    return _VIEWS[operation](facts)
 
 
 def _with_model(call: Call, raw_model: Raw) -> bytes:

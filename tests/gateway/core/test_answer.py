@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.core.answer import read_response_id, read_usage
+from gateway.core.answer import read_usage
 from gateway.core.sse import Usage
 
 UNREADABLE = [b"", b"[1]", b"<html>", b'{"\xff":1}', b'{"a":' + b"[" * 100_000]
@@ -34,12 +34,3 @@ def test_usage_of_every_shape(body: bytes, usage: Usage) -> None:
 )
 def test_no_usage_where_there_is_none_to_read(body: bytes) -> None:
     assert read_usage(body) is None
-
-
-def test_the_id_of_a_response() -> None:
-    assert read_response_id(b'{"id":"resp_1","object":"response"}') == "resp_1"
-
-
-@pytest.mark.parametrize("body", [*UNREADABLE, b"{}", b'{"id":5}'])
-def test_no_id_where_there_is_none_to_read(body: bytes) -> None:
-    assert read_response_id(body) is None

@@ -37,6 +37,17 @@ def test_series_add_up_element_by_element() -> None:
     assert total(ledger) == {("h", ("a",)): (11.0, 22.0), ("h", ("b",)): (5.0, 5.0)}
 
 
+def test_one_family_is_told_worker_by_worker_and_adds_up_to_the_same() -> None:
+    ledger = Ledger()
+    for worker, count in ((1, 3.0), (2, 4.0), (3, 5.0)):
+        ledger.take(worker, [Series(*KEY, (count,)), Series("other", KEY[1], (9.0,)), Series("h", (), (1.0, 2.0))])
+    ledger.bury(1)
+    ledger.bury(2)
+    assert list(ledger.parts_of("requests")) == [(KEY[1], (7.0,)), (KEY[1], (5.0,))]
+    assert total(ledger)[KEY] == (12.0,)
+    assert list(ledger.parts_of("none")) == []
+
+
 def test_the_newest_values_of_a_worker_replace_its_older_ones() -> None:
     ledger = Ledger()
     ledger.take(1, [Series(*KEY, (1.0,))])

@@ -1,6 +1,7 @@
 """The commands against a real server, as an operator runs them."""
 
 import asyncio
+import io
 import json
 import os
 import pty
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -196,16 +197,29 @@ def test_status_tells_scripts_how_a_ramp_stands(
     assert capsys.readouterr().out.splitlines()[0].endswith(said)
 
 
-def test_status_waits_for_a_ramp(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+class Told(io.StringIO):
+    """An error output whose first line is followed by `then`."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        super().__init__()
+        self.then: Callable[[], object] | None = then
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self.then is not None:
+            then, self.then = self.then, None
+            then()
+        return written
+
+
+def test_status_waits_for_a_ramp(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.text("get")
     put_ramp(tmp_path, phase=Phase.RUNNING)
-    end = threading.Timer(0.2, put_ramp, (tmp_path,), {"phase": Phase.MONITORING, "step": 1})
-    end.start()
-    assert cli.code("status", "summarize", "--timeout", "60s", "--for", "step:1") == 0
-    end.join()
-    out, err = capsys.readouterr()
+    told = Told(lambda: put_ramp(tmp_path, phase=Phase.MONITORING, step=1))
+    monkeypatch.setattr(sys, "stderr", told)
+    out = cli.text("status", "summarize", "--timeout", "60s", "--for", "step:1")
     assert "MONITORING step 1 of 0..1; step:1 is reached" in out
-    assert re.search(r"RUNNING step 0 of 0..1; baking: [0-9.]+ s of 10 min", err)
+    assert re.search(r"RUNNING step 0 of 0..1; baking: [0-9.]+ s of 10 min", told.getvalue())
 
 
 def test_a_ramp_is_shown_with_what_holds_it(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

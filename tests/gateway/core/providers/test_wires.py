@@ -6,7 +6,7 @@ from gateway.core.call import parse, raw_text
 from gateway.core.errors import ApiError
 from gateway.core.providers.stream_as_chat import StreamAsChat
 from gateway.core.providers.stream_as_messages import StreamAsMessages
-from gateway.core.providers.wires import KINDS, OPERATIONS, WIRES, StreamFacts, view_of, wire_of
+from gateway.core.providers.wires import KINDS, PATH_OF_OPERATION, WIRES, StreamFacts, wire_of
 from gateway.core.sse import StreamView
 from gateway.core.sse_typed import MessagesView, ResponsesView
 
@@ -32,7 +32,7 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", PATH_OF_OPERATION)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_pair_is_served_or_refused(operation: str, kind: str) -> None:
     expected = TABLE.get((operation, kind))
@@ -85,11 +85,3 @@ def test_whole_answers_are_translated() -> None:
     chat = as_chat(message, 7)
     assert json.loads(chat)["created"] == 7
     assert json.loads(as_message(chat, 7))["content"] == [{"type": "text", "text": "hi"}]
-
-
-@pytest.mark.parametrize(
-    ("operation", "view"),
-    [("chat", StreamView), ("text_completion", StreamView), ("responses", ResponsesView), ("messages", MessagesView)],
-)
-def test_views_of_streams_that_pass_as_they_are(operation: str, view: type[object]) -> None:
-    assert type(view_of(operation, FACTS)) is view
