@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rollout.core import gates
 from rollout.core.audit import record_change
 from rollout.core.errors import RevisionConflict, RolloutError, StaleWriter
+from rollout.core.evidence.plans import is_gathered
+from rollout.core.evidence.verdicts import verdicts_of
 from rollout.core.lease import CONTROLLER
 from rollout.core.position import NOWHERE, Standing, compare
 from rollout.core.ramp import tick
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from rollout.core.promql import MetricQuery
     from rollout.core.ramp_shown import Shown
     from rollout.core.ramp_table import Transition
+    from rollout.core.sums import SumKey
     from rollout.ports import Clock, MetricSource, Store
 
 _log = logging.getLogger(__name__)
@@ -151,9 +154,11 @@ class Controller:
         stored = await self._store.get_memory(flag.feature)
         # Also that of an older revision: an edit must not make a gate forget its FAILs, another attempt does.
         memory = decode_memory(None if stored is None else stored[1])
-        measured, samples, capacity = await asyncio.gather(
-            self._measured(flag), self._samples(flag), read_capacity(self._world.metrics, flag)
+        measured, sums, capacity = await asyncio.gather(
+            self._measured(flag), self._sums(flag), read_capacity(self._world.metrics, flag)
         )
+        samples = None if sums is None else samples_of(flag.feature, flag.progress, sums)
+        measured |= verdicts_of(flag, sums or {}, self._world.clock.now_s())
         now_s = self._world.clock.now_s()
         ramp = ramp_of(flag, memory, killed_locally=self._world.killed_locally(flag.feature))
         began_s = flag.progress.step_began_s
@@ -183,17 +188,18 @@ class Controller:
         _log_change(flag.feature, made)
         return written.revision
 
-    async def _measured(self, flag: FeatureFlag) -> Mapping[str, gates.Reading | Verdict]:
+    async def _measured(self, flag: FeatureFlag) -> dict[str, gates.Reading | Verdict]:
         queries = queries_of(flag, self._world.clock.now_s())
         readings = await asyncio.gather(*map(self._read, queries.values()))
         return dict(zip(queries, readings, strict=True))
 
-    async def _samples(self, flag: FeatureFlag) -> int | None:
-        """Requests that the candidate was assigned since the step began; None where nobody asks for them."""
+    async def _sums(self, flag: FeatureFlag) -> Mapping[SumKey, tuple[int, ...]] | None:
+        """All sums of the feature; None where nobody asks for them."""
         plan, step = flag.ramp, flag.progress.step
-        if plan is None or step >= len(plan.steps) or not plan.criteria(step).min_samples:
+        counted = plan is not None and step < len(plan.steps) and plan.criteria(step).min_samples > 0
+        if not counted and not any(map(is_gathered, flag.gates)):
             return None
-        return samples_of(flag.feature, flag.progress, await self._store.read_sums(flag.feature))
+        return await self._store.read_sums(flag.feature)
 
     async def _read(self, query: MetricQuery) -> gates.Reading:
         source = self._world.metrics

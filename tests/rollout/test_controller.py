@@ -1,6 +1,7 @@
 import asyncio
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -10,6 +11,9 @@ from rollout.core import ramp_commands as commands
 from rollout.core.audit import record_change
 from rollout.core.audit import replay as replayed
 from rollout.core.errors import StaleWriter
+from rollout.core.evidence.ledger import gathered
+from rollout.core.evidence.plans import key_of, plans_of, prefix_of, vector_of
+from rollout.core.evidence.score import Units
 from rollout.core.gates import Result
 from rollout.core.position import Position, Standing
 from rollout.core.ramp_commands import Order
@@ -319,3 +323,23 @@ async def test_it_runs_on_when_a_turn_fails_and_gives_its_lease_back(make, store
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert not controller.leading
+
+
+async def test_a_gate_of_evidence_is_judged_by_the_sums(running, seeded, make, clock) -> None:
+    """Neither shown: hold. Harm shown: roll back."""
+    gate = Gate(
+        name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=0.02, alpha=0.05
+    )
+    entry = record_change(running, running, actor="ann", command="apply", reason="gate", at_s=clock.at_s)
+    flag = await seeded.put_if_revision(replace(running, gates=(gate,)), running.revision, entry)
+    controller = make()
+    await controller.turn()
+    (verdict,) = controller.shown["summarize"].verdicts
+    assert (verdict.result, verdict.reason) == (Result.NO_DATA, "0 of 1 units; no unit has come of age")
+    plan = plans_of(flag)["errors"]
+    key = key_of("summarize", flag.progress, prefix_of("errors", plan), clock.at_s)
+    number = 400
+    failing = Units(np.full(number, 50_000), np.arange(number) % 2 == 0, np.arange(number) % 2.0, np.full(number, 0.9))
+    await seeded.add_sums({key: vector_of(gathered(plan, failing))}, "1")
+    await controller.turn()
+    assert (await moves(seeded))[-1] == "roll_back"
