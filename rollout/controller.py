@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rollout.core import gates
 from rollout.core.audit import record_change
 from rollout.core.errors import RevisionConflict, RolloutError, StaleWriter
+from rollout.core.evidence.arms import sample_ratio_of
 from rollout.core.evidence.plans import is_gathered
 from rollout.core.evidence.verdicts import verdicts_of
 from rollout.core.lease import CONTROLLER
@@ -158,11 +159,12 @@ class Controller:
             self._measured(flag), self._sums(flag), read_capacity(self._world.metrics, flag)
         )
         samples = None if sums is None else samples_of(flag.feature, flag.progress, sums)
-        measured |= verdicts_of(flag, sums or {}, self._world.clock.now_s())
         now_s = self._world.clock.now_s()
+        measured |= verdicts_of(flag, sums or {}, now_s)
+        ratio = sample_ratio_of(flag.feature, flag.progress, sums or {}, now_s)
         ramp = ramp_of(flag, memory, killed_locally=self._world.killed_locally(flag.feature))
         began_s = flag.progress.step_began_s
-        seen = Observations(gates=measured, samples=samples, samples_since_s=began_s, capacity=capacity)
+        seen = Observations(measured, samples, began_s, ratio, capacity=capacity)
         made = tick(ramp, seen, now_s)
         revision = await self._commit(flag, made, lease, now_s)
         shown = shown_of(made, revision, at_s=now_s, holder=self._world.holder)

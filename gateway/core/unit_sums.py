@@ -8,6 +8,7 @@ import numpy as np
 
 from rollout.core.claims import Claim, draw_of
 from rollout.core.errors import InvalidArgument
+from rollout.core.evidence.arms import BASELINE, CANDIDATE, units_key
 from rollout.core.evidence.ledger import gathered
 from rollout.core.evidence.names import gathers
 from rollout.core.evidence.plans import key_of, plans_of, prefix_of, vector_of
@@ -68,18 +69,20 @@ class Books:
 
     def summed(self, units: Sequence[Unit], age_s: float) -> dict[SumKey, list[int]]:
         """What a batch of new units adds to each vector. Its outcomes are in the predictions of later batches only."""
+        placed = [
+            (unit, place) for unit, place in zip(units, map(self._place, units), strict=True) if place is not None
+        ]
+        self.unplaced += len(units) - len(placed)
         grouped: dict[tuple[SumKey, MetricPlan], list[Unit]] = {}
-        for unit in units:
-            place = self._place(unit)
-            if place is None:
-                self.unplaced += 1
-            elif place.plan is not None:
+        deltas: dict[SumKey, list[int]] = {}
+        for unit, place in placed:
+            arms = deltas.setdefault(units_key(unit.feature, place.progress, unit.share_millipct), [0, 0])
+            arms[CANDIDATE if unit.candidate else BASELINE] += 1
+            if place.plan is not None:
                 key = key_of(unit.feature, place.progress, place.prefix, unit.arrived_s + age_s)
                 grouped.setdefault((key, place.plan), []).append(unit)
-        deltas = {
-            key: vector_of(gathered(plan, _columns(group, self._mean(key.feature).value)))
-            for (key, plan), group in grouped.items()
-        }
+        for (key, plan), group in grouped.items():
+            deltas[key] = vector_of(gathered(plan, _columns(group, self._mean(key.feature).value)))
         for (key, _), group in grouped.items():
             known = [unit.success for unit in group if unit.success is not None]
             self._means[key.feature] = self._mean(key.feature).after(np.array(known, np.float64))

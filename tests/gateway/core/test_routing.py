@@ -351,3 +351,15 @@ def test_who_began_on_the_baseline_is_no_unit_whichever_arm_the_bucket_gives(use
     chosen = plan(call("copilot/draft", user), principal(), known, UPSTREAM_OF_MODEL, headers=headers)
     assert chosen.decision is not None
     assert (chosen.decision.unit_digest == 0) == (sticky and told == b"baseline")
+
+
+def test_a_baseline_that_was_told_back_is_left_out_of_the_evidence_as_a_pinned_one_is() -> None:
+    flag = msgspec.structs.replace(draft(sticky=True, **GATHERING), share_millipct=1)
+    known, asked = compile_snapshot({"draft": flag}, 1), call("copilot/draft")
+    fresh = plan(asked, principal(), known, UPSTREAM_OF_MODEL)
+    told = plan(asked, principal(), known, UPSTREAM_OF_MODEL, headers=BEGAN_ON_BASELINE)
+    assert (fresh.assigned, told.assigned, told.reason) == (Arm.BASELINE, Arm.BASELINE, Reason.SPLIT)
+    assert fresh.decision is not None
+    assert told.decision is not None
+    assert fresh.decision.unit_digest
+    assert not told.decision.unit_digest

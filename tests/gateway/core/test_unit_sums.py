@@ -6,6 +6,7 @@ from gateway.core.unit_sums import Books
 from gateway.core.units import Unit
 from rollout.core.claims import Claim, draw_of
 from rollout.core.evaluate import compile_snapshot
+from rollout.core.evidence.arms import units_key
 from rollout.core.evidence.ledger import gathered
 from rollout.core.evidence.plans import EPOCH_S, key_of, plans_of, prefix_of, stored, vector_of
 from rollout.core.evidence.score import Units
@@ -66,19 +67,20 @@ def test_what_is_known_of_a_batch_is_used_for_the_next() -> None:
     books = learned(FLAG)
     first, second = [unit(1, 0.0), unit(2, 1.0)], [unit(3, 1.0)]
     key = key_of("draft", FLAG.progress, PREFIX, 1_070.0)
-    assert books.summed(first, AGE_S) == {key: expected(first, 1.0)}
-    assert books.summed(second, AGE_S) == {key: expected(second, 2 / 3)}
+    assert books.summed(first, AGE_S) == {key: expected(first, 1.0), ARMS: [1, 1]}
+    assert books.summed(second, AGE_S) == {key: expected(second, 2 / 3), ARMS: [0, 1]}
 
 
 def test_who_is_left_out_is_scored_at_the_prediction() -> None:
     books = learned(FLAG)
-    (vector,) = books.summed([unit(2, None)], AGE_S).values()
+    vector = books.summed([unit(2, None)], AGE_S)[KEYS[0]]
     (found,) = [sums for _, _, sums in stored("draft", FLAG.progress, "errors", PLAN, dict.fromkeys(KEYS, vector))]
     assert (found.moments.units, found.moments.contrast) == (1, 0)
     assert found.moments.overlap > 0
     assert books.summed([unit(3)], AGE_S) == learned(FLAG).summed([unit(3)], AGE_S)
 
 
+ARMS = units_key("draft", FLAG.progress, 10_000)
 KEYS = (key_of("draft", FLAG.progress, PREFIX, 1_070.0),)
 
 
@@ -90,6 +92,7 @@ def test_steps_and_epochs_have_sums_of_their_own() -> None:
         key_of("draft", FLAG.progress, PREFIX, 1_070.0),
         key_of("draft", later.progress, PREFIX, 1_070.0),
         key_of("draft", FLAG.progress, PREFIX, 1_070.0 + EPOCH_S),
+        ARMS,
     }
 
 
@@ -102,7 +105,7 @@ def test_margins_beyond_the_bounds_add_nothing_and_break_nothing() -> None:
     many = tuple(replace(GATE, name=f"g{number}", margin=0.01 * number) for number in range(1, 40))
     books = learned(replace(FLAG, gates=many))
     assert len(books.claims([unit(1)])) == 1
-    assert books.summed([unit(1)], AGE_S) == {}
+    assert books.summed([unit(1)], AGE_S) == {ARMS: [0, 1]}
 
 
 def test_old_revisions_are_forgotten_and_their_units_counted_as_lost() -> None:
@@ -121,5 +124,6 @@ def test_a_snapshot_is_learned_once() -> None:
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_the_assigned_arm_is_what_counts(number: int) -> None:
-    ((_, vector),) = learned(FLAG).summed([unit(number)], AGE_S).items()
-    assert vector[:2] == [1, int(number == 2)]
+    deltas = learned(FLAG).summed([unit(number)], AGE_S)
+    assert deltas[KEYS[0]][:2] == [1, int(number == 2)]
+    assert deltas[ARMS] == [int(number == 2), int(number == 1)]

@@ -150,3 +150,9 @@ def test_how_fast_requests_settle_changes_nothing_about_who_stands_for_whom(requ
     for unit in found:
         seen.setdefault(unit.digest, unit.arrived_s)
     assert seen == first
+
+
+def test_requests_that_are_no_units_dont_wait() -> None:
+    waiting = Waiting(AGE_S)
+    waiting.add([request(0, 100.0), request(1, 100.0, attempts=0)])
+    assert len(waiting) == 0
