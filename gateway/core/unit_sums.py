@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
 from rollout.core.claims import Claim, draw_of
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.arms import BASELINE, CANDIDATE, units_key
-from rollout.core.evidence.ledger import gathered
+from rollout.core.evidence.ledger import MetricPlan, gathered
 from rollout.core.evidence.names import gathers
-from rollout.core.evidence.plans import key_of, plans_of, prefix_of, vector_of
+from rollout.core.evidence.plans import epoch_of, key_of, plans_of, prefix_of, vector_of
 from rollout.core.evidence.score import RunningMean, Units
 from rollout.core.model import EMPTY_SNAPSHOT
+from rollout.core.ramp_model import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.units import Unit
-    from rollout.core.evidence.ledger import MetricPlan
     from rollout.core.model import FeatureFlag, Snapshot
-    from rollout.core.ramp_model import Progress
     from rollout.core.sums import SumKey
 
 _METRIC = "errors"
@@ -30,13 +32,24 @@ _REVISIONS_KEPT = 64
 _USUALLY_GOOD = RunningMean(prior=1.0)
 
 
-class _Place(NamedTuple):
+class _Place(msgspec.Struct, frozen=True, eq=False):
     """Where units of a revision belong. `plan`: None if nothing was gathered under it after all."""
 
     draw: str
     progress: Progress
     plan: MetricPlan | None
     prefix: str
+
+
+class _Kind(NamedTuple):
+    """All that makes a difference between units of a batch."""
+
+    place: _Place
+    feature: str
+    epoch: int
+    candidate: bool
+    share_millipct: int
+    success: float | None
 
 
 class Books:
@@ -68,28 +81,41 @@ class Books:
         return known
 
     def summed(self, units: Sequence[Unit], age_s: float) -> dict[SumKey, list[int]]:
-        """What a batch of new units adds to each vector. Its outcomes are in the predictions of later batches only."""
-        placed = [
-            (unit, place) for unit, place in zip(units, map(self._place, units), strict=True) if place is not None
-        ]
-        self.unplaced += len(units) - len(placed)
-        grouped: dict[tuple[SumKey, MetricPlan], list[Unit]] = {}
+        """What a batch of new units adds to each vector. Its outcomes are in the predictions of later batches only.
+
+        Units of one kind add the same, so the cost is that of the kinds, not of the units.
+        """
+        kinds = self._kinds(units, age_s)
+        means = {kind.feature: self._means.get(kind.feature, _USUALLY_GOOD) for kind in kinds}
         deltas: dict[SumKey, list[int]] = {}
-        for unit, place in placed:
-            arms = deltas.setdefault(units_key(unit.feature, place.progress, unit.share_millipct), [0, 0])
-            arms[CANDIDATE if unit.candidate else BASELINE] += 1
-            if place.plan is not None:
-                key = key_of(unit.feature, place.progress, place.prefix, unit.arrived_s + age_s)
-                grouped.setdefault((key, place.plan), []).append(unit)
-        for (key, plan), group in grouped.items():
-            deltas[key] = vector_of(gathered(plan, _columns(group, self._mean(key.feature).value)))
-        for (key, _), group in grouped.items():
-            known = [unit.success for unit in group if unit.success is not None]
-            self._means[key.feature] = self._mean(key.feature).after(np.array(known, np.float64))
+        for kind, count in kinds.items():
+            self._add(deltas, kind, count, means[kind.feature].value)
+            if kind.success is not None:
+                outcomes = np.full(count, kind.success)
+                self._means[kind.feature] = self._means.get(kind.feature, _USUALLY_GOOD).after(outcomes)
         return deltas
 
-    def _mean(self, feature: str) -> RunningMean:
-        return self._means.get(feature, _USUALLY_GOOD)
+    def _kinds(self, units: Sequence[Unit], age_s: float) -> Counter[_Kind]:
+        kinds: Counter[_Kind] = Counter()
+        for unit in units:
+            place = self._place(unit)
+            if place is None:
+                self.unplaced += 1
+                continue
+            epoch = epoch_of(place.progress, unit.arrived_s + age_s)
+            kinds[_Kind(place, unit.feature, epoch, unit.candidate, unit.share_millipct, unit.success)] += 1
+        return kinds
+
+    @staticmethod
+    def _add(deltas: dict[SumKey, list[int]], kind: _Kind, count: int, predicted: float) -> None:
+        place, feature = kind.place, kind.feature
+        arms = deltas.setdefault(units_key(feature, place.progress, kind.share_millipct), [0, 0])
+        arms[CANDIDATE if kind.candidate else BASELINE] += count
+        if place.plan is None:
+            return
+        vector = vector_of(gathered(place.plan, _columns(kind, predicted)))
+        key = key_of(feature, place.progress, place.prefix, kind.epoch)
+        deltas[key] = [value + count * each for value, each in zip(deltas.get(key, repeat(0)), vector, strict=False)]
 
     def _place(self, unit: Unit) -> _Place | None:
         return self._places.get(unit.feature, {}).get(unit.revision)
@@ -104,11 +130,11 @@ def _place_of(flag: FeatureFlag) -> _Place:
     return _Place(draw_of(flag.hash_version, flag.split_salt), flag.progress, plan, prefix)
 
 
-def _columns(group: Sequence[Unit], predicted: float) -> Units:
-    outcomes = [predicted if unit.success is None else unit.success for unit in group]
+def _columns(kind: _Kind, predicted: float) -> Units:
+    """One unit of it."""
     return Units(
-        np.array([unit.share_millipct for unit in group], np.int64),
-        np.array([unit.candidate for unit in group], np.bool_),
-        np.array(outcomes, np.float64),
-        np.full(len(group), predicted),
+        np.array([kind.share_millipct], np.int64),
+        np.array([kind.candidate], np.bool_),
+        np.array([predicted if kind.success is None else kind.success], np.float64),
+        np.array([predicted], np.float64),
     )

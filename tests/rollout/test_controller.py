@@ -337,7 +337,7 @@ async def test_a_gate_of_evidence_is_judged_by_the_sums(running, seeded, make, c
     (verdict,) = controller.shown["summarize"].verdicts
     assert (verdict.result, verdict.reason) == (Result.NO_DATA, "0 of 1 units; no unit has come of age")
     plan = plans_of(flag)["errors"]
-    key = key_of("summarize", flag.progress, prefix_of("errors", plan), clock.at_s)
+    key = key_of("summarize", flag.progress, prefix_of("errors", plan), 0)
     number = 400
     failing = Units(np.full(number, 50_000), np.arange(number) % 2 == 0, np.arange(number) % 2.0, np.full(number, 0.9))
     await seeded.add_sums({key: vector_of(gathered(plan, failing))}, "1")

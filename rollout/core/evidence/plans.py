@@ -62,9 +62,13 @@ def step_of(progress: Progress) -> int:
     return round(progress.step_began_s * 1_000)
 
 
-def key_of(feature: str, progress: Progress, prefix: str, entered_s: float) -> SumKey:
-    """Where a unit is added that enters (arrival + age) at Unix time `entered_s`."""
-    epoch = restart.epoch_at(entered_s, progress.ramp_began_s, EPOCH_S)
+def epoch_of(progress: Progress, entered_s: float) -> int:
+    """The epoch of a unit that enters (arrival + age) at Unix time `entered_s`."""
+    return restart.epoch_at(entered_s, progress.ramp_began_s, EPOCH_S)
+
+
+def key_of(feature: str, progress: Progress, prefix: str, epoch: int) -> SumKey:
+    """Where units of this step and epoch are added."""
     return SumKey(feature, progress.attempt, f"{prefix}.{step_of(progress)}.{epoch}")
 
 

@@ -8,6 +8,7 @@ from rollout.core.evidence.ledger import MetricPlan, gathered, nothing
 from rollout.core.evidence.plans import (
     EPOCH_S,
     MARGINS_MAX,
+    epoch_of,
     is_gathered,
     key_of,
     plans_of,
@@ -77,8 +78,8 @@ def test_a_row_of_another_plan_is_refused() -> None:
 def test_what_is_stored_is_found_by_step_and_epoch() -> None:
     prefix = prefix_of("errors", PLAN)
     row = vector_of(nothing(PLAN))
-    first = key_of("draft", PROGRESS, prefix, 999.0)
-    second = key_of("draft", replace(PROGRESS, step_began_s=1_000.0), prefix, 1_000.0 + 3 * EPOCH_S)
+    first = key_of("draft", PROGRESS, prefix, epoch_of(PROGRESS, 999.0))
+    second = key_of("draft", replace(PROGRESS, step_began_s=1_000.0), prefix, epoch_of(PROGRESS, 1_000.0 + 3 * EPOCH_S))
     others = (
         first._replace(feature="ask"),
         first._replace(epoch=1),

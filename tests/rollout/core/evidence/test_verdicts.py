@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from rollout.core.evidence.ledger import gathered, harm_log_value, noninferiority_log_value
-from rollout.core.evidence.plans import EPOCH_S, key_of, plans_of, prefix_of, vector_of
+from rollout.core.evidence.plans import EPOCH_S, epoch_of, key_of, plans_of, prefix_of, vector_of
 from rollout.core.evidence.rollback import attempt_alpha
 from rollout.core.evidence.verdicts import HARM_WARNS, verdict_of, verdicts_of
 from rollout.core.gates import Result, judge
@@ -45,7 +45,7 @@ def sums(units):
         plan = plans_of(flag)["errors"]
         prefix = prefix_of("errors", plan)
         return {
-            key_of("draft", progress, prefix, entered_s): vector_of(gathered(plan, units(made)))
+            key_of("draft", progress, prefix, epoch_of(progress, entered_s)): vector_of(gathered(plan, units(made)))
             for progress, entered_s, made in parts
         }
 
