@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core.unit_sums import Books
@@ -69,6 +71,36 @@ def test_what_is_known_of_a_batch_is_used_for_the_next() -> None:
     key = key_of("draft", FLAG.progress, PREFIX, 0)
     assert books.summed(first, AGE_S) == {key: expected(first, 1.0), ARMS: [1, 1]}
     assert books.summed(second, AGE_S) == {key: expected(second, 2 / 3), ARMS: [0, 1]}
+
+
+UNITS = st.lists(
+    st.builds(
+        Unit,
+        st.just(1_010.0),
+        st.integers(1, 2**63 - 1),
+        st.just("draft"),
+        st.just(1),
+        st.booleans(),
+        st.sampled_from([1, 10_000, 99_999]),
+        st.sampled_from([0.0, 1.0, None]),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@given(UNITS)
+def test_adding_up_by_kind_gives_the_same_bits_as_adding_up_units(batch: list[Unit]) -> None:
+    books = learned(FLAG)
+    books.summed([unit(1, 0.0), unit(2, 1.0), unit(3, 0.0)], AGE_S)
+    assert books.summed(batch, AGE_S)[KEYS[0]] == expected(batch, 0.5)
+
+
+@given(UNITS, st.randoms(use_true_random=False))
+def test_the_order_of_a_batch_makes_no_difference(batch: list[Unit], random) -> None:
+    shuffled = batch.copy()
+    random.shuffle(shuffled)
+    assert learned(FLAG).summed(shuffled, AGE_S) == learned(FLAG).summed(batch, AGE_S)
 
 
 def test_who_is_left_out_is_scored_at_the_prediction() -> None:
