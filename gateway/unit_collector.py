@@ -93,9 +93,18 @@ class UnitCollector:
         """Work until cancelled."""
         while True:
             await asyncio.sleep(EVERY_S)
-            await requests.settled()
-            self.look(requests.under_way(self._age_s / 2))  # the wall clock may have been set forward
+            try:
+                await requests.settled()
+                self.look(requests.under_way(self._age_s / 2))  # the wall clock may have been set forward
+            except Exception:  # noqa: BLE001  counting must not end the worker
+                _log.exception("units could not be looked at")
             await self.flush()
+
+    async def close(self) -> None:
+        """Count what is due and give up who is younger, both arms alike. Never raises."""
+        self._due += self._waiting.due(self._wall_clock(), ())
+        await self.flush()
+        self._lost += len(self._due) + len(self._waiting) + (len(self._batch.units) if self._batch else 0)
 
     def look(self, under_way: Sequence[Record]) -> None:
         """Find out who has come of age; all that has settled must have been taken."""

@@ -251,7 +251,7 @@ class Worker:
         """To the store: unused quotas, what was counted last, and when keys were used."""
         await self._parts.quotas.close()
         await self._parts.collector.flush()
-        await self._parts.units.flush()
+        await self._parts.units.close()
         await self._uses.close()
         for sink in self._parts.sinks:
             await asyncio.to_thread(sink.close)

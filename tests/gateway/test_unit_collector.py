@@ -295,6 +295,35 @@ async def test_failures_that_the_baseline_hides_from_callers_are_counted(
     assert found.estimate == pytest.approx(-2 * candidates / 10)
 
 
+async def test_a_look_that_fails_costs_that_look(world: World, monkeypatch, caplog) -> None:
+    monkeypatch.setattr("gateway.unit_collector.EVERY_S", 0.001)
+    world.wall_s = 161.0
+    world.one.take([request(1)])
+    faults = [ZeroDivisionError()]
+
+    async def settled() -> None:
+        if faults:
+            raise faults.pop()
+
+    running = asyncio.get_running_loop().create_task(world.one.run(Requests(settled, lambda _: [])))
+    async with asyncio.timeout(20):
+        while (await world.counted()).moments.units < 1:  # noqa: ASYNC110  a store tells nobody
+            await asyncio.sleep(0.001)
+    running.cancel()
+    assert "units could not be looked at" in caplog.text
+
+
+async def test_a_worker_that_ends_counts_what_is_due_and_says_what_is_not(world: World) -> None:
+    world.one.take([request(1, 100.0), request(2, 150.0), request(3, 150.0, assigned="baseline")])
+    world.wall_s = 161.0
+    await world.one.close()
+    assert ((await world.counted()).moments.units, world.one.lost) == (1, 2)
+    world.line.fault = StoreUnavailable("away")
+    world.workers[1].take([request(4, 100.0)])
+    await world.workers[1].close()
+    assert world.workers[1].lost == 1
+
+
 TURNS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 50), st.integers(0, 1)), max_size=25)
 
 
