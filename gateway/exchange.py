@@ -396,5 +396,4 @@ class Exchange:
             self._trace,
             decision.hash_version if decision else 0,
             decision.unit_digest if decision else 0,
-            decision.share_millipct if decision else 0,
         )

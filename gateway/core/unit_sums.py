@@ -33,9 +33,10 @@ _USUALLY_GOOD = RunningMean(prior=1.0)
 
 
 class _Place(msgspec.Struct, frozen=True, eq=False):
-    """Where units of a revision belong. `plan`: None if nothing was gathered under it after all."""
+    """Where units of a revision belong, the share at their draw; `plan`: None if nothing was gathered after all."""
 
     draw: str
+    share_millipct: int
     progress: Progress
     plan: MetricPlan | None
     prefix: str
@@ -48,7 +49,6 @@ class _Kind(NamedTuple):
     feature: str
     epoch: int
     candidate: bool
-    share_millipct: int
     success: float | None
 
 
@@ -103,13 +103,13 @@ class Books:
                 self.unplaced += 1
                 continue
             epoch = epoch_of(place.progress, unit.arrived_s + age_s)
-            kinds[_Kind(place, unit.feature, epoch, unit.candidate, unit.share_millipct, unit.success)] += 1
+            kinds[_Kind(place, unit.feature, epoch, unit.candidate, unit.success)] += 1
         return kinds
 
     @staticmethod
     def _add(deltas: dict[SumKey, list[int]], kind: _Kind, count: int, predicted: float) -> None:
         place, feature = kind.place, kind.feature
-        arms = deltas.setdefault(units_key(feature, place.progress, kind.share_millipct), [0, 0])
+        arms = deltas.setdefault(units_key(feature, place.progress, place.share_millipct), [0, 0])
         arms[CANDIDATE if kind.candidate else BASELINE] += count
         if place.plan is None:
             return
@@ -127,13 +127,13 @@ def _place_of(flag: FeatureFlag) -> _Place:
     except InvalidArgument:  # its gates say so
         plan = None
     prefix = "" if plan is None else prefix_of(_METRIC, plan)
-    return _Place(draw_of(flag.hash_version, flag.split_salt), flag.progress, plan, prefix)
+    return _Place(draw_of(flag.hash_version, flag.split_salt), flag.share_millipct, flag.progress, plan, prefix)
 
 
 def _columns(kind: _Kind, predicted: float) -> Units:
     """One unit of it."""
     return Units(
-        np.array([kind.share_millipct], np.int64),
+        np.array([kind.place.share_millipct], np.int64),
         np.array([kind.candidate], np.bool_),
         np.array([predicted if kind.success is None else kind.success], np.float64),
         np.array([predicted], np.float64),

@@ -35,7 +35,6 @@ class Unit(NamedTuple):
     feature: str
     revision: int
     candidate: bool
-    share_millipct: int
     success: float | None
 
 
@@ -49,7 +48,6 @@ def unit_of(record: Record) -> Unit | None:
         record.feature,
         record.revision,
         record.assigned == Arm.CANDIDATE,
-        record.share_millipct,
         success_of(record),
     )
 

@@ -99,7 +99,6 @@ async def test_evidence_knows_the_unit_settled_or_under_way(upstream, relay_gate
     (record,) = await settled(gateway, 1)
     digest = digester("draft")
     assert record.unit_digest == digest(UnitKind.CONVERSATION, arms["baseline"])
-    assert record.share_millipct == 50_000
     waiting.post(asked("/v1/chat/completions"), f"x-conversation-id: {arms['candidate']}")
     await until(lambda: stuck.connections)
     (found,) = gateway.relay.under_way(0.0)

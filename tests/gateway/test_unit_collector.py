@@ -47,7 +47,7 @@ ANSWER = (
 
 def request(digest: int, arrived_s: float = 100.0, took_s: float = 0.5, **changes: object) -> Record:
     times = {"at_s": arrived_s + took_s, "duration_s": took_s}
-    return replace(RECORD, unit_digest=digest, share_millipct=50_000, **(times | changes))
+    return replace(RECORD, unit_digest=digest, **(times | changes))
 
 
 class Line:

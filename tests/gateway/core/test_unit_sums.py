@@ -34,7 +34,7 @@ PREFIX = prefix_of("errors", PLAN)
 
 
 def unit(number: int, success: float | None = 1.0, *, arrived_s: float = 1_010.0, revision: int = 1) -> Unit:
-    return Unit(arrived_s, number, "draft", revision, number % 2 == 0, 10_000, success)
+    return Unit(arrived_s, number, "draft", revision, number % 2 == 0, success)
 
 
 def learned(*flags: FeatureFlag) -> Books:
@@ -46,7 +46,7 @@ def learned(*flags: FeatureFlag) -> Books:
 
 def expected(units: list[Unit], predicted: float) -> list[int]:
     columns = Units(
-        np.array([each.share_millipct for each in units], np.int64),
+        np.full(len(units), 10_000),
         np.array([each.candidate for each in units], bool),
         np.array([predicted if each.success is None else each.success for each in units], float),
         np.full(len(units), predicted),
@@ -81,7 +81,6 @@ UNITS = st.lists(
         st.just("draft"),
         st.just(1),
         st.booleans(),
-        st.sampled_from([1, 10_000, 99_999]),
         st.sampled_from([0.0, 1.0, None]),
     ),
     min_size=1,

@@ -8,7 +8,7 @@ from gateway.core.units import PATIENCE_S, Unit, Waiting, success_of, unit_of
 from tests.gateway.test_recorder import RECORD
 
 AGE_S = 60.0
-FIRST = replace(RECORD, unit_digest=7, share_millipct=5_000, at_s=100.0, duration_s=0.5)
+FIRST = replace(RECORD, unit_digest=7, at_s=100.0, duration_s=0.5)
 
 
 def request(digest: int, arrived_s: float, took_s: float = 0.5, **changes: object) -> Record:
@@ -16,9 +16,9 @@ def request(digest: int, arrived_s: float, took_s: float = 0.5, **changes: objec
 
 
 def test_a_unit_is_what_was_assigned_whoever_served_it() -> None:
-    assert unit_of(FIRST) == Unit(99.5, 7, "draft", 1, True, 5_000, 1.0)
+    assert unit_of(FIRST) == Unit(99.5, 7, "draft", 1, True, 1.0)
     hidden = replace(FIRST, served="baseline", attempts=2, failed_outcome="timeout")
-    assert unit_of(hidden) == Unit(99.5, 7, "draft", 1, True, 5_000, 0.0)
+    assert unit_of(hidden) == Unit(99.5, 7, "draft", 1, True, 0.0)
     other = unit_of(replace(FIRST, assigned="baseline", served="baseline"))
     assert other is not None
     assert not other.candidate
