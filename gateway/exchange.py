@@ -212,7 +212,7 @@ class Exchange:
         # Each of them knows this object: without cycles it is gone with its last use, not with the next collection.
         self.incoming.listener = self._delivery = None
         try:
-            self._relay.record(self._make_record(outcome, cause, usage, ttft_s))
+            self._relay.record(self.make_record(outcome, cause, usage, ttft_s))
         finally:
             self._relay.door.part(self, self._permit, self._upstream, usage, time(), answered=self._answered)
 
@@ -361,7 +361,8 @@ class Exchange:
     def _served_arm(self, chosen: Plan) -> str:
         return Arm.BASELINE if self._fallen_back else chosen.assigned
 
-    def _make_record(self, outcome: Outcome, cause: str, usage: Usage | None, ttft_s: float | None) -> Record:
+    def make_record(self, outcome: str, cause: str, usage: Usage | None, ttft_s: float | None) -> Record:
+        """The Record as it is now."""
         chosen, call, principal = self._plan, self._call, self._principal
         decision = chosen.decision if chosen else None
         return Record(
@@ -394,4 +395,5 @@ class Exchange:
             self._failed[1],
             self._trace,
             decision.hash_version if decision else 0,
+            decision.unit_digest if decision else 0,
         )

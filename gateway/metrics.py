@@ -168,6 +168,7 @@ class Losses:
         self.requests = Counter(
             "glidepath_uncounted_requests", "Requests of ramps that are not in the store's sums.", ()
         )
+        self.units = Counter("glidepath_uncounted_units", "Units of ramps that are not in the evidence.", ())
         self.access_log = Counter(
             "glidepath_access_log_dropped", "Lines lost because writing failed or did not keep up.", ()
         )

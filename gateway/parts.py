@@ -30,6 +30,7 @@ from gateway.settled import Settled
 from gateway.shadow import Shadows
 from gateway.start_error import StartError
 from gateway.tenants import Tenants, prices
+from gateway.unit_collector import Requests, UnitCollector, UnitStore
 from gateway.upstream import build_upstream
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class ClosableSink(Sink, Protocol):
         ...
 
 
-class WorkerStore(QuotaStore, SumStore, Protocol):
+class WorkerStore(QuotaStore, SumStore, UnitStore, Protocol):
     """What a worker's parts need of the store."""
 
 
@@ -85,7 +86,12 @@ class Parts(NamedTuple):
     quotas: Quotas
     tenants: Tenants
     collector: Collector
+    units: UnitCollector
     sinks: Sequence[ClosableSink]
+
+    async def count_units(self) -> None:
+        """Have evidence counted until cancelled."""
+        await self.units.run(Requests(self.recorder.settle, self.relay.under_way))
 
     def adopt_keys(self, records: Sequence[KeyRecord]) -> None:
         """Put these keys and their limits in force."""
@@ -115,7 +121,9 @@ def build_parts(
     settled = Settled(answers, time.time())
     collector = Collector(store, lambda: follower.snapshot, time.monotonic)
     metrics.follow(metrics.losses.requests, lambda: collector.lost)
-    recorder = Recorder(metrics, answers, (*sinks, collector), settled.add_other)
+    units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time)
+    metrics.follow(metrics.losses.units, lambda: units.lost)
+    recorder = Recorder(metrics, answers, (*sinks, collector, units), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
     observed = settings.observability
@@ -140,7 +148,7 @@ def build_parts(
         relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
     )
     port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
-    return Parts(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, sinks)
+    return Parts(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, sinks)
 
 
 def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from random import randbytes, random
+from time import perf_counter
 from typing import TYPE_CHECKING
 
+from gateway.core.outcome import UNDER_WAY
 from gateway.core.providers.wires import PATH_OF_OPERATION
 from gateway.core.trace import IDS_BYTES, trace_of
 from gateway.exchange import Exchange
@@ -71,6 +73,15 @@ class Relay:
             upstream.sweep(now_s)
         if self.shadows is not None:
             self.shadowed = dict.fromkeys(self.shadows.sweep(now_s), self.shadows)
+
+    def under_way(self, age_s: float) -> list[Record]:
+        """What is known of the exchanges that arrived at least `age_s` ago and have not settled."""
+        before_s = perf_counter() - age_s
+        return [
+            each.make_record(UNDER_WAY, "", None, None)
+            for each in self.active
+            if each.incoming.arrived_at_s <= before_s
+        ]
 
     def end_shadows(self) -> None:
         """The gateway is about to end: its last moments are for those who wait for an answer."""

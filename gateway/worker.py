@@ -101,6 +101,7 @@ class Worker:
                 self._uses.run(),
                 parts.quotas.run(),
                 parts.collector.run(),
+                parts.count_units(),
                 repeat(_SWEEP_EVERY_S, self._sweep),
                 repeat(_SWEEP_CALLERS_EVERY_S, self._sweep_callers),
             )
@@ -250,6 +251,7 @@ class Worker:
         """To the store: unused quotas, what was counted last, and when keys were used."""
         await self._parts.quotas.close()
         await self._parts.collector.flush()
+        await self._parts.units.close()
         await self._uses.close()
         for sink in self._parts.sinks:
             await asyncio.to_thread(sink.close)

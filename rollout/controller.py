@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from rollout.core import gates
 from rollout.core.audit import record_change
 from rollout.core.errors import DamagedFlags, RevisionConflict, RolloutError, StaleWriter
+from rollout.core.evidence.arms import sample_ratio_of
+from rollout.core.evidence.plans import is_gathered
+from rollout.core.evidence.verdicts import verdicts_of
 from rollout.core.lease import CONTROLLER
 from rollout.core.position import NOWHERE, Standing, compare
 from rollout.core.ramp import tick
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from rollout.core.promql import MetricQuery
     from rollout.core.ramp_shown import Shown
     from rollout.core.ramp_table import Transition
+    from rollout.core.sums import SumKey
     from rollout.ports import Clock, MetricSource, Store
 
 _log = logging.getLogger(__name__)
@@ -197,13 +201,16 @@ class Controller:
         stored = await self._store.get_memory(flag.feature)
         # Also that of an older revision: an edit must not make a gate forget its FAILs, another attempt does.
         memory = decode_memory(None if stored is None else stored[1])
-        measured, samples, capacity = await asyncio.gather(
-            self._measured(flag), self._samples(flag), read_capacity(self._world.metrics, flag)
+        measured, sums, capacity = await asyncio.gather(
+            self._measured(flag), self._sums(flag), read_capacity(self._world.metrics, flag)
         )
+        samples = None if sums is None else samples_of(flag.feature, flag.progress, sums)
         now_s = self._world.clock.now_s()
+        measured |= verdicts_of(flag, sums or {}, now_s)
+        ratio = sample_ratio_of(flag.feature, flag.progress, sums or {}, now_s)
         ramp = ramp_of(flag, memory, killed_locally=self._world.killed_locally(flag.feature))
         began_s, faults = flag.progress.step_began_s, faults_of(flag)
-        seen = Observations(measured, samples, samples_since_s=began_s, faults=faults, capacity=capacity)
+        seen = Observations(measured, samples, began_s, ratio, faults=faults, capacity=capacity)
         made = tick(ramp, seen, now_s)
         revision = await self._commit(flag, made, lease, now_s)
         shown = shown_of(made, revision, at_s=now_s, holder=self._world.holder)
@@ -230,18 +237,19 @@ class Controller:
         _log_change(flag.feature, made)
         return written.revision
 
-    async def _measured(self, flag: FeatureFlag) -> Mapping[str, gates.Reading | Verdict]:
+    async def _measured(self, flag: FeatureFlag) -> dict[str, gates.Reading | Verdict]:
         queries = queries_of(flag, self._world.clock.now_s())
         places = asyncio.Semaphore(_READS_EACH)
         readings = await asyncio.gather(*(self._read(query, places) for query in queries.values()))
         return dict(zip(queries, readings, strict=True))
 
-    async def _samples(self, flag: FeatureFlag) -> int | None:
-        """Requests that the candidate was assigned since the step began; None where nobody asks for them."""
+    async def _sums(self, flag: FeatureFlag) -> Mapping[SumKey, tuple[int, ...]] | None:
+        """All sums of the feature; None where nobody asks for them."""
         plan, step = flag.ramp, flag.progress.step
-        if plan is None or step >= len(plan.steps) or not plan.criteria(step).min_samples:
+        counted = plan is not None and step < len(plan.steps) and plan.criteria(step).min_samples > 0
+        if not counted and not any(map(is_gathered, flag.gates)):
             return None
-        return samples_of(flag.feature, flag.progress, await self._store.read_sums(flag.feature))
+        return await self._store.read_sums(flag.feature)
 
     async def _read(self, query: MetricQuery, places: asyncio.Semaphore) -> gates.Reading:
         source = self._world.metrics

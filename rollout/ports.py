@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from rollout.core.audit import AuditEntry
+from rollout.core.claims import Claim
 from rollout.core.keys import KeyChange, KeyEntry, KeyRecord
 from rollout.core.lease import Lease
 from rollout.core.model import FeatureFlag
@@ -15,9 +16,9 @@ from rollout.core.readings import Reading
 from rollout.core.sums import SumKey
 
 __all__ = [
-    "AuditEntry", "Clock", "EvidenceSums", "FlagStore", "GateMemory", "KeyChange", "KeyEntry", "KeyRecord", "KeyStore",
-    "Lease", "LeaseStore", "MetricQuery", "MetricSource", "Once", "Position", "QuotaAsk", "QuotaGrant", "Reading",
-    "Store", "SumKey",
+    "AuditEntry", "Claim", "Clock", "EvidenceSums", "FlagStore", "GateMemory", "KeyChange", "KeyEntry", "KeyRecord",
+    "KeyStore", "Lease", "LeaseStore", "MetricQuery", "MetricSource", "Once", "Position", "QuotaAsk", "QuotaGrant",
+    "Reading", "Store", "SumKey", "UnitClaims",
 ]  # fmt: skip
 
 
@@ -137,6 +138,18 @@ class EvidenceSums(Protocol):
         ...
 
 
+class UnitClaims(Protocol):
+    """Which units have been counted, by `core.claims`: asked by every worker."""
+
+    async def claim_units(self, claims: Sequence[Claim], flush_id: str) -> tuple[bool, ...]:
+        """Say of each unit, in order, whether it is new; it is known from then on, also within `claims`. Atomic.
+
+        A flush that is sent again gets the answer it got first, until `core.claims.REMEMBER_FLUSH_S` have passed.
+        InvalidArgument, and nothing claimed, as `core.claims.check_claims` says.
+        """
+        ...
+
+
 class KeyStore(Protocol):
     """API keys, their audit log, and quotas."""
 
@@ -178,7 +191,7 @@ class KeyStore(Protocol):
         ...
 
 
-class Store(FlagStore, GateMemory, LeaseStore, EvidenceSums, KeyStore, Protocol):
+class Store(FlagStore, GateMemory, LeaseStore, EvidenceSums, UnitClaims, KeyStore, Protocol):
     """All of it. Every method raises StoreUnavailable in bounded time when it cannot answer."""
 
     async def close(self) -> None:

@@ -9,6 +9,9 @@ import msgspec
 
 from gateway.core.trace import Trace
 
+UNDER_WAY = ""
+"""Stands for the outcome in a Record of an exchange that has not settled."""
+
 
 class Phase(StrEnum):
     """How far an attempt got when it broke."""
@@ -45,7 +48,9 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     Times: `at_s` Unix, the others seconds since arrival, None when it never came to that. Token counts are None when
     the upstream reported none. `failed_*`: what the first attempt came to, if another one followed. `bucket` is -1 if
-    none was drawn; `hash_version` of the flag, 0 without one. New fields come last: Records travel as arrays.
+    none was drawn; `hash_version` of the flag, 0 without one. `unit_digest`: what evidence knows the unit by, 0 where
+    none is gathered. New fields come last: Records travel as arrays. Beyond 30 arguments CPython passes them through a
+    list and a tuple, for 3,000 instructions a request.
     """
 
     request_id: str
@@ -77,6 +82,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     failed_cause: str = ""
     trace: Trace | None = None
     hash_version: int = 0
+    unit_digest: int = 0
 
 
 class StreamEnd(NamedTuple):

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.core.attributes import with_attributes
 from gateway.core.errors import ApiError, unknown_model
@@ -100,6 +101,9 @@ def plan(  # noqa: PLR0917  a keyword would cost each call more than all of this
     else:
         decision = decide(snapshot, feature, call.subject)
     if decision.arm is _BASELINE:
+        if decision.unit_digest and compiled.flag.sticky and headers.get(ASSIGNED_HEADER) == _BEGAN_ON_BASELINE:
+            # Who began on the baseline is no unit whatever the bucket: the pinned ones would be missing from one arm.
+            decision = replace(decision, unit_digest=0)
         return Plan(feature, decision.arm, decision.reason, decision, decision.upstream)
     flag = compiled.flag
     if flag.sticky and headers.get(ASSIGNED_HEADER) == _BEGAN_ON_BASELINE:

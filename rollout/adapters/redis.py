@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rollout.adapters import redis_scripts as scripts
+from rollout.adapters.redis_claims import RedisClaims
 from rollout.adapters.redis_connection import pairs
 from rollout.adapters.redis_control import RedisControl, entry_of, fresh_generation
 from rollout.adapters.redis_sums import RedisSums
@@ -17,7 +18,7 @@ from rollout.core.model import FeatureFlag
 from rollout.core.quota import KEEP_MIN_S, QuotaAsk, QuotaGrant
 
 
-class RedisStore(RedisControl, RedisSums):
+class RedisStore(RedisControl, RedisSums, RedisClaims):
     """A `Store` in one Redis database."""
 
     async def load(self) -> tuple[int, dict[str, FeatureFlag]]:

@@ -96,6 +96,16 @@ def epochs_of(feature: str) -> str:
     return f"{TAG}:epochs:{feature}"
 
 
+def claimed_of(flush_id: str) -> str:
+    """Name of the answer to claims."""
+    return f"{TAG}:claimed:{flush_id}"
+
+
+def claims_of(feature: str, draw: str) -> str:
+    """Name of the bits of a draw's units that have been counted."""
+    return f"{TAG}:claims:{draw}:{feature}"
+
+
 def sums_of(feature: str, epoch: int) -> str:
     """Name of the hash of one epoch's sums."""
     return f"{TAG}:sums:{epoch}:{feature}"

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
+from rollout.adapters import sqlite_claims
 from rollout.adapters import sqlite_control as control
 from rollout.adapters import sqlite_keys as keys
 from rollout.adapters import sqlite_sums as sums
 from rollout.adapters.sqlite_connection import SqliteConnection
 from rollout.adapters.sqlite_schema import read_position, read_version, transaction
 from rollout.core.audit import AuditEntry
+from rollout.core.claims import Claim, check_claims
 from rollout.core.codec import decode_flag, decode_flags, decode_stored, encode_flag
 from rollout.core.keys import KeyChange, KeyEntry, KeyRecord
 from rollout.core.lease import Lease, checked_ask, checked_ttl_ms
@@ -133,6 +135,11 @@ class SqliteStore(SqliteConnection):
     async def drop_sums(self, feature: str, before_epoch: int | None = None) -> None:
         """See `Store.drop_sums`."""
         await self._run(lambda db: sums.drop(db, feature, before_epoch))
+
+    async def claim_units(self, claims: Sequence[Claim], flush_id: str) -> tuple[bool, ...]:
+        """See `Store.claim_units`."""
+        check_claims(claims, flush_id)
+        return await self._run(lambda db: sqlite_claims.claim(db, claims, flush_id, self._now_ms))
 
     async def load_keys(self) -> tuple[int, list[KeyRecord]]:
         """See `Store.load_keys`."""

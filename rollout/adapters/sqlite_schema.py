@@ -41,6 +41,15 @@ CREATE TABLE IF NOT EXISTS sums (
   feature TEXT NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, vector TEXT NOT NULL,
   PRIMARY KEY (feature, epoch, name)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS draws (
+  feature TEXT NOT NULL, draw TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (feature, draw)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claims (
+  feature TEXT NOT NULL, draw TEXT NOT NULL, page INTEGER NOT NULL, bits BLOB NOT NULL,
+  PRIMARY KEY (feature, draw, page)
+);
+CREATE TABLE IF NOT EXISTS claim_flushes (id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, granted TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS claim_flushes_by_time ON claim_flushes (at_ms);
 INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('version', 0);
 """
 _APPEND_ONLY = (

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rollout.core.bucketing import bucketer
 from rollout.core.eligibility import attributes_read, compile_eligibility, why_not
+from rollout.core.evidence.names import gathers
 from rollout.core.model import (
     BUCKETS,
     EMPTY_SNAPSHOT,
@@ -24,6 +25,7 @@ from rollout.core.model import (
     UnitKind,
 )
 from rollout.core.prerequisites import compile_order, compile_prerequisites, unmet
+from rollout.core.unit_digest import digester
 
 _FALLBACK = {
     # Not the tenant: all anonymous calls of one key in one bucket would make a share all or nothing for that key.
@@ -103,7 +105,7 @@ def _compile(flag: FeatureFlag, compiled: Mapping[str, CompiledFeature]) -> Comp
     if flag.kill.on:
         return CompiledFeature(flag, _always(_fixed(flag, Reason.KILLED)), fault)
     admits, prerequisites = compile_eligibility(flag), compile_prerequisites(flag, compiled)
-    decide_split = _splitter(flag, _fixed(flag, Reason.NO_UNIT))
+    decide_split = (_gatherer if gathers(flag) else _splitter)(flag, _fixed(flag, Reason.NO_UNIT))
     if admits is not None or prerequisites:
         decide_split = _guarded(flag, admits, prerequisites, decide_split)
     return CompiledFeature(flag, decide_split, fault, _shadow_sample(flag), _reads_attributes(flag, compiled))
@@ -185,6 +187,24 @@ def _splitter(flag: FeatureFlag, no_unit: Decision) -> Callable[[Subject], Decis
         return no_unit
 
     return decide_split
+
+
+def _gatherer(flag: FeatureFlag, no_unit: Decision) -> Callable[[Subject], Decision]:
+    """A split whose units evidence knows by digests: apart from `_splitter`, so that no other split pays for it."""
+    decide_split, digest = _splitter(flag, no_unit), digester(flag.split_salt)
+    split = Reason.SPLIT
+
+    def decide_known(subject: Subject) -> Decision:
+        made = decide_split(subject)
+        if made.reason is not split or made.unit_kind is None:
+            return made
+        known = digest(made.unit_kind, getattr(subject, made.unit_kind))
+        return Decision(
+            made.feature, made.arm, made.upstream, split, made.bucket, made.unit_kind,
+            made.revision, made.share_millipct, made.hash_version, known,
+        )  # fmt: skip
+
+    return decide_known
 
 
 def unit_chain(bucket_by: UnitKind) -> tuple[tuple[int, UnitKind], ...]:

@@ -263,6 +263,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     share_millipct: int
     hash_version: int = 0
     """Version that drew the bucket; 0 for an unknown feature."""
+    unit_digest: int = 0
+    """What evidence knows the unit by (`core.unit_digest`); 0 where none is gathered."""
 
 
 class CompiledFeature(NamedTuple):

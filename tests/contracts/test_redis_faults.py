@@ -11,6 +11,7 @@ from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
 from rollout.core import commands
 from rollout.core.audit import record_change, replay
+from rollout.core.claims import Claim
 from rollout.core.errors import RevisionConflict, RolloutError, StaleWriter, StoreReset, StoreUnavailable
 from rollout.core.keys import KeyChange, KeyRecord, first_entry
 from rollout.core.model import FeatureFlag
@@ -81,6 +82,7 @@ async def test_a_full_redis_refuses_each_write_whole_and_still_reads(new_redis: 
         lambda: commit(store, 90_000, flag, fencing=lease, once=Once("new", b"x")),
         lambda: store.put_memory("summarize", 1, b"other", fencing=lease),
         lambda: store.add_sums({SUM: [1], SUM._replace(epoch=2): [1]}, "2"),
+        lambda: store.claim_units([Claim("summarize", "d", 7)], "2"),
         lambda: store.remember(Once("new", b"x")),
         lambda: store.acquire_lease("controller", "a", 60.0),
         lambda: store.renew_lease(lease, 60.0),
@@ -98,6 +100,7 @@ async def test_a_full_redis_refuses_each_write_whole_and_still_reads(new_redis: 
     await store.drop_sums("draft")
     server.command("CONFIG SET maxmemory 0")
     assert await store.add_sums({SUM: [1]}, "2")
+    assert await store.claim_units([Claim("summarize", "d", 7)], "2") == (True,)
     assert (await commit(store, 30_000, fencing=lease)).share_millipct == 30_000
     assert replay(await store.audit()) == (await store.load())[1]
     await store.close()
@@ -279,6 +282,7 @@ async def test_each_call_works_on_a_node_of_a_cluster(new_redis: Servers) -> Non
     await commit(store, 2_000)
     await store.put_memory("summarize", 2, b"m", fencing=lease)
     await store.add_sums({SUM: [1], SUM._replace(epoch=2, feature="draft"): [2]}, "1")
+    assert await store.claim_units([Claim("summarize", "d", 7), Claim("draft", "d", 7)], "1") == (True, True)
     assert await store.change_keys(KeyChange((KEY,), (), first_entry(KEY)), 2)
     await store.touch_keys({"k1": 5.0})
     assert await store.lease_quota([QuotaAsk("q", n, 5, 10, time.time() + 60) for n in range(3)]) == [(5, 5)] * 3

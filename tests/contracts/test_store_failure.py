@@ -16,6 +16,7 @@ from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
 from rollout.core import commands
 from rollout.core.audit import record_change
+from rollout.core.claims import Claim
 from rollout.core.errors import InvalidArgument, InvalidDocument, RolloutError, StoreUnavailable
 from rollout.core.evaluate import decide
 from rollout.core.keys import KeyChange, KeyRecord, first_entry
@@ -113,6 +114,7 @@ async def test_redis_gone_or_silent_is_an_error_in_bounded_time(redis_server: An
         lambda: store.release_lease(lease),
         lambda: store.add_sums({SumKey("summarize", 1, "n"): [1]}, "1"),
         lambda: store.read_sums("summarize"),
+        lambda: store.claim_units([Claim("summarize", "d", 7)], "1"),
         lambda: store.drop_sums("summarize"),
     ]
     async with asyncio.timeout(_BOUND_S):

@@ -2,7 +2,11 @@
 
 import pytest
 
-from rollout.core.model import Eligibility
+from gateway.core.outcome import UNDER_WAY
+from rollout.core.bucketing import bucket
+from rollout.core.model import Eligibility, UnitKind
+from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, Role
+from rollout.core.unit_digest import digester
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 PATHS = {
@@ -74,3 +78,31 @@ async def test_a_pinned_conversation_is_told_apart_and_its_header_goes_no_furthe
     assert (record.revision, record.hash_version) == (7, 3)
     assert not candidate.requests
     assert not [name for name in baseline.requests[0].headers if name.startswith("x-glidepath")]
+
+
+async def test_evidence_knows_the_unit_settled_or_under_way(upstream, relay_gateway, settled, wire, until) -> None:
+    async def slow(peer) -> None:
+        await peer.request()
+        await peer.gone()
+
+    server, stuck = await upstream(wire.plain(CHAT_BODY)), await upstream(slow)
+    gate = Gate(name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=0.03)
+    flag = {"gates": (gate,), "progress": Progress(phase=Phase.RUNNING)}
+    gateway = await relay_gateway(candidate=stuck.port, baseline=server.port, share=50_000, flag=flag)
+    arms = {"candidate": "", "baseline": ""}
+    for number in range(100):
+        drawn = bucket(3, "draft", f"c{number}")
+        arms["candidate" if drawn < 50_000 else "baseline"] = f"c{number}"
+    caller, waiting = await gateway.caller(), await gateway.caller()
+    caller.post(asked("/v1/chat/completions"), f"x-conversation-id: {arms['baseline']}")
+    assert (await caller.answer()).status == 200
+    (record,) = await settled(gateway, 1)
+    digest = digester("draft")
+    assert record.unit_digest == digest(UnitKind.CONVERSATION, arms["baseline"])
+    waiting.post(asked("/v1/chat/completions"), f"x-conversation-id: {arms['candidate']}")
+    await until(lambda: stuck.connections)
+    (found,) = gateway.relay.under_way(0.0)
+    assert found.unit_digest == digest(UnitKind.CONVERSATION, arms["candidate"])
+    assert (found.outcome, found.status, found.attempts, found.assigned) == (UNDER_WAY, 0, 1, "candidate")
+    assert gateway.relay.under_way(1_000.0) == []
+    assert len(gateway.records) == 1

@@ -2,6 +2,7 @@ import asyncio
 import sqlite3
 from contextlib import asynccontextmanager, closing, suppress
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -12,6 +13,9 @@ from rollout.core import ramp_commands as commands
 from rollout.core.audit import record_change
 from rollout.core.audit import replay as replayed
 from rollout.core.errors import StaleWriter
+from rollout.core.evidence.ledger import gathered
+from rollout.core.evidence.plans import key_of, plans_of, prefix_of, vector_of
+from rollout.core.evidence.score import Units
 from rollout.core.gates import Result
 from rollout.core.model import State
 from rollout.core.position import Position, Standing
@@ -449,3 +453,23 @@ async def test_a_flag_that_cannot_be_read_leaves_other_ramps_watched(make, seede
         db.commit()
     await turns(make(), clock, 40)
     assert (await seeded.get("summarize")).progress.phase is Phase.COMPLETED
+
+
+async def test_a_gate_of_evidence_is_judged_by_the_sums(running, seeded, make, clock) -> None:
+    """Neither shown: hold. Harm shown: roll back."""
+    gate = Gate(
+        name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=0.02, alpha=0.05
+    )
+    entry = record_change(running, running, actor="ann", command="apply", reason="gate", at_s=clock.at_s)
+    flag = await seeded.put_if_revision(replace(running, gates=(gate,)), running.revision, entry)
+    controller = make()
+    await controller.turn()
+    (verdict,) = controller.shown["summarize"].verdicts
+    assert (verdict.result, verdict.reason) == (Result.NO_DATA, "0 of 1 units; no unit has come of age")
+    plan = plans_of(flag)["errors"]
+    key = key_of("summarize", flag.progress, prefix_of("errors", plan), 0)
+    number = 400
+    failing = Units(np.full(number, 50_000), np.arange(number) % 2 == 0, np.arange(number) % 2.0, np.full(number, 0.9))
+    await seeded.add_sums({key: vector_of(gathered(plan, failing))}, "1")
+    await controller.turn()
+    assert (await moves(seeded))[-1] == "roll_back"

@@ -19,6 +19,7 @@ from rollout.core.model import (
     Snapshot,
     State,
 )
+from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, Role
 
 UPSTREAM_OF_MODEL = {"moe": "inhouse", "gpt": "partner"}
 
@@ -334,3 +335,31 @@ def test_no_header_gives_anybody_the_candidate(words: bytes, share: int, number:
     with_header, _ = planned(asked, flag, headers={ASSIGNED_HEADER: words})
     without, _ = planned(asked, flag)
     assert with_header in {without, Arm.BASELINE}
+
+
+GATHERING = {
+    "gates": (Gate(name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=0.03),),
+    "progress": Progress(phase=Phase.RUNNING),
+}
+
+
+@given(st.text("abcdef", min_size=1), st.sampled_from([b"baseline", b"candidate", None]), st.booleans())
+def test_who_began_on_the_baseline_is_no_unit_whichever_arm_the_bucket_gives(user: str, told, sticky) -> None:
+    flag = msgspec.structs.replace(draft(sticky=sticky, **GATHERING), share_millipct=50_000)
+    headers = {} if told is None else {ASSIGNED_HEADER: told}
+    known = compile_snapshot({"draft": flag}, 1)
+    chosen = plan(call("copilot/draft", user), principal(), known, UPSTREAM_OF_MODEL, headers=headers)
+    assert chosen.decision is not None
+    assert (chosen.decision.unit_digest == 0) == (sticky and told == b"baseline")
+
+
+def test_a_baseline_that_was_told_back_is_left_out_of_the_evidence_as_a_pinned_one_is() -> None:
+    flag = msgspec.structs.replace(draft(sticky=True, **GATHERING), share_millipct=1)
+    known, asked = compile_snapshot({"draft": flag}, 1), call("copilot/draft")
+    fresh = plan(asked, principal(), known, UPSTREAM_OF_MODEL)
+    told = plan(asked, principal(), known, UPSTREAM_OF_MODEL, headers=BEGAN_ON_BASELINE)
+    assert (fresh.assigned, told.assigned, told.reason) == (Arm.BASELINE, Arm.BASELINE, Reason.SPLIT)
+    assert fresh.decision is not None
+    assert told.decision is not None
+    assert fresh.decision.unit_digest
+    assert not told.decision.unit_digest

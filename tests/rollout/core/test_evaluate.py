@@ -28,6 +28,8 @@ from rollout.core.model import (
     Subject,
     UnitKind,
 )
+from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, Role
+from rollout.core.unit_digest import digester
 
 FLAG = FeatureFlag(feature="summarize", candidate="inhouse", baseline="partner", revision=7, share_millipct=25_000)
 ANYBODY = Subject("conversation-1", "user-1", "tenant-1")
@@ -393,3 +395,28 @@ def test_only_what_changed_and_what_leans_on_it_is_made_anew() -> None:
     after = compile_snapshot(flags | chained({"a": 5}, {}), 2, before)
     kept = {name for name in flags if after.features[name] is before.features[name]}
     assert (kept, after.version) == ({"c"}, 2)
+
+
+GATHERING = with_(
+    gates=(Gate(name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=0.03),),
+    progress=Progress(phase=Phase.RUNNING, attempt=1),
+)
+
+
+@given(subjects, shares.filter(lambda share: 0 < share < BUCKETS), holdouts)
+def test_gathering_evidence_changes_no_decision_but_for_the_digest(subject: Subject, share, holdout) -> None:
+    flag = replace(GATHERING, share_millipct=share, holdout=holdout)
+    known, plain = told(flag, subject), told(replace(flag, gates=()), subject)
+    assert replace(known, unit_digest=0) == plain
+    if known.reason is Reason.SPLIT:
+        assert known.unit_kind is not None
+        unit = getattr(subject, known.unit_kind)
+        assert known.unit_digest == digester(flag.split_salt)(known.unit_kind, unit) != 0
+    else:
+        assert known.unit_digest == 0
+
+
+def test_where_no_evidence_is_gathered_units_are_not_known() -> None:
+    assert told(GATHERING).unit_digest != 0
+    for flag in (FLAG, replace(GATHERING, share_millipct=0), replace(GATHERING, progress=Progress())):
+        assert told(flag).unit_digest == 0

@@ -1,0 +1,158 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.core.outcome import UNDER_WAY, Outcome, Record
+from gateway.core.units import PATIENCE_S, Unit, Waiting, success_of, unit_of
+from tests.gateway.test_recorder import RECORD
+
+AGE_S = 60.0
+FIRST = replace(RECORD, unit_digest=7, at_s=100.0, duration_s=0.5)
+
+
+def request(digest: int, arrived_s: float, took_s: float = 0.5, **changes: object) -> Record:
+    return replace(FIRST, unit_digest=digest, at_s=arrived_s + took_s, duration_s=took_s, **changes)
+
+
+def test_a_unit_is_what_was_assigned_whoever_served_it() -> None:
+    assert unit_of(FIRST) == Unit(99.5, 7, "draft", 1, True, 1.0)
+    hidden = replace(FIRST, served="baseline", attempts=2, failed_outcome="timeout")
+    assert unit_of(hidden) == Unit(99.5, 7, "draft", 1, True, 0.0)
+    other = unit_of(replace(FIRST, assigned="baseline", served="baseline"))
+    assert other is not None
+    assert not other.candidate
+
+
+@pytest.mark.parametrize("change", [{"unit_digest": 0}, {"attempts": 0, "outcome": "refused"}])
+def test_who_is_not_known_or_was_never_sent_on_is_no_unit(change: dict) -> None:
+    assert unit_of(replace(FIRST, **change)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "success"),
+    [
+        ({}, 1.0),
+        ({"attempts": 2}, 0.0),
+        ({"attempts": 2, "outcome": Outcome.CANCELLED}, 0.0),
+        *(
+            ({"outcome": each, "cause": "x", "status": 500}, 0.0)
+            for each in (
+                *(Outcome.CALLER_ERROR, Outcome.RATE_LIMITED, Outcome.UPSTREAM_ERROR, Outcome.UNREACHABLE),
+                *(Outcome.TIMEOUT, Outcome.TRUNCATED, Outcome.REFUSED),
+            )
+        ),
+        ({"outcome": Outcome.CANCELLED, "status": 200}, None),
+        ({"outcome": Outcome.CANCELLED, "status": 200, "duration_s": 50.0}, None),
+        ({"outcome": Outcome.CANCELLED, "status": 0, "duration_s": PATIENCE_S - 1}, None),
+        ({"outcome": Outcome.CANCELLED, "status": 0, "duration_s": PATIENCE_S}, 0.0),
+        ({"outcome": Outcome.CANCELLED, "status": 503, "duration_s": PATIENCE_S}, 0.0),
+        ({"outcome": Outcome.TIMEOUT, "cause": "caller_stalled"}, None),
+        ({"outcome": Outcome.TRUNCATED, "cause": "draining"}, None),
+        ({"outcome": UNDER_WAY, "status": 200}, 1.0),
+        ({"outcome": UNDER_WAY, "status": 0}, 0.0),
+        ({"outcome": UNDER_WAY, "status": 503}, 0.0),
+        ({"outcome": UNDER_WAY, "status": 200, "attempts": 2}, 0.0),
+    ],
+)
+def test_what_a_request_came_to(change: dict, success: float | None) -> None:
+    assert success_of(replace(FIRST, **change)) == success
+
+
+@pytest.mark.parametrize("arm", ["candidate", "baseline"])
+@given(st.sampled_from(Outcome), st.integers(1, 2), st.sampled_from([0, 200, 400, 503]), st.floats(0, 100))
+def test_the_arm_has_no_say_in_how_it_is_judged(arm: str, outcome, attempts, status, took_s) -> None:
+    record = request(7, 0.0, took_s, outcome=outcome, attempts=attempts, status=status)
+    assert success_of(replace(record, assigned=arm, served=arm, upstream=arm)) == success_of(record)
+
+
+def test_units_become_due_at_their_age_in_order_of_arrival() -> None:
+    waiting = Waiting(AGE_S)
+    waiting.add([request(1, 101.7), request(2, 100.2, 30.0), request(3, 100.2)])
+    assert waiting.due(100.2 + AGE_S, []) == []
+    assert [unit.digest for unit in waiting.due(101.0 + AGE_S, [])] == [2, 3]
+    assert len(waiting) == 1
+    assert [unit.digest for unit in waiting.due(102.9 + AGE_S, [])] == [1]
+    assert waiting.due(1_000.0, []) == []
+
+
+def test_the_first_request_stands_for_the_unit_however_slow_it_was() -> None:
+    waiting = Waiting(AGE_S)
+    failed = {"outcome": Outcome.TIMEOUT}
+    waiting.add([request(1, 120.0), request(1, 100.0, 40.0, **failed), request(1, 110.0)])
+    (unit,) = waiting.due(180.0, [])
+    assert (unit.arrived_s, unit.success) == (100.0, 0.0)
+
+
+def test_who_is_under_way_at_the_age_is_not_missing() -> None:
+    waiting = Waiting(AGE_S)
+    slow = {"outcome": UNDER_WAY, "status": 0}
+    waiting.add([request(1, 120.0)])
+    under_way = [request(1, 100.0, 61.0, **slow), request(2, 100.5, 60.5, **slow), request(3, 130.0, 31.0, **slow)]
+    due = waiting.due(161.0, under_way)
+    assert [(unit.digest, unit.arrived_s, unit.success) for unit in due] == [(1, 100.0, 0.0), (2, 100.5, 0.0)]
+    waiting.add([request(1, 100.0, 70.0), request(2, 100.5, 200.0)])  # they settle after all: too late
+    assert [unit.digest for unit in waiting.due(500.0, [])] == [3]
+
+
+def test_features_have_units_of_their_own() -> None:
+    waiting = Waiting(AGE_S)
+    waiting.add([request(1, 100.0), request(1, 101.0, feature="ask")])
+    assert [unit.feature for unit in waiting.due(500.0, [])] == ["draft", "ask"]
+
+
+def test_a_clock_that_was_set_back_doesnt_stop_the_counting() -> None:
+    waiting = Waiting(AGE_S)
+    waiting.add([request(1, 5_000.0)])
+    assert len(waiting.due(5_100.0, [])) == 1
+    assert waiting.due(1_000.0, []) == []
+    waiting.add([request(2, 1_001.0)])
+    assert [unit.digest for unit in waiting.due(1_100.0, [])] == [2]
+
+
+def test_too_many_are_thinned_by_digest_alone_and_stay_away() -> None:
+    waiting = Waiting(AGE_S, most=4)
+    large = 2**62
+    waiting.add([request(large + number, 100.0) for number in range(3)])
+    waiting.add([request(number + 1, 100.0) for number in range(4)])
+    assert (len(waiting), waiting.thinned) == (4, 3)
+    waiting.add([request(large, 101.0), request(1, 101.0)])
+    assert (len(waiting), waiting.thinned) == (4, 4)
+    waiting.add([request(2**61, 100.0)])
+    assert (len(waiting), waiting.thinned) == (4, 5)
+    assert [unit.digest for unit in waiting.due(500.0, [])] == [1, 2, 3, 4]
+    waiting.add([request(large, 600.0)])
+    assert waiting.due(900.0, []) == []
+
+
+REQUESTS = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 80), st.integers(1, 90)), max_size=20)
+
+
+@given(REQUESTS, st.randoms(use_true_random=False))
+def test_how_fast_requests_settle_changes_nothing_about_who_stands_for_whom(requests, random) -> None:
+    """Looked at each second; a request is under way until it has settled."""
+    first: dict[int, int] = {}
+    for digest, arrived, _ in requests:
+        first[digest] = min(arrived, first.get(digest, arrived))
+    waiting, found = Waiting(AGE_S), []
+    random.shuffle(requests)
+    for now in range(180):
+        waiting.add(
+            request(digest, arrived, took) for digest, arrived, took in requests if arrived + took in {now, now + 0.0}
+        )
+        under_way = [
+            request(digest, arrived, now - arrived, outcome=UNDER_WAY, status=0)
+            for digest, arrived, took in requests
+            if arrived <= now < arrived + took
+        ]
+        found += waiting.due(now, under_way)
+    seen: dict[int, float] = {}
+    for unit in found:
+        seen.setdefault(unit.digest, unit.arrived_s)
+    assert seen == first
+
+
+def test_requests_that_are_no_units_dont_wait() -> None:
+    waiting = Waiting(AGE_S)
+    waiting.add([request(0, 100.0), request(1, 100.0, attempts=0)])
+    assert len(waiting) == 0
