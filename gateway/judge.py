@@ -74,6 +74,7 @@ class Judge:
         self._frozen, self._line, self._queue, self._bounds, self._budget = frozen, line, queue, bounds, budget
         self._barred, self._sink, self._counts, self._clock = barred, sink, counts, clock
         self._breaker = Breaker(BREAKER)
+        self._version = ANY_VERSION
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -117,15 +118,19 @@ class Judge:
         self._line.pool.close()
 
     def _settled_unasked(self, pair: ShadowPair) -> bool:
-        """Whether no question is needed for this pair, which is settled then. Never raises."""
+        """Whether no question is needed for this pair, which is settled then."""
+        try:
+            return self._settle_unasked(pair)
+        except Exception:  # noqa: BLE001  it must not be met again and again
+            _log.exception("a pair of answers could not be looked at")
+            self._miss(pair, Miss.DEFECT)
+            return True
+
+    def _settle_unasked(self, pair: ShadowPair) -> bool:
         now_s = self._clock()
         why = Miss.STALE if now_s - pair.at_s > self._bounds.stale_s else self._barred(pair)
         if why is None and pair.assigned.text == pair.other.text:
-            try:
-                self._score(pair, SAME, ANY_VERSION)
-            except Exception:  # noqa: BLE001  it must not be met again and again
-                _log.exception("a score could not be handed on")
-                self._miss(pair, Miss.DEFECT)
+            self._score(pair, SAME, ANY_VERSION)
             return True
         if why is None and self._budget.spent(now_s):
             why = Miss.BUDGET
@@ -154,7 +159,7 @@ class Judge:
         """Score one pair, or count why not; `ticket`: of the breaker, for the first question."""
         try:
             found, reported = await self._both_orders(pair, matter, ticket)
-            self._score(pair, found, version(self._frozen, reported))
+            self._score(pair, found, self._version_of(reported))
         except MissedError as missed:
             self._miss(pair, missed.reason)
         except asyncio.CancelledError:
@@ -204,6 +209,13 @@ class Judge:
             breaker.on_failure(now_s, ticket)
         if breaker.state is not before and BreakerState.HEALTHY in {breaker.state, before}:
             _log.warning("judge %s is %s", self.name, breaker.state)
+
+    def _version_of(self, reported: str) -> str:
+        now, before = version(self._frozen, reported), self._version
+        if before not in {now, ANY_VERSION}:
+            _log.warning("judge %s answers as another model now: evidence from its scores starts afresh", self.name)
+        self._version = now
+        return now
 
     def _score(self, pair: ShadowPair, found: Judged, judge_version: str) -> None:
         candidate, baseline = _by_arm(pair)

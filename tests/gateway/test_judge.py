@@ -105,6 +105,23 @@ async def test_one_model_has_one_version_and_another_one_another(judge_server, u
     assert versions[0] == versions[1] != versions[2]
 
 
+async def test_a_change_of_the_model_is_told_in_the_log(upstream, bench, wire, caplog) -> None:
+    async def script(peer) -> None:
+        for model in ("judge-1-a", "judge-1-a", "judge-1-b"):
+            for _ in range(2):
+                await peer.request()
+                peer.send(wire.plain(completion(verdict("tie"), model)))
+
+    here = bench((await upstream(script)).port, concurrent=1)
+    for number in range(3):
+        here.judges.take(pair(number))
+    await here.settled()
+    assert len({each.judge_version for each in here.scores}) == 2
+    assert [record.message for record in caplog.records] == [
+        "judge j answers as another model now: evidence from its scores starts afresh"
+    ]
+
+
 async def test_equal_answers_are_even_and_cost_nothing(bench, unused_port: int) -> None:
     here = bench(unused_port)
     here.judges.take(pair(1, "same", "same"))
