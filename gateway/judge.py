@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from secrets import token_hex
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -152,8 +153,13 @@ class Judge:
         work = self._judge(pair, Matter(request, candidate.text, baseline.text), self._breaker.on_sent(now_s))
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._on_end, pair))
         return True
+
+    def _on_end(self, pair: ShadowPair, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # perhaps before its first step
+            self._miss(pair, Miss.DRAINING)
 
     async def _judge(self, pair: ShadowPair, matter: Matter, ticket: int) -> None:
         """Score one pair, or count why not; `ticket`: of the breaker, for the first question."""
@@ -162,9 +168,6 @@ class Judge:
             self._score(pair, found, self._version_of(reported))
         except MissedError as missed:
             self._miss(pair, missed.reason)
-        except asyncio.CancelledError:
-            self._miss(pair, Miss.DRAINING)
-            raise
         except Exception:  # noqa: BLE001  one pair is lost, the judge goes on
             _log.exception("a pair of answers could not be judged")
             self._miss(pair, Miss.DEFECT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from functools import partial
+from time import perf_counter
 
 import pytest
 
@@ -372,6 +373,16 @@ async def test_closing_cuts_what_is_under_way_and_forgets_what_waits(upstream, b
     await until(lambda: server.open == 0)
     here.judges.take(pair(3))
     assert here.missed == {Miss.DRAINING: 3}
+
+
+async def test_one_that_is_cut_before_its_first_step_is_counted_too(bench, unused_port: int) -> None:
+    here = bench(unused_port)
+    await here.turn()
+    here.judges.take(pair())
+    here.judge.turn(perf_counter())
+    assert here.judge.counts == (0, 1)
+    await here.judges.close()
+    assert (here.judge.counts, here.missed) == ((0, 0), {Miss.DRAINING: 1})
 
 
 async def test_how_long_answers_took_is_counted_by_judge(judge_server, bench) -> None:
