@@ -1,4 +1,7 @@
-"""One question to a judge over HTTP: on connections of its own, within one time limit, never asked twice."""
+"""One question to a judge over HTTP: on connections of its own, within one time limit.
+
+Never asked twice, but where an idle connection turns out to have been closed.
+"""
 
 from __future__ import annotations
 

@@ -130,16 +130,27 @@ def start_bench(stack, port: int, documents: dict[str, object] | None = None, ju
     return bench
 
 
-def says(reply, server_of: list):
-    """Script of a judge: `reply(first, second)` is its text."""
+async def start_judge(upstream, reply):
+    """Start a judge whose text is `reply(first, second)`."""
 
     async def script(peer) -> None:
         while True:
             request = await peer.request()
-            server_of[0].requests.append(request)
+            server.requests.append(request)
             peer.send(_plain(completion(reply(*answers_in(request)))))
 
-    return script
+    server = await upstream(script)
+    return server
+
+
+def prefers_ours(first: str, _second: str) -> str:
+    return verdict("first" if first == "ours" else "second")
+
+
+async def stalls(peer) -> None:
+    """A judge that takes a question and says nothing."""
+    await peer.request()
+    await peer.request()
 
 
 def _plain(body: str) -> bytes:

@@ -19,7 +19,7 @@ from gateway.settings import Settings, SettingsError
 from gateway.settings.judges import JudgeSettings
 from gateway.tenants import Tenants
 from rollout.core.model import BUCKETS, Shadow
-from tests.gateway.bench import completion, pair, says, start_bench, verdict
+from tests.gateway.bench import completion, pair, prefers_ours, start_bench, start_judge, verdict
 from tests.gateway.shadows import CHAT, never, said, start_world
 
 if TYPE_CHECKING:
@@ -151,11 +151,7 @@ def whole(relay_gateway, upstream, wire, stack):
 
 
 async def test_an_answered_request_becomes_a_score(whole, upstream) -> None:
-    server_of: list = []
-    server_of.append(
-        await upstream(says(lambda first, _: verdict("first" if first == "ours" else "second"), server_of))
-    )
-    here = await whole(server_of[0].port)
+    here = await whole((await start_judge(upstream, prefers_ours)).port)
     answer = await here.world.ask(CHAT, "/v1/chat/completions", "x-request-id: r-1")
     await here.until(lambda: here.scores)
     (scored,) = here.scores
