@@ -81,12 +81,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _gateway(args: argparse.Namespace) -> int:
     from gateway.fleet import Configuration
-    from gateway.settings import load, proxy_credentials, upstream_keys
+    from gateway.settings import judge_keys, load, proxy_credentials, upstream_keys
     from gateway.supervisor import report, run
 
     def read() -> Configuration:
         settings = load(args.config)
-        return Configuration(settings, upstream_keys(settings), proxy_credentials(settings))
+        return Configuration(settings, upstream_keys(settings), proxy_credentials(settings), judge_keys(settings))
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     run(read, report)

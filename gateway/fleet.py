@@ -36,6 +36,7 @@ class Configuration(NamedTuple):
     settings: Settings
     api_keys: dict[str, str | None]
     proxy_credentials: dict[str, str | None]
+    judge_keys: dict[str, str | None]
 
 
 class Slot:

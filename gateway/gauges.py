@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from gateway.core.breaker import BreakerState
 from gateway.metrics import gauge
 from gateway.upstream import ENDPOINT_STATES
 from rollout.core.model import BUCKETS
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gateway.core.series import Reading
+    from gateway.judges import Judges
     from gateway.quotas import Quotas
     from gateway.relay import Relay
     from rollout.follower import Follower
@@ -33,6 +35,22 @@ def worker_gauges(relay: Relay, follower: Follower, quotas: Quotas) -> Callable[
         )
         yield from _traffic(relay)
         yield from _door(relay, quotas)
+
+    return source
+
+
+def judge_gauges(judges: Judges) -> Callable[[], Iterable[Reading]]:
+    """What each worker reads of its judges; a source likewise."""
+
+    def source() -> Iterator[Reading]:
+        waiting = [((name,), float(sum(judge.counts))) for name, judge in judges.judges.items()]
+        yield gauge("glidepath_judge_waiting", "Pairs that wait for a verdict.", ("judge",), waiting)
+        states = [
+            ((name, state), float(judge.state is state))
+            for name, judge in judges.judges.items()
+            for state in BreakerState
+        ]
+        yield gauge("glidepath_judge_state", "Workers that have the judge in this state.", ("judge", "state"), states)
 
     return source
 

@@ -192,6 +192,17 @@ class ShadowCounts:
         self.pairs_lost = Counter("glidepath_shadow_pairs_lost", text, ())
 
 
+class JudgeCounts:
+    """What judges made of the pairs they were given."""
+
+    def __init__(self) -> None:
+        labels = ("feature", "judge")
+        self.scores = Counter("glidepath_judge_scores", "Pairs with a score, by what was found.", (*labels, "result"))
+        self.missed = Counter("glidepath_judge_missed", "Pairs without a score, by reason.", (*labels, "reason"))
+        text = "One question to a judge, until its answer or the end of patience."
+        self.duration = Histogram("glidepath_judge_duration_seconds", text, ("judge",), DURATION_BUCKETS)
+
+
 class Metrics(Collector):
     """All series of one worker, plus gauges that are read when scraped."""
 
@@ -234,12 +245,14 @@ class Metrics(Collector):
         self.propagation = Histogram("glidepath_propagation_seconds", wait, (), PROPAGATION_BUCKETS)
         self.losses = Losses()
         self.shadows = ShadowCounts()
+        self.judging = JudgeCounts()
         self._followed: list[tuple[Counter, Callable[[], float]]] = []
         self._sources: list[Callable[[], Iterable[Reading]]] = []
         self._sent: dict[tuple[str, tuple[str, ...]], tuple[float, ...]] = {}
         self._families: dict[str, Counter | Histogram] = {
             own.name: own
-            for own in (*vars(self).values(), *vars(self.losses).values(), *vars(self.shadows).values())
+            for group in (self, self.losses, self.shadows, self.judging)
+            for own in vars(group).values()
             if isinstance(own, (Counter, Histogram))
         }
 

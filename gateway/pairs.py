@@ -40,6 +40,11 @@ class PairQueue:
     def __len__(self) -> int:
         return len(self._pairs)
 
+    @property
+    def oldest(self) -> ShadowPair | None:
+        """The one that `pop` would give."""
+        return self._pairs[0] if self._pairs else None
+
     def take(self, pair: ShadowPair) -> int:
         """PairSink; a pair that is too large alone is lost itself."""
         self._pairs.append(pair)

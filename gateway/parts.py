@@ -18,14 +18,16 @@ from gateway.core.admission.limits import Limits
 from gateway.core.shedding import Shedding
 from gateway.door import Door
 from gateway.feedback import AnswerIndex
-from gateway.gauges import worker_gauges
+from gateway.gauges import judge_gauges, worker_gauges
 from gateway.http.limits import CallerLimits
 from gateway.http.port import PublicPort
 from gateway.http.server import Reception
+from gateway.judges import build_judges
 from gateway.metrics import Metrics
 from gateway.quotas import Quotas, QuotaStore
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
+from gateway.scores import NoEvidence
 from gateway.settled import Settled
 from gateway.shadow import Shadows
 from gateway.start_error import StartError
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
     from gateway.door import Guest
     from gateway.feedback import Others
+    from gateway.judges import Judges
     from gateway.settings import Settings
     from gateway.settings.sections import ObservabilitySettings, ServerSettings
     from gateway.tracing import SpanSink
@@ -67,10 +70,11 @@ class WorkerStore(QuotaStore, SumStore, UnitStore, Protocol):
 
 
 class Secrets(NamedTuple):
-    """What the environment holds, by upstream."""
+    """What the environment holds, by upstream; by judge."""
 
     api_keys: Mapping[str, str | None]
     proxy_credentials: Mapping[str, str | None]
+    judge_keys: Mapping[str, str | None]
 
 
 class Parts(NamedTuple):
@@ -87,6 +91,7 @@ class Parts(NamedTuple):
     tenants: Tenants
     collector: Collector
     units: UnitCollector
+    judges: Judges
     sinks: Sequence[ClosableSink]
 
     async def count_units(self) -> None:
@@ -129,7 +134,8 @@ def build_parts(
     observed = settings.observability
     upstreams = _upstreams(settings, given)
     door = Door(tenants, quotas.admission, prices(settings), _shedding(settings.server))
-    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics)
+    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
+    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=judges)
     relay = Relay(
         keyring=keyring,
         snapshot=lambda: follower.snapshot,
@@ -141,6 +147,7 @@ def build_parts(
         shadows=shadows,
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
+    metrics.add_source(judge_gauges(judges))
     app = build_app(relay, recorder, answers, unready, others)
     if flag_router is not None:
         app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
@@ -148,7 +155,9 @@ def build_parts(
         relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
     )
     port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
-    return Parts(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, sinks)
+    return Parts(
+        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, sinks
+    )
 
 
 def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
@@ -156,6 +165,20 @@ def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
         name: build_upstream(name, each, given.api_keys[name], given.proxy_credentials.get(name))
         for name, each in settings.upstreams.items()
     }
+
+
+def _judges(
+    settings: Settings, given: Secrets, follower: Follower, tenants: Tenants, *, quotas: Quotas, metrics: Metrics
+) -> Judges:
+    return build_judges(
+        settings,
+        given.judge_keys,
+        snapshot=lambda: follower.snapshot,
+        tenants=tenants,
+        leasing=quotas.admission.leasing,
+        sink=NoEvidence(),
+        counts=metrics.judging,
+    )
 
 
 def _shedding(server: ServerSettings) -> Shedding[Guest]:

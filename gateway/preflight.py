@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway.http.tls import client_context
+from gateway.judges import read_rubric
 from gateway.parts import STANDARD_OUTPUT, load_tracing
-from gateway.settings import SettingsError, proxy_credentials, upstream_keys
+from gateway.settings import SettingsError, judge_keys, proxy_credentials, upstream_keys
 from gateway.start_error import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gateway.settings import Settings
+    from gateway.settings.judges import JudgeSettings
 
 
 def obstacles(settings: Settings, environment: Mapping[str, str] = os.environ) -> Iterator[SettingsError | StartError]:
@@ -23,10 +25,13 @@ def obstacles(settings: Settings, environment: Mapping[str, str] = os.environ) -
     steps: list[Callable[[], object]] = [
         lambda: upstream_keys(settings, environment),
         lambda: proxy_credentials(settings, environment),
+        lambda: judge_keys(settings, environment),
         lambda: _folder(Path(settings.store.state_dir), "[store] state_dir"),
         lambda: _access_log(settings),
         lambda: _tracing(settings),
     ]
+    for name, judge in settings.judges.items():
+        steps += _of_judge(name, judge)
     for name, each in settings.upstreams.items():
         if any(urlsplit(url).scheme == "https" for url in each.base_urls):
             steps.append(lambda tls=each.tls, place=f"upstreams.{name}.tls": client_context(tls, place))  # type: ignore[misc]
@@ -35,6 +40,13 @@ def obstacles(settings: Settings, environment: Mapping[str, str] = os.environ) -
             step()
         except (SettingsError, StartError) as fault:
             yield fault
+
+
+def _of_judge(name: str, judge: JudgeSettings) -> list[Callable[[], object]]:
+    steps: list[Callable[[], object]] = [lambda: read_rubric(name, judge)]
+    if urlsplit(judge.url).scheme == "https":
+        steps.append(lambda: client_context(judge.tls, f"judges.{name}.tls"))
+    return steps
 
 
 def _folder(path: Path, place: str) -> None:

@@ -256,6 +256,7 @@ class Supervisor:
             settings=configuration.settings.model_dump_json().encode(),
             api_keys=configuration.api_keys,
             proxy_credentials=configuration.proxy_credentials,
+            judge_keys=configuration.judge_keys,
             key_records=msgspec.msgpack.encode(self._keys.records),
             kills=tuple(self._follower.kills_in_memory),
         )

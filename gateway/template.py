@@ -84,6 +84,18 @@ model = "simulated-partner"
 # proxy_url = "http://proxy.example:3128"
 # proxy_credentials_env = "PROXY_CREDENTIALS"         # user:password
 
+# Who compares both arms' answers to sampled requests (the flag's "shadow" names it); OpenAI's chat completions.
+# [judges.third]
+# url = "http://127.0.0.1:8001/v1"
+# model = "judge-model"         # best of a family that neither arm belongs to
+# api_key_env = "JUDGE_API_KEY"
+# region = "eu"                 # see [tenants.NAME] regions
+# rubric_file = "rubric.md"     # or rubric = "..."; what makes an answer better
+# pairs_per_day = 1000          # over all workers and replicas
+# concurrent = 4                # per worker
+# timeout_s = 60
+# parameters = { temperature = 0, max_tokens = 512 }
+
 # A feature starts with 0 % on the candidate. Its share lives in the store from then on:
 #   glidepath rollout set-share summarize 5% --reason "first step"
 [features.summarize]            # called as model "copilot/summarize"

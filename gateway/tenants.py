@@ -23,6 +23,8 @@ class Terms(NamedTuple):
     reach: frozenset[str] | None
     priority: str | None
     label: str
+    judges: frozenset[str] | None = None
+    """Who may be shown its pairs, None for all."""
 
 
 class Tenants:
@@ -30,8 +32,9 @@ class Tenants:
 
     def __init__(self, settings: Settings) -> None:
         regions = {name: upstream.region for name, upstream in settings.upstreams.items()}
-        self._terms = {name: _terms(tenant, regions, name) for name, tenant in settings.tenants.items()}
-        self._unlisted = _terms(settings.tenant_defaults, regions, UNLISTED)
+        of_judges = {name: judge.region for name, judge in settings.judges.items()}
+        self._terms = {name: _terms(tenant, regions, of_judges, name) for name, tenant in settings.tenants.items()}
+        self._unlisted = _terms(settings.tenant_defaults, regions, of_judges, UNLISTED)
 
     def of(self, tenant: str) -> Terms:
         """The terms of that tenant."""
@@ -50,11 +53,14 @@ def prices(settings: Settings) -> dict[str, Price]:
     }
 
 
-def _terms(tenant: TenantSettings, regions: Mapping[str, str | None], label: str) -> Terms:
+def _terms(
+    tenant: TenantSettings, regions: Mapping[str, str | None], of_judges: Mapping[str, str | None], label: str
+) -> Terms:
     limits = Limits(
         tenant.requests_per_minute,
         tenant.tokens_per_minute,
         tenant.concurrent_max,
         budget_microusd(tenant.budget_usd_per_day),
     )
-    return Terms(limits, reachable(tenant.regions, regions), tenant.priority, label)
+    reach, judges = reachable(tenant.regions, regions), reachable(tenant.regions, of_judges)
+    return Terms(limits, reach, tenant.priority, label, judges)

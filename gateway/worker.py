@@ -102,6 +102,7 @@ class Worker:
                 parts.quotas.run(),
                 parts.collector.run(),
                 parts.count_units(),
+                parts.judges.run(),
                 repeat(_SWEEP_EVERY_S, self._sweep),
                 repeat(_SWEEP_CALLERS_EVERY_S, self._sweep_callers),
             )
@@ -121,7 +122,7 @@ class Worker:
         given = self._given
         return build_parts(
             self._settings,
-            Secrets(given.api_keys, given.proxy_credentials),
+            Secrets(given.api_keys, given.proxy_credentials, given.judge_keys),
             self._store,
             self._follower,
             unready=self._unready,
@@ -248,7 +249,8 @@ class Worker:
         self._ended.set()
 
     async def _give_back(self) -> None:
-        """To the store: unused quotas, what was counted last, and when keys were used."""
+        """To the store: unused quotas, what was counted last, and when keys were used. No judge is asked any more."""
+        await self._parts.judges.close()
         await self._parts.quotas.close()
         await self._parts.collector.flush()
         await self._parts.units.close()

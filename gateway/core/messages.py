@@ -32,6 +32,7 @@ class Configure(_Message, frozen=True):
     settings: bytes
     api_keys: dict[str, str | None]
     proxy_credentials: dict[str, str | None]
+    judge_keys: dict[str, str | None]
     key_records: bytes
     kills: tuple[str, ...]
 

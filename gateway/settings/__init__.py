@@ -1,6 +1,6 @@
 """`glidepath.toml` and environment as one frozen `Settings`."""
 
-from gateway.settings.file import load, parse, proxy_credentials, upstream_keys
+from gateway.settings.file import judge_keys, load, parse, proxy_credentials, upstream_keys
 from gateway.settings.sections import Settings, TenantSettings
 from gateway.settings.upstreams import UpstreamSettings
 from gateway.settings.values import SettingsError
@@ -10,6 +10,7 @@ __all__ = [
     "SettingsError",
     "TenantSettings",
     "UpstreamSettings",
+    "judge_keys",
     "load",
     "parse",
     "proxy_credentials",

@@ -53,6 +53,14 @@ def upstream_keys(settings: Settings, environment: Mapping[str, str] = os.enviro
     }
 
 
+def judge_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+    """API key per judge, likewise."""
+    return {
+        name: _secret(f"judges.{name}.api_key_env", judge.api_key_env, environment)
+        for name, judge in settings.judges.items()
+    }
+
+
 def proxy_credentials(settings: Settings, environment: Mapping[str, str] = os.environ) -> dict[str, str | None]:
     """`user:password` for each upstream's proxy, likewise."""
     return {

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from gateway.core.errors import nearest
 from gateway.settings.automation import ControllerSettings, PrometheusSettings, WebhookSettings
+from gateway.settings.judges import JudgeSettings
 from gateway.settings.upstreams import UpstreamSettings
 from gateway.settings.values import Count, Dollars, Name, Port, Rate, Ratio, Seconds, SecondsOrNone, Section, Text
 
@@ -84,6 +85,7 @@ class Settings(Section):
     tenant_defaults: TenantSettings = TenantSettings()
     tenants: dict[Name, TenantSettings] = Field(default_factory=dict)
     upstreams: dict[Name, UpstreamSettings] = Field(default_factory=dict)
+    judges: dict[Name, JudgeSettings] = Field(default_factory=dict)
     features: dict[Name, FeatureSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")

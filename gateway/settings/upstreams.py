@@ -88,19 +88,19 @@ class UpstreamSettings(Section):
     @classmethod
     def _usable_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for url in urls:
-            if not _is_base_url(url):
+            if not is_base_url(url):
                 raise ValueError(f"{url!r} is not a base URL such as http://127.0.0.1:8000/v1")
         return urls
 
     @field_validator("proxy_url")
     @classmethod
     def _usable_proxy(cls, url: str | None) -> str | None:
-        if url is not None and not (_is_base_url(url) and urlsplit(url).scheme == "http"):
+        if url is not None and not (is_base_url(url) and urlsplit(url).scheme == "http"):
             raise ValueError(f"{url!r} is not a proxy such as http://proxy.example:3128 (credentials: from the env)")
         return url
 
 
-def _is_base_url(url: str) -> bool:
+def is_base_url(url: str) -> bool:
     """Whether it can be called as it stands: plain ASCII, a host that resolvers take, a port, no query or user."""
     if not (url.isascii() and url.isprintable()) or " " in url:
         return False

@@ -45,6 +45,7 @@ class Told:
             settings=configuration.settings.model_dump_json(exclude={"server": {"memory_max_mb"}}).encode(),
             api_keys={},
             proxy_credentials={},
+            judge_keys={},
             key_records=msgspec.msgpack.encode([]),
             kills=("draft",),
         )
@@ -63,7 +64,7 @@ def fleet(tmp_path: Path, stack, told: Told):
             "admin": {"port": 0},
             "store": {"url": f"sqlite:///{tmp_path}/store.db", "state_dir": str(tmp_path)},
         }
-        configuration = Configuration(parse(sections, source="test"), {}, {})
+        configuration = Configuration(parse(sections, source="test"), {}, {}, {})
         listeners = Listeners(configuration.settings)
         stack.callback(listeners.close)
         fleet = Fleet(configuration, listeners, told.given, POLICY)
@@ -127,7 +128,7 @@ async def test_a_successor_that_cannot_start_replaces_nobody(fleet, told: Told, 
     await running.start()
     told.build = "another"
     more = running.configuration.settings.server.model_copy(update={"workers": 2})
-    wanted = Configuration(running.configuration.settings.model_copy(update={"server": more}), {}, {})
+    wanted = Configuration(running.configuration.settings.model_copy(update={"server": more}), {}, {}, {})
     before = running.configuration
     await running.reload(wanted)
     assert ready(running) == [1]
@@ -141,7 +142,9 @@ async def test_a_worker_that_has_grown_too_large_is_replaced(fleet) -> None:
     await running.replace_too_large()
     assert ready(running) == [1], "a fresh worker is smaller than that"
     server = running.configuration.settings.server.model_copy(update={"memory_max_mb": 1})
-    running.configuration = Configuration(running.configuration.settings.model_copy(update={"server": server}), {}, {})
+    running.configuration = Configuration(
+        running.configuration.settings.model_copy(update={"server": server}), {}, {}, {}
+    )
     await running.replace_too_large()
     assert ready(running) == [2]
     assert running.restarts["memory"] == 1

@@ -8,11 +8,14 @@ import pytest
 import yaml
 
 from gateway.fleet import RESTART_REASONS
-from gateway.gauges import worker_gauges
-from gateway.metrics import gauge_family
+from gateway.gauges import judge_gauges, worker_gauges
+from gateway.judges import Judges
+from gateway.metrics import Metrics, gauge_family
 from gateway.page import Page
 from gateway.quotas import Quotas
+from gateway.settings import Settings
 from gateway.switchboard import Switchboard
+from gateway.tenants import Tenants
 from rollout.adapters.clock import WallClock
 from rollout.adapters.sqlite import SqliteStore
 from rollout.follower import Follower
@@ -42,7 +45,9 @@ async def declared(relay_gateway, unused_port: int, tmp_path: Path, stack) -> De
     stack.push_async_callback(store.close)
     follower = Follower(store, WallClock())
     relay = (await relay_gateway(candidate=unused_port, baseline=unused_port)).relay
-    of_workers = map(gauge_family, worker_gauges(relay, follower, Quotas(store))())
+    judges = Judges({}, lambda: follower.snapshot, Tenants(Settings()), Metrics().judging)
+    readings = (*worker_gauges(relay, follower, Quotas(store))(), *judge_gauges(judges)())
+    of_workers = map(gauge_family, readings)
     page = Page(NoWorkers(), follower, lambda: ramp_families(follower, None))
     families = [*page.collect(), *of_workers]
     names = [family.name + "_total" * (family.type == "counter") for family in families]

@@ -19,7 +19,7 @@ async def fleet(stack) -> Fleet:
     settings = Settings.model_validate({"server": {"port": 0}, "admin": {"port": 0}})
     listeners = Listeners(settings)
     stack.callback(listeners.close)
-    return Fleet(Configuration(settings, {}, {}), listeners, lambda *_: None)
+    return Fleet(Configuration(settings, {}, {}, {}), listeners, lambda *_: None)
 
 
 @pytest.fixture

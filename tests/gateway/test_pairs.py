@@ -13,7 +13,9 @@ def pair(number: int, text: str = "t") -> ShadowPair:
 
 def test_pairs_come_out_in_their_order() -> None:
     queue = PairQueue()
+    assert queue.oldest is None
     assert [queue.take(pair(number)) for number in range(3)] == [0, 0, 0]
+    assert queue.oldest == pair(0)
     assert [getattr(queue.pop(), "request_id", None) for _ in range(4)] == ["r0", "r1", "r2", None]
 
 

@@ -25,7 +25,7 @@ DOCUMENT = {
     },
     "features": {"draft": {"candidate": "inhouse", "baseline": "partner"}},
 }
-NO_SECRETS = Secrets({"inhouse": None, "partner": "sk-partner"}, {})
+NO_SECRETS = Secrets({"inhouse": None, "partner": "sk-partner"}, {}, {"j": "sk-judge", "k": None})
 
 
 class NoOthers:
@@ -106,6 +106,16 @@ async def test_records_reach_the_access_log(build, tmp_path: Path, relay_gateway
     assert (json.loads(line)["feature"], json.loads(line)["status"]) == ("draft", 200)
     assert wire.key not in line
     assert parts.metrics.requests.series
+
+
+async def test_judges_get_their_keys_and_the_pairs_of_shadow_calls(build) -> None:
+    judge = {"url": "http://127.0.0.1:9/v1", "model": "judge-1"}
+    parts = build(judges={"j": judge, "k": judge})
+    assert parts.relay.shadows.sink is parts.judges
+    heads = {name: each._line.head for name, each in parts.judges.judges.items()}
+    assert {name for name, head in heads.items() if b"sk-judge" in head} == {"j"}
+    names = {(reading.name, *labels) for reading in parts.metrics.readings() for labels, _ in reading.series}
+    assert {("glidepath_judge_waiting", "k"), ("glidepath_judge_state", "j", "healthy")} <= names
 
 
 def test_without_opentelemetry_the_cause_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

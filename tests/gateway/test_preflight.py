@@ -52,6 +52,19 @@ def test_variables_are_looked_up_and_never_shown(tmp_path: Path) -> None:
     assert "1234" not in cause
 
 
+def test_judges_are_looked_at_too(tmp_path: Path) -> None:
+    judge = {
+        "url": "https://127.0.0.1:9/v1",
+        "model": "m",
+        "api_key_env": "J_KEY",
+        "tls": {"ca_file": str(tmp_path / "a")},
+    }
+    causes = found(tmp_path, {"judges": {"j": {**judge, "rubric_file": str(tmp_path / "b")}}})
+    starts = ("judges.j.api_key_env names J_KEY", "judges.j.rubric_file", "judges.j.tls.ca_file")
+    assert [cause.startswith(start) for cause, start in zip(causes, starts, strict=True)] == [True] * 3
+    assert found(tmp_path, {"judges": {"j": {"url": "http://127.0.0.1:9/v1", "model": "m"}}}) == []
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
     closed = tmp_path / "closed"

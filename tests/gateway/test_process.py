@@ -56,7 +56,7 @@ async def test_one_whose_supervisor_says_nothing_more_ends_by_itself(process) ->
 
 async def test_what_it_says_last_is_heard_before_it_is_gone(process) -> None:
     worker, heard = process
-    told = say.Configure(say.PROTOCOL, "0.0.1", 1, worker.listener_fds, b"{}", {}, {}, b"\x90", ())
+    told = say.Configure(say.PROTOCOL, "0.0.1", 1, worker.listener_fds, b"{}", {}, {}, {}, b"\x90", ())
     worker.channel.send(told)
     await gone(worker)
     (failed,) = heard

@@ -2,6 +2,7 @@ import re
 import tomllib
 
 from gateway.settings import Settings, parse
+from gateway.settings.judges import JudgeSettings
 from gateway.template import CONFIG_TEMPLATE
 
 
@@ -37,3 +38,6 @@ def test_what_it_comments_out_can_be_used_and_shows_the_defaults() -> None:
     assert shown.server.model_copy(update={"memory_max_mb": None}) == given.server
     assert shown.observability.trace_ratio == given.observability.trace_ratio
     assert shown.tenants["acme"].regions == ("eu",)
+    judge = shown.judges["third"]
+    own = {key: getattr(judge, key) for key in ("url", "model", "api_key_env", "region", "rubric_file")}
+    assert JudgeSettings(**own) == judge

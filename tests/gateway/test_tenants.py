@@ -1,4 +1,5 @@
 from gateway.core.admission.limits import Limits, Price
+from gateway.settings.judges import JudgeSettings
 from gateway.settings.sections import Settings, TenantSettings
 from gateway.settings.upstreams import PriceSettings, UpstreamSettings
 from gateway.tenants import UNLISTED, Tenants, prices
@@ -15,6 +16,10 @@ SETTINGS = Settings(
         "inhouse": upstream("moe", "eu", PriceSettings()),
         "partner": upstream("gpt", "us", PriceSettings(input_usd=2.5, output_usd=10)),
     },
+    judges={
+        name: JudgeSettings(url="http://127.0.0.1:9/v1", model="judge", region=region)
+        for name, region in (("near", "eu"), ("far", "us"), ("anywhere", None))
+    },
     tenant_defaults=TenantSettings(requests_per_minute=60),
     tenants={
         "acme": TenantSettings(
@@ -28,6 +33,7 @@ def test_a_listed_tenant_has_its_own_terms_alone() -> None:
     terms = Tenants(SETTINGS).of("acme")
     assert terms.limits == Limits(None, 9_000, 4, 12_500_000)
     assert (terms.reach, terms.priority, terms.label) == (frozenset({"inhouse"}), "batch", "acme")
+    assert terms.judges == frozenset({"near"})
 
 
 def test_others_have_the_defaults_under_one_label() -> None:
@@ -36,6 +42,7 @@ def test_others_have_the_defaults_under_one_label() -> None:
     assert tenants.limits_of("whoever") == Limits(60)
     terms = tenants.of("whoever")
     assert (terms.reach, terms.priority, terms.label) == (None, None, UNLISTED)
+    assert terms.judges is None
 
 
 def test_prices_are_per_token() -> None:

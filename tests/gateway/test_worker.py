@@ -22,6 +22,7 @@ def configure(**changes: object) -> say.Configure:
         "settings": b"{}",
         "api_keys": {},
         "proxy_credentials": {},
+        "judge_keys": {},
         "key_records": msgspec.msgpack.encode([]),
         "kills": (),
     }

@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Scope = Literal["key", "tenant", "shadow"]
+Scope = Literal["key", "tenant", "shadow", "judge"]
 Quantity = Literal["requests", "tokens", "budget", "concurrent"]
 
 BYTES_PER_TOKEN = 4

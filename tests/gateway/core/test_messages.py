@@ -13,7 +13,7 @@ RECORD = Record(
 )  # fmt: skip
 READING = Reading("g", "text", ("a",), ((("x",), float("inf")),), "max")
 EXAMPLES = [
-    say.Configure(1, "0.1", 3, (5, 6), b"{}", {"a": None}, {"a": "u:p"}, b"", ("draft",)),
+    say.Configure(1, "0.1", 3, (5, 6), b"{}", {"a": None}, {"a": "u:p"}, {"j": None}, b"", ("draft",)),
     say.Accept((0, 2)),
     say.Drain(1.0, 30.0, replaced=True),
     say.Ready(),
