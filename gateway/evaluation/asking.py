@@ -11,6 +11,7 @@ import httpx2
 from gateway.core.answer_text import answer_text
 from gateway.core.checks.ending import ending_of
 from gateway.core.evaluation.answers import EvalAnswer, key_of
+from gateway.core.evaluation.prompt_set import EvaluationError
 from gateway.core.sse import StreamTooLargeError, StreamView
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ ATTEMPTS_MAX = 4
 WAIT_MAX_S = 30.0
 _OK = 200
 _PASSING = frozenset({429, 503, 529})
+_NEVER = frozenset({401, 403, 404})
+"""What no prompt will get past: the key, or the model's name, is wrong."""
 
 
 class EvalArm(NamedTuple):
@@ -60,7 +63,10 @@ class Asker:
         await self._http.aclose()
 
     async def ask(self, arm: EvalArm, body: bytes, again: int = 0) -> EvalAnswer:
-        """One answer; never raises for what an upstream does. Refusals that pass (429, 503) are asked again."""
+        """One answer, or a problem. Refusals that pass (429, 503) are asked again.
+
+        Raises `EvaluationError` if the arm lets nobody in: going on would only show that neither arm answers.
+        """
         key = key_of(arm.arm, arm.base_url, body, again)
         try:
             async with asyncio.timeout(self._timeout_s * ATTEMPTS_MAX):
@@ -90,6 +96,9 @@ class Asker:
         async with self._http.stream("POST", url, content=body, headers=headers) as answer:
             if answer.status_code in _PASSING and not last:
                 return _wait_s(answer.headers.get("retry-after"))
+            if answer.status_code in _NEVER:
+                cause = f"{arm.name} at {arm.base_url} refuses model {arm.model!r} with status {answer.status_code}"
+                raise EvaluationError(cause, "check the key, the model's name and, for a gateway, the key's roles")
             if answer.status_code != _OK:
                 raise Broken(f"status_{answer.status_code}")
             return await _read(answer, EvalAnswer(key, arm.arm), sent_s)

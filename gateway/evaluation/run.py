@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from gateway.core.evaluation.answers import EvalAnswer, decode_lines, encode_line, key_of
-from gateway.core.evaluation.prompt_set import PromptSetError, body_of, read_prompts
+from gateway.core.evaluation.prompt_set import EvaluationError, body_of, read_prompts
 from gateway.core.evaluation.report import markdown
 from gateway.core.evaluation.summary import EvalReport, Trial, judged, sum_up
 from gateway.evaluation.asking import Asker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -62,7 +62,7 @@ class Ask(NamedTuple):
 def evaluate(plan: EvalPlan, prompts_file: Path, progress: Callable[[int, int], None]) -> EvalReport:
     """Ask what has not been answered yet, write the report. `progress`: (answers had, wanted).
 
-    Raises `PromptSetError` for a set that can't be read, or a folder that can't be written.
+    Raises `EvaluationError` for a set that can't be read, a folder that can't be written, an arm that lets nobody in.
     """
     prompts = _read(prompts_file)[: plan.limit]
     asks = list(_asks(prompts, plan))
@@ -73,7 +73,7 @@ def evaluate(plan: EvalPlan, prompts_file: Path, progress: Callable[[int, int], 
         (plan.output / MARKDOWN_FILE).write_text(markdown(report), encoding="utf-8")
         (plan.output / JSON_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     except OSError as fault:
-        raise PromptSetError(f"cannot write to {plan.output}: {fault.strerror}", "choose another --output") from None
+        raise EvaluationError(f"cannot write to {plan.output}: {fault.strerror}", "choose another --output") from None
     return report
 
 
@@ -81,9 +81,9 @@ def _read(prompts_file: Path) -> tuple[EvalPrompt, ...]:
     try:
         text = prompts_file.read_text(encoding="utf-8")
     except OSError as fault:
-        raise PromptSetError(f"cannot read {prompts_file}: {fault.strerror}", "check the path") from None
+        raise EvaluationError(f"cannot read {prompts_file}: {fault.strerror}", "check the path") from None
     except UnicodeDecodeError:
-        raise PromptSetError(f"{prompts_file} is not UTF-8 text", "save it as UTF-8") from None
+        raise EvaluationError(f"{prompts_file} is not UTF-8 text", "save it as UTF-8") from None
     return read_prompts(text, str(prompts_file))
 
 
@@ -118,10 +118,19 @@ async def _answers(plan: EvalPlan, asks: Sequence[Ask], progress: Callable[[int,
 
     with path.open("ab") as file:
         file.write(b"\n")  # after a line that an earlier end tore
-        async with Asker(plan.timeout_s) as asker, asyncio.TaskGroup() as workers:
-            for _ in range(plan.concurrency):
-                workers.create_task(work(asker, file))
+        async with Asker(plan.timeout_s) as asker:
+            await _together(work(asker, file) for _ in range(plan.concurrency))
     return found
+
+
+async def _together(works: Iterable[Coroutine[None, None, None]]) -> None:
+    """Until all are done; the first fault ends them all, and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in works:
+                group.create_task(each)
+    except BaseExceptionGroup as faults:
+        raise faults.exceptions[0] from None
 
 
 def _report(

@@ -1,7 +1,8 @@
 """The language of a text, if a cheap look is enough to be sure: by its script, or by the commonest words of Latin ones.
 
-The stop words are those of each language's twenty or so commonest that few of the others share. Languages of one script
-(Russian and Ukrainian, Arabic and Persian) are not told apart: whoever mistakes them here is not told so.
+The stop words are those of each language's twenty or so commonest that few of the others share, but for single letters
+("i.e."). Languages of one script (Russian and Ukrainian, Arabic and Persian) are not told apart: whoever mistakes them
+here is not told so.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ STOP_WORDS = {
     "en": "the and of to is that for it with was this are you have not be from they at which would please what their",
     "de": "der die und das ist nicht mit ein eine zu den von sich auf für dem des auch ich wird sind wie oder bitte",
     "fr": "le les et des est une du dans que pour pas qui sur avec vous nous sont ce cette au aux été votre être",
-    "es": "el los las y que en es por con para una del se como más pero su está son lo al muy este usted hay sin",
+    "es": "el los las que en es por con para una del se como más pero su está son lo al muy este usted hay sin",
     "it": "il che di è per non una gli con sono del della più anche questo come nel alla ha dei le si ma delle può",
-    "pt": "o os que não uma para com é do da em mais como por dos das ao se seu você são está mas isso também foi",
+    "pt": "os que não uma para com é do da em mais como por dos das ao se seu você são está mas isso também foi",
     "nl": "het een van en de niet dat is op te zijn voor met aan die er maar ook als bij wordt naar deze heeft kan",
     "sv": "och att det som är en på för av inte med till den har ett om var jag vi kan från ska så men",
-    "pl": "i w nie się na że to jest z do jak ale o za od przez są może dla po czy tego który oraz jego",
+    "pl": "nie się na że to jest do jak ale za od przez są może dla po czy tego który oraz jego",
     "tr": "ve bir bu için ile da de çok olarak daha olan gibi en ne var değil kadar sonra ama veya her mi ben",
 }  # fmt: skip
 _STOP_WORDS = {language: frozenset(words.split()) for language, words in STOP_WORDS.items()}

@@ -12,8 +12,8 @@ PROMPTS_MAX = 100_000
 _OWN = frozenset({"model", "messages", "stream", "stream_options"})
 
 
-class PromptSetError(Exception):
-    """The set can't be used as it stands."""
+class EvaluationError(Exception):
+    """The run can't be made, or not go on: a set that can't be read, an arm that lets nobody in."""
 
     exit_code = 2
 
@@ -52,12 +52,12 @@ _DECODE = msgspec.json.Decoder(EvalPrompt).decode
 
 
 def read_prompts(text: str, source: str) -> tuple[EvalPrompt, ...]:
-    """The prompts of a JSONL text. `source`: its name, for errors. Raises `PromptSetError` that names the line."""
+    """The prompts of a JSONL text. `source`: its name, for errors. Raises `EvaluationError` that names the line."""
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not lines:
-        raise PromptSetError(f"{source} holds no prompt", "give one JSON object a line")
+        raise EvaluationError(f"{source} holds no prompt", "give one JSON object a line")
     if len(lines) > PROMPTS_MAX:
-        raise PromptSetError(f"{source} holds more than {PROMPTS_MAX} prompts", "take a sample of them")
+        raise EvaluationError(f"{source} holds more than {PROMPTS_MAX} prompts", "take a sample of them")
     return tuple(_prompt(line, f"{source}:{number}") for number, line in lines)
 
 
@@ -78,9 +78,9 @@ def _prompt(line: str, where: str) -> EvalPrompt:
     try:
         prompt = _DECODE(line)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as fault:
-        raise PromptSetError(f"{where}: {fault}", hint) from None
+        raise EvaluationError(f"{where}: {fault}", hint) from None
     if (prompt.messages is None) == (prompt.prompt is None) or prompt.messages == []:
-        raise PromptSetError(f"{where}: needs either `messages` or `prompt`", hint)
+        raise EvaluationError(f"{where}: needs either `messages` or `prompt`", hint)
     if taken := _OWN & prompt.request.keys():
-        raise PromptSetError(f"{where}: `request` may not hold {min(taken)!r}", "it is what both arms are asked with")
+        raise EvaluationError(f"{where}: `request` may not hold {min(taken)!r}", "it is what both arms are asked with")
     return prompt

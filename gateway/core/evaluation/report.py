@@ -33,7 +33,8 @@ def headline(report: EvalReport) -> str:
         text += f" in {', '.join(failed)}"
     if report.verdict == "undecided" and total.prompts_to_decide is not None:
         text += f" (about {total.prompts_to_decide} prompts would decide)"
-    return f"{text}; difference {_difference(total)}, {total.pairs.total} prompts"
+    left_out = f" ({total.uncompared} left out: the baseline has no answer)" if total.uncompared else ""
+    return f"{text}; difference {_difference(total)}, {total.pairs.total} prompts{left_out}"
 
 
 def _lines(report: EvalReport) -> Iterator[str]:
@@ -42,6 +43,7 @@ def _lines(report: EvalReport) -> Iterator[str]:
     yield f"**{headline(report)}.**"
     yield ""
     yield "Good: right by its reference, or without fault where there is none; no answer is not good."
+    yield "Prompts to which the baseline has no answer are left out of the difference."
     yield "Difference: candidate minus baseline on the same prompts, 95 % interval (Newcombe 1998, method 10)."
     yield ""
     yield "| prompts | | good | right | failed | difference | verdict |"

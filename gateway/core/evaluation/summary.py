@@ -1,7 +1,8 @@
 """A run summed up: each arm's rates, latency and cost, and how they differ on the same prompts.
 
 An answer is *good* if it is right, where there is a reference to tell; else if no check found a fault in it. No answer
-is not good: a candidate that fails on hard prompts gains nothing by it.
+of the candidate is not good: it gains nothing by failing on hard prompts. Where the baseline has none there is nothing
+to compare with, so the prompt is left out; too many of those, and nothing is decided.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rollout.core.cost import TokenPrice
 
 EXAMPLES_MAX = 20
+UNCOMPARED_RATIO_MAX = 0.1
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -74,11 +76,15 @@ class ArmReport(msgspec.Struct, frozen=True):
 
 
 class GroupReport(msgspec.Struct, frozen=True):
-    """All prompts, or those of one feature. `interval`: 95 %, of the difference of good answers."""
+    """All prompts, or those of one feature. `interval`: 95 %, of the difference of good answers.
+
+    `uncompared`: prompts to which the baseline has no answer; they are in no pair.
+    """
 
     candidate: ArmReport
     baseline: ArmReport
     pairs: Pairs
+    uncompared: int
     difference: float | None
     interval: Bounds | None
     verdict: str
@@ -143,7 +149,7 @@ def sum_up(
         total,
         features,
         len(worse),
-        sum(trial.candidate.good and not trial.baseline.good for trial in trials),
+        total.pairs.candidate_only,
         [_example(trial) for trial in worse[:EXAMPLES_MAX]],
     )
 
@@ -157,16 +163,20 @@ def quantile(values: Iterable[float], q: float) -> float | None:
 def _group(
     trials: Sequence[Trial], prices: tuple[TokenPrice | None, TokenPrice | None], max_drop: float
 ) -> GroupReport:
-    pairs = count_pairs((trial.candidate.good, trial.baseline.good) for trial in trials)
+    compared = [trial for trial in trials if trial.baseline.answer.problem is None]
+    uncompared = len(trials) - len(compared)
+    pairs = count_pairs((trial.candidate.good, trial.baseline.good) for trial in compared)
     interval = newcombe(pairs)
+    enough = uncompared <= UNCOMPARED_RATIO_MAX * len(trials)
     return GroupReport(
         _arm([trial.candidate for trial in trials], prices[0]),
         _arm([trial.baseline for trial in trials], prices[1]),
         pairs,
+        uncompared,
         pairs.difference,
         interval,
-        judge(interval, max_drop).value,
-        prompts_to_decide(pairs, max_drop),
+        judge(interval if enough else None, max_drop).value,
+        prompts_to_decide(pairs, max_drop) if enough else None,
     )
 
 

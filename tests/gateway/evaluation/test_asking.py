@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from gateway.core.evaluation.answers import EvalAnswer, key_of
+from gateway.core.evaluation.prompt_set import EvaluationError
 from gateway.evaluation import asking
 from gateway.evaluation.asking import ATTEMPTS_MAX, Asker, EvalArm
 from tests.gateway.evaluation.models import Model, Reply, says
@@ -81,6 +82,13 @@ def test_patience_ends(model: Model) -> None:
     model.reply = lambda _: Reply(b"", 429, **{"retry-after": "9999"})
     answer, waits = ask(model)
     assert (answer.problem, waits) == ("status_429", [asking.WAIT_MAX_S] * (ATTEMPTS_MAX - 1))
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_who_lets_nobody_in_is_not_asked_on(model: Model, status: int) -> None:
+    model.reply = lambda _: Reply(b"{}", status)
+    with pytest.raises(EvaluationError, match=f"inhouse at .* status {status}"):
+        ask(model)
 
 
 def test_nobody_there(model: Model) -> None:

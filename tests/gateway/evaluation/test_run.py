@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.core.evaluation.prompt_set import PromptSetError
+from gateway.core.evaluation.prompt_set import EvaluationError
 from gateway.core.evaluation.scoring import Scorer
 from gateway.evaluation.asking import EvalArm
 from gateway.evaluation.run import ANSWERS_FILE, JSON_FILE, MARKDOWN_FILE, EvalPlan, evaluate
@@ -107,17 +107,25 @@ def test_no_more_are_under_way_than_allowed(model: Model, tmp_path: Path) -> Non
     assert state["most"] == 3
 
 
+def test_a_wrong_key_ends_the_run_at_once(model: Model, tmp_path: Path) -> None:
+    model.reply = lambda request: Reply(b"{}", 401) if told(request) == "5" else says(told(request))
+    with pytest.raises(EvaluationError, match="status 401"):
+        evaluate(planned(model, tmp_path), prompts(tmp_path, 200), lambda *_: None)
+    assert len(model.asked) < 100
+    assert not (tmp_path / "out" / JSON_FILE).exists()
+
+
 @pytest.mark.parametrize("content", [None, b"\xff"])
 def test_prompts_that_cannot_be_read_are_named(model: Model, tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "p.jsonl"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(PromptSetError, match=r"p\.jsonl"):
+    with pytest.raises(EvaluationError, match=r"p\.jsonl"):
         evaluate(planned(model, tmp_path), file, lambda *_: None)
     assert not model.asked
 
 
 def test_a_folder_that_cannot_be_written_is_named(model: Model, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(PromptSetError, match="cannot write"):
+    with pytest.raises(EvaluationError, match="cannot write"):
         evaluate(planned(model, tmp_path), prompts(tmp_path, 1), lambda *_: None)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.core.evaluation import prompt_set
-from gateway.core.evaluation.prompt_set import PromptSetError, body_of, read_prompts
+from gateway.core.evaluation.prompt_set import EvaluationError, body_of, read_prompts
 from gateway.core.evaluation.scoring import Scorer
 
 
@@ -46,7 +46,7 @@ def test_both_forms_become_a_chat() -> None:
     ],
 )
 def test_what_is_wrong_is_named(text: str, cause: str) -> None:
-    with pytest.raises(PromptSetError, match=cause) as fault:
+    with pytest.raises(EvaluationError, match=cause) as fault:
         read_prompts(text, "p.jsonl")
     assert fault.value.exit_code == 2
     assert fault.value.hint
@@ -54,5 +54,5 @@ def test_what_is_wrong_is_named(text: str, cause: str) -> None:
 
 def test_a_set_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_set, "PROMPTS_MAX", 1)
-    with pytest.raises(PromptSetError, match="more than 1"):
+    with pytest.raises(EvaluationError, match="more than 1"):
         read_prompts('{"prompt": "x"}\n' * 2, "p.jsonl")

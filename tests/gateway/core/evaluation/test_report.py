@@ -30,6 +30,8 @@ def test_the_verdict_comes_first(trial: Make) -> None:
     unclear = sum_up([*same[:20], *worse[:1]], NAMES, PRICES, 0.05)
     assert headline(unclear).startswith("undecided")
     assert "prompts would decide" in headline(unclear)
+    gaps = [*same, trial("yes", None, reference="yes")]
+    assert headline(sum_up(gaps, NAMES, PRICES, 0.05)).endswith("200 prompts (1 left out: the baseline has no answer)")
     assert headline(sum_up([], NAMES, PRICES, 0.05)).endswith("difference -, 0 prompts")
 
 

@@ -52,6 +52,18 @@ def test_a_flawed_answer_says_why_it_is_an_example(trial: Make) -> None:
     assert report.examples[0].prompt == "Hm?"
 
 
+def test_without_an_answer_of_the_baseline_there_is_nothing_to_compare(trial: Make) -> None:
+    same, alone = trial("yes", "yes", reference="yes"), trial("yes", None, reference="yes")
+    some = sum_up([same] * 95 + [alone] * 5, NAMES, PRICES, 0.05)
+    assert (some.total.pairs, some.total.uncompared, some.verdict, some.better) == (Pairs(95), 5, "passed", 0)
+    few = sum_up([same] * 85 + [alone] * 15, NAMES, PRICES, 0.05)
+    assert (few.verdict, few.total.prompts_to_decide) == ("undecided", None)
+    nobody = sum_up([trial(None, None)] * 500, NAMES, PRICES, 0.05)
+    assert (nobody.verdict, nobody.total.interval) == ("undecided", None)
+    silent = sum_up([trial(None, "yes", reference="yes")] * 100, NAMES, PRICES, 0.05)
+    assert silent.verdict == "failed"
+
+
 def test_a_good_feature_does_not_hide_a_bad_one(trial: Make) -> None:
     good, bad = trial("yes", "yes", reference="yes", task="a"), trial("no", "yes", reference="yes", task="b")
     report = sum_up([good] * 1000 + [bad] * 20, NAMES, PRICES, 0.05)
