@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from gateway.evaluation.cli import add_commands as add_evaluation
     from loadtests.bench.cli import add_commands as add_bench
     from loadtests.cli import add_commands as add_loadtests
     from loadtests.demo.cli import add_commands as add_demo
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     add_keys(commands)
     add_explain(commands)
     add_serving(commands)
+    add_evaluation(commands)
     add_loadtests(commands)
     add_demo(commands)
     add_bench(commands)

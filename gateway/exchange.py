@@ -290,8 +290,11 @@ class Exchange:
             if self._move(reach_of_status(status), classify_status(status), cause_of_status(status), wait_s):
                 return None
             self._delivery = ErrorDelivery(self, attempt, continues=call.place is not None)
-        elif not self._fallen_back and (shadows := self._relay.shadowed.get(chosen.feature)) is not None:
-            self._delivery = shadows.deliver(self, attempt, self._wire, call, chosen, request_id=self._request_id)
+        elif (sampler := self._relay.sampled.get(chosen.feature)) is not None:
+            own_id, fallen_back = self._request_id, self._fallen_back
+            self._delivery = sampler.deliver(
+                self, attempt, self._wire, call, chosen, request_id=own_id, fallen_back=fallen_back
+            )
         else:
             self._delivery = deliver(self, attempt, self._wire, usage_wanted=call.usage_wanted, previous=call.previous)
         return self._delivery

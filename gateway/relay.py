@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.auth import Keyring
+    from gateway.checking import Checking
     from gateway.core.outcome import Record
     from gateway.core.routing import Plan
     from gateway.core.trace import Trace
     from gateway.door import Door
     from gateway.http.incoming import Incoming
+    from gateway.sampler import Sampler
     from gateway.shadow import Shadows
     from gateway.upstream import Upstream
     from rollout.core.model import Snapshot
@@ -44,6 +46,7 @@ class Relay:
         draw: Callable[[], float] = random,
         trace_ratio: float | None = None,
         shadows: Shadows | None = None,
+        checking: Checking | None = None,
     ) -> None:
         self.keyring = keyring
         self.snapshot = snapshot
@@ -55,8 +58,9 @@ class Relay:
         self.draw = draw
         self._trace_ratio = trace_ratio
         self.shadows = shadows
-        self.shadowed: dict[str, Shadows] = {}
-        """Features that have a shadow sample, as of the last sweep, each with `shadows`."""
+        self.checking = checking
+        self.sampled: Mapping[str, Sampler] = {}
+        """Features of which answers are looked at, as of the last sweep, each with who does."""
         self.active: set[Exchange] = set()
         self._heads: dict[tuple[object, ...], bytes] = {}
 
@@ -72,7 +76,9 @@ class Relay:
         for upstream in self.upstreams.values():
             upstream.sweep(now_s)
         if self.shadows is not None:
-            self.shadowed = dict.fromkeys(self.shadows.sweep(now_s), self.shadows)
+            self.sampled = dict.fromkeys(self.shadows.sweep(now_s), self.shadows)
+        if self.checking is not None:
+            self.sampled = self.checking.sweep({} if self.shadows is None else self.sampled)
 
     def under_way(self, age_s: float) -> list[Record]:
         """What is known of the exchanges that arrived at least `age_s` ago and have not settled."""
@@ -85,9 +91,10 @@ class Relay:
 
     def end_shadows(self) -> None:
         """The gateway is about to end: its last moments are for those who wait for an answer."""
-        self.shadowed = {}
-        if self.shadows is not None:
-            self.shadows.close()
+        self.sampled = {}
+        for each in (self.shadows, self.checking):
+            if each is not None:
+                each.close()
 
     def end_now(self) -> None:
         """End all that is under way; first who waits, as each place given back would start one of them."""

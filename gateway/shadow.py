@@ -93,15 +93,26 @@ class Shadows:
         return len(self._passing), len(self._waiting), len(self._calls), self._room.held
 
     def deliver(
-        self, owner: Owner, answer: Attempt, wire: Wire, call: Call, chosen: Plan, *, request_id: str
+        self,
+        owner: Owner,
+        answer: Attempt,
+        wire: Wire,
+        call: Call,
+        chosen: Plan,
+        *,
+        request_id: str,
+        fallen_back: bool,
+        tap: Callable[[bytes], bytes] | None = None,
     ) -> Delivery:
-        """As `gateway.delivery.deliver`, for a feature that has a sample; an answer outside of it passes as ever."""
+        """Sampler. Where the baseline answers for the candidate there is no other arm to ask."""
         wanted, previous = call.usage_wanted, call.previous
-        sample = self._sampled(owner, call, chosen, request_id)
+        sample = None if fallen_back else self._sampled(owner, call, chosen, request_id)
         if sample is None:
-            return deliver(owner, answer, wire, usage_wanted=wanted, previous=previous)
+            return deliver(owner, answer, wire, usage_wanted=wanted, previous=previous, tap=tap)
         sample.streamed = is_event_stream(answer.headers)
-        return deliver(sample, answer, wire, usage_wanted=wanted, previous=previous, tap=sample.tap)
+        own = sample.tap
+        both = own if tap is None else lambda data: own(tap(data))
+        return deliver(sample, answer, wire, usage_wanted=wanted, previous=previous, tap=both)
 
     def offer(self, sample: Sample) -> None:
         """Desk: its request has settled; it waits for the next sweep, if it may."""

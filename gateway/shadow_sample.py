@@ -86,6 +86,11 @@ class Sample:
         return data
 
     @property
+    def body(self) -> bytes:
+        """What was copied, until it is forgotten for its text or released."""
+        return b"".join(self._parts)
+
+    @property
     def text(self) -> str | None:
         """What the caller read, None if that can't be told. The bytes are forgotten for it."""
         if self._parts:

@@ -1,0 +1,163 @@
+"""Checks a sample of answers of one worker, after they have left: whether they are empty, cut, a refusal, a loop, ...
+
+Copies what passes as shadow calls do (`gateway.shadow_sample`) and looks at it in the sweep, a little each time. An
+answer outside the sample pays one checksum of its request's id; where nothing is sampled, nothing. The answer of a
+baseline that stepped in for the candidate is looked at too: it counts for the arm that was assigned.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from gateway.core.answer_text import answer_text
+from gateway.core.checks.answer_checks import check
+from gateway.core.checks.asked import asked
+from gateway.core.checks.ending import ending_of
+from gateway.core.checks.sampling import Unchecked, checked, in_check_sample
+from gateway.core.shadowing import PROMPT_MAX_BYTES
+from gateway.delivery import deliver, is_event_stream
+from gateway.shadow_sample import Room, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gateway.attempt import Attempt
+    from gateway.core.call import Call
+    from gateway.core.checks.sampling import CheckedAnswer
+    from gateway.core.providers.wires import Wire
+    from gateway.core.routing import Plan
+    from gateway.delivery import Delivery, Owner
+    from gateway.sampler import Sampler
+    from rollout.core.model import Snapshot
+
+_log = logging.getLogger(__name__)
+HELD_MAX_BYTES = 16 * 1024 * 1024
+WAITING_MAX = 256
+BYTES_AT_ONCE = 65_536
+"""Per sweep, and one answer at least: the largest takes some ten milliseconds."""
+
+
+class Checking:
+    """Samples answers, and hands on what was found."""
+
+    def __init__(
+        self,
+        millipct: int,
+        *,
+        snapshot: Callable[[], Snapshot],
+        found: Callable[[CheckedAnswer], None],
+        skipped: Callable[[str, Unchecked], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`millipct`: of answers; `skipped`: told a feature and why; `clock`: Unix time."""
+        self._millipct, self._snapshot, self._found, self._skipped = millipct, snapshot, found, skipped
+        self._clock = clock
+        self._room = Room(HELD_MAX_BYTES)
+        self._passing: set[Sample] = set()
+        self._waiting: dict[Sample, None] = {}
+        self._inner: Mapping[str, Sampler] = {}
+        self._closed = False
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """(samples whose answer passes, that wait, bytes held): all 0 when nothing is held."""
+        return len(self._passing), len(self._waiting), self._room.held
+
+    def deliver(
+        self,
+        owner: Owner,
+        answer: Attempt,
+        wire: Wire,
+        call: Call,
+        chosen: Plan,
+        *,
+        request_id: str,
+        fallen_back: bool,
+        tap: Callable[[bytes], bytes] | None = None,
+    ) -> Delivery:
+        """Sampler: whoever else samples the feature sees the answer too."""
+        sample = self._sampled(owner, call, chosen, request_id)
+        if sample is not None:
+            sample.streamed = is_event_stream(answer.headers)
+            owner, tap = sample, sample.tap
+        inner = self._inner.get(chosen.feature)
+        if inner is None:
+            return deliver(owner, answer, wire, usage_wanted=call.usage_wanted, previous=call.previous, tap=tap)
+        return inner.deliver(owner, answer, wire, call, chosen, request_id=request_id, fallen_back=fallen_back, tap=tap)
+
+    def offer(self, sample: Sample) -> None:
+        """Desk: its request has settled."""
+        self._passing.discard(sample)
+        why = None
+        if not sample.ok:
+            why = Unchecked.FAILED
+        elif sample.too_large or len(sample.prompt) > PROMPT_MAX_BYTES:
+            why = Unchecked.TOO_LARGE
+        elif self._closed:
+            why = Unchecked.DRAINING
+        elif len(self._waiting) >= WAITING_MAX:
+            why = Unchecked.CROWDED
+        if why is None:
+            self._waiting[sample] = None
+        else:
+            self._give_up(sample, why)
+
+    def sweep(self, inner: Mapping[str, Sampler]) -> Mapping[str, Sampler]:
+        """Check some that wait; who samples each feature from now on (`inner`: who does besides). Never raises."""
+        self._inner = inner
+        try:
+            for sample in [each for each in self._passing if each.abandoned]:
+                self._passing.discard(sample)
+                self._give_up(sample, Unchecked.FAILED)
+            looked_at = 0
+            while self._waiting and looked_at < BYTES_AT_ONCE:
+                sample = next(iter(self._waiting))
+                looked_at += sample.answer_bytes + len(sample.prompt)
+                del self._waiting[sample]
+                self._look(sample)
+            return inner if self._closed else {**inner, **dict.fromkeys(self._snapshot().features, self)}
+        except Exception:  # noqa: BLE001  the sweep is what deadlines of requests hang on
+            _log.exception("sampled answers could not be checked")
+            return inner
+
+    def close(self) -> None:
+        """Look at nothing more."""
+        self._closed = True
+        for sample in list(self._waiting):
+            del self._waiting[sample]
+            self._give_up(sample, Unchecked.DRAINING)
+
+    def _sampled(self, owner: Owner, call: Call, chosen: Plan, request_id: str) -> Sample | None:
+        decision = chosen.decision
+        if self._closed or decision is None or decision.unit_kind is None:
+            return None
+        if not in_check_sample(request_id, self._millipct):
+            return None
+        if len(self._waiting) >= WAITING_MAX:
+            self._skipped(decision.feature, Unchecked.CROWDED)
+            return None
+        sample = Sample(owner, call, decision, request_id, desk=self, room=self._room)
+        self._passing.add(sample)
+        return sample
+
+    def _look(self, sample: Sample) -> None:
+        try:
+            body, operation = sample.body, sample.incoming.operation
+            text = answer_text(operation, body, stream=sample.streamed)
+            if text is None:
+                self._skipped(sample.decision.feature, Unchecked.UNREADABLE)
+                return
+            ending = ending_of(body, stream=sample.streamed)
+            verdicts = check(text, ending, asked(sample.call.fields, operation))
+            self._found(checked(sample.request_id, self._clock(), sample.decision, verdicts))
+        except Exception:  # noqa: BLE001  the others shall not wait for it for ever
+            _log.exception("an answer could not be checked")
+            self._skipped(sample.decision.feature, Unchecked.DEFECT)
+        finally:
+            sample.release()
+
+    def _give_up(self, sample: Sample, why: Unchecked) -> None:
+        self._skipped(sample.decision.feature, why)
+        sample.release()

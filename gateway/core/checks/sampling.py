@@ -1,0 +1,57 @@
+"""Which answers are checked, and what is handed on of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import msgspec
+
+from gateway.core.checks.answer_checks import Checks
+from rollout.core.model import BUCKETS
+
+if TYPE_CHECKING:
+    from rollout.core.model import Decision
+
+_SALT = b"checks:"
+
+
+class Unchecked(StrEnum):
+    """Why a sampled answer was not checked: label values, so the set is closed."""
+
+    FAILED = "failed"
+    TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"
+    CROWDED = "crowded"
+    DRAINING = "draining"
+    DEFECT = "defect"
+
+
+class CheckedAnswer(msgspec.Struct, frozen=True):
+    """The verdicts on one answer and whose it was. Holds nothing of what was written.
+
+    `assigned`: the arm, whoever answered.
+    """
+
+    request_id: str
+    at_s: float
+    feature: str
+    revision: int
+    assigned: str
+    unit_kind: str
+    bucket: int
+    checks: Checks
+
+
+def in_check_sample(request_id: str, millipct: int) -> bool:
+    """Whether the answer to a request is one of the `millipct` in 100 000 that are checked, whatever its arm."""
+    return crc32(_SALT + request_id.encode()) % BUCKETS < millipct
+
+
+def checked(request_id: str, at_s: float, decision: Decision, checks: Checks) -> CheckedAnswer:
+    """The verdicts with where they belong."""
+    unit_kind = decision.unit_kind or ""
+    return CheckedAnswer(
+        request_id, at_s, decision.feature, decision.revision, decision.arm, unit_kind, decision.bucket, checks
+    )

@@ -1,0 +1,150 @@
+"""A report as Markdown. What models wrote is shown as text, cut, and can't become markup."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollout.core.cost import PICOUSD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.core.evaluation.summary import ArmReport, EvalReport, Example, GroupReport
+
+SHOWN_CHARS = 600
+_VERDICTS = {
+    "passed": "passed: the candidate is not worse by more than {limit}",
+    "failed": "FAILED: the candidate is worse by more than {limit}",
+    "undecided": "undecided: {limit} worse can be neither shown nor ruled out",
+}
+
+
+def markdown(report: EvalReport) -> str:
+    """The whole report."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def headline(report: EvalReport) -> str:
+    """The verdict in one line."""
+    total = report.total
+    text = _VERDICTS[report.verdict].format(limit=_points(report.max_drop))
+    failed = [_inline(name) for name, group in report.features.items() if group.verdict == "failed"]
+    if failed:
+        text += f" in {', '.join(failed)}"
+    if report.verdict == "undecided" and total.prompts_to_decide is not None:
+        text += f" (about {total.prompts_to_decide} prompts would decide)"
+    left_out = f" ({total.uncompared} left out: the baseline has no answer)" if total.uncompared else ""
+    return f"{text}; difference {_difference(total)}, {total.pairs.total} prompts{left_out}"
+
+
+def _lines(report: EvalReport) -> Iterator[str]:
+    yield f"# {_inline(report.candidate)} against {_inline(report.baseline)}"
+    yield ""
+    yield f"**{headline(report)}.**"
+    yield ""
+    yield "Good: right by its reference, or without fault where there is none; no answer is not good."
+    yield "Prompts to which the baseline has no answer are left out of the difference."
+    yield "Difference: candidate minus baseline on the same prompts, 95 % interval (Newcombe 1998, method 10)."
+    yield ""
+    yield "| prompts | | good | right | failed | difference | verdict |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
+    for name, group in [*report.features.items(), ("all", report.total)]:
+        yield from _group(_inline(name), group)
+    yield ""
+    yield from _faults(report.total)
+    yield ""
+    yield from _speed(report.total)
+    yield from _examples(report)
+
+
+def _group(name: str, group: GroupReport) -> Iterator[str]:
+    difference, verdict = _difference(group), group.verdict
+    yield f"| {name} | candidate | {_rates(group.candidate)} | {difference} | {verdict} |"
+    yield f"| | baseline | {_rates(group.baseline)} | | |"
+
+
+def _rates(arm: ArmReport) -> str:
+    right = _ratio(arm.right, arm.scored)
+    return f"{_ratio(arm.good, arm.asked)} | {right} | {arm.failed} of {arm.asked}"
+
+
+def _faults(total: GroupReport) -> Iterator[str]:
+    yield "| fault | candidate | baseline |"
+    yield "| --- | ---: | ---: |"
+    for name, found in total.candidate.faults.items():
+        yield f"| {name} | {_of(found)} | {_of(total.baseline.faults[name])} |"
+    for problem in sorted({*total.candidate.problems, *total.baseline.problems}):
+        counts = (arm.problems.get(problem, 0) for arm in (total.candidate, total.baseline))
+        yield f"| no answer: {_inline(problem)} | {' | '.join(map(str, counts))} |"
+
+
+def _speed(total: GroupReport) -> Iterator[str]:
+    yield "| | ttft p50 | p95 | total p50 | p95 | prompt tokens | completion tokens | cost |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for name, arm in (("candidate", total.candidate), ("baseline", total.baseline)):
+        times = (arm.ttft_p50_s, arm.ttft_p95_s, arm.total_p50_s, arm.total_p95_s)
+        cells = [*map(_seconds, times), str(arm.prompt_tokens), str(arm.completion_tokens), _money(arm)]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _examples(report: EvalReport) -> Iterator[str]:
+    yield ""
+    yield f"## Worse than the baseline: {report.worse} (better: {report.better})"
+    for example in report.examples:
+        yield from _example(example)
+
+
+def _example(example: Example) -> Iterator[str]:
+    yield ""
+    yield f"**{_inline(example.feature) or 'prompt'}** ({', '.join(map(_inline, example.why)) or 'not good'})"
+    yield ""
+    parts = {"prompt": example.prompt, "reference": example.reference or ""}
+    parts |= {"candidate": example.candidate, "baseline": example.baseline}
+    for name, text in parts.items():
+        yield from _quoted(name, text)
+
+
+def _quoted(name: str, text: str) -> Iterator[str]:
+    """An indented block: nothing in it is markup."""
+    if not text:
+        return
+    cut = text[:SHOWN_CHARS] + ("…" if len(text) > SHOWN_CHARS else "")
+    yield f"{name}:"
+    yield ""
+    yield from (f"    {line}" for line in cut.splitlines())
+    yield ""
+
+
+def _difference(group: GroupReport) -> str:
+    if group.difference is None or group.interval is None:
+        return "-"
+    lower, upper = (_points(bound, "+") for bound in group.interval)
+    return f"{_points(group.difference, '+')} ({lower} … {upper})"
+
+
+def _points(value: float, sign: str = "") -> str:
+    return f"{100 * value:{sign}.1f} points"
+
+
+def _ratio(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "-"
+
+
+def _of(found: tuple[int, int]) -> str:
+    return f"{found[0]} of {found[1]}"
+
+
+def _seconds(value_s: float | None) -> str:
+    return "-" if value_s is None else f"{value_s:.3f} s"
+
+
+def _money(arm: ArmReport) -> str:
+    if arm.picousd is None:
+        return "-"
+    unmetered = f" ({arm.unmetered} answers without token counts)" if arm.unmetered else ""
+    return f"${arm.picousd / PICOUSD:.4f}{unmetered}"
+
+
+def _inline(text: str) -> str:
+    """One line that breaks no table."""
+    return " ".join(text.split()).replace("|", "/").replace("`", "'").replace("*", "").replace("<", "(")

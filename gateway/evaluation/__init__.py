@@ -1,0 +1,1 @@
+"""`glidepath eval`: one prompt set through both arms before the first percent of traffic."""

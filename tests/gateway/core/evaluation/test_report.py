@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from gateway.core.evaluation.report import SHOWN_CHARS, headline, markdown
+from gateway.core.evaluation.summary import Trial, sum_up
+from rollout.core.cost import token_price
+
+Make = Callable[..., Trial]
+NAMES = ("in|house", "partner")
+PRICES = (None, token_price(2.0, 10.0))
+
+
+def test_the_verdict_comes_first(trial: Make) -> None:
+    same = [trial("yes", "yes", reference="yes")] * 200
+    assert headline(sum_up(same, NAMES, PRICES, 0.05)).startswith(
+        "passed: the candidate is not worse by more than 5.0 points"
+    )
+    worse = [trial("no", "yes", reference="yes")] * 20
+    assert headline(sum_up(worse, NAMES, PRICES, 0.05)).startswith("FAILED")
+    hidden = [trial("yes", "yes", reference="yes", task="a")] * 1000 + [
+        trial("no", "yes", reference="yes", task="b")
+    ] * 20
+    assert headline(sum_up(hidden, NAMES, PRICES, 0.05)).startswith(
+        "FAILED: the candidate is worse by more than 5.0 points in b;"
+    )
+    unclear = sum_up([*same[:20], *worse[:1]], NAMES, PRICES, 0.05)
+    assert headline(unclear).startswith("undecided")
+    assert "prompts would decide" in headline(unclear)
+    gaps = [*same, trial("yes", None, reference="yes")]
+    assert headline(sum_up(gaps, NAMES, PRICES, 0.05)).endswith("200 prompts (1 left out: the baseline has no answer)")
+    assert headline(sum_up([], NAMES, PRICES, 0.05)).endswith("difference -, 0 prompts")
+
+
+def test_all_of_it_is_there(trial: Make) -> None:
+    text = markdown(
+        sum_up([trial(None, "fine", feature="draft"), trial("no", "yes", reference="yes")], NAMES, PRICES, 0.05)
+    )
+    pieces = (
+        "# in/house against partner", "| draft | candidate | 0.0% |", "no answer: status_500 | 1 | 0 |", "0.100 s",
+        "$0.0001",         "Newcombe", "**prompt** (wrong)", "    yes",
+    )  # fmt: skip
+    for piece in pieces:
+        assert piece in text
+
+
+def test_what_models_write_is_no_markup(trial: Make) -> None:
+    nasty = "# Title\n\n</details><script>|x|\n```\n" + "x" * SHOWN_CHARS
+    text = markdown(sum_up([trial("", nasty, reference=nasty)], NAMES, PRICES, 0.05))
+    lines = text.splitlines()
+    assert "    # Title" in lines
+    assert not any(line.startswith(("# Title", "</details>", "```")) for line in lines)
+    assert text.count("x") < 2 * SHOWN_CHARS + 20
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_cost_says_what_it_leaves_out(trial: Make, counted: bool) -> None:  # noqa: FBT001  a table
+    one = trial("x", "y")
+    if not counted:
+        answer = msgspec.structs.replace(one.baseline.answer, prompt_tokens=None, completion_tokens=None)
+        one = one._replace(baseline=one.baseline._replace(answer=answer))
+    text = markdown(sum_up([one], NAMES, PRICES, 0.05))
+    assert ("1 answers without token counts" in text) is not counted
