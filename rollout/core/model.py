@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from rollout.core.jsonlogic import compile_rule
-from rollout.core.ramp_model import GATES_MAX, Gate, Progress, RampPlan, Rollback
+from rollout.core.ramp_model import GATES_MAX, Evidence, Gate, Progress, RampPlan, Rollback
 
 BUCKETS = 100_000
 """Number of buckets; one bucket is a thousandth of a percent."""
@@ -210,6 +210,7 @@ class FeatureFlag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ramp: RampPlan | None = None
     gates: Annotated[tuple[Gate, ...], Meta(max_length=GATES_MAX)] = ()
     rollback: Rollback = Rollback()
+    evidence: Evidence = Evidence()
     progress: Progress = Progress()
     """Written by the ramp's ticks and commands only."""
 

@@ -174,6 +174,33 @@ class FailureRule(_Record, frozen=True):
         return None if self.within is None else parse_duration(self.within)
 
 
+class EarlyMargin(_Record, frozen=True):
+    """A wider margin for shares below `below`: margins shrink as the share grows."""
+
+    below: Annotated[int, Meta(gt=0, le=100_000)]
+    margin: Annotated[float, Meta(gt=0)]
+
+
+class Evidence(_Record, frozen=True):
+    """When a unit is looked at: this long after its first request, whatever is known by then, in both arms alike.
+
+    `age`: for what the requests tell themselves (errors, form, latency); `feedback_age`: for callers' ratings.
+    """
+
+    age: Duration = "30s"
+    feedback_age: Duration = "1h"
+
+    @property
+    def age_s(self) -> float:
+        """Seconds."""
+        return parse_duration(self.age)
+
+    @property
+    def feedback_age_s(self) -> float:
+        """Seconds."""
+        return parse_duration(self.feedback_age)
+
+
 class Gate(_Record, frozen=True, kw_only=True):
     """A question that is asked at every tick.
 
@@ -190,6 +217,7 @@ class Gate(_Record, frozen=True, kw_only=True):
     metric: Annotated[str, Meta(max_length=100)] = ""
     direction: Literal["lower", "higher"] = "lower"
     margin: Annotated[float, Meta(gt=0)] | None = None
+    early: Annotated[tuple[EarlyMargin, ...], Meta(max_length=8)] = ()
     alpha: Annotated[float, Meta(gt=0, lt=1)] | None = None
     query: Query = ""
     newest: Query = ""

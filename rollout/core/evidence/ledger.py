@@ -18,7 +18,7 @@ from rollout.core.evidence import interval as intervals
 from rollout.core.evidence.eprocess import LAMBDAS, NOTHING, LogSums
 from rollout.core.evidence.fixed_point import real
 from rollout.core.evidence.interval import Moments
-from rollout.core.evidence.score import Units, for_harm, for_noninferiority, score
+from rollout.core.evidence.score import Units, below_floor, for_harm, for_noninferiority, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,10 +27,14 @@ _BATCH = 65_536
 
 
 class MetricPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The margins of one metric, fixed before the ramp: each in [0, 1], in the units of its outcome."""
+    """The margins of one metric, fixed before the ramp: each in [0, 1], in the units of its outcome.
+
+    `floors`: what the mean outcome of the candidate alone must not fall below.
+    """
 
     noninferiority: tuple[float, ...]
     harm: tuple[float, ...]
+    floors: tuple[float, ...] = ()
 
 
 class SumsKey(NamedTuple):
@@ -48,6 +52,7 @@ class MetricSums(msgspec.Struct, frozen=True, array_like=True):
     moments: Moments
     noninferiority: tuple[LogSums, ...]
     harm: tuple[LogSums, ...]
+    floors: tuple[LogSums, ...] = ()
 
 
 class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -70,7 +75,9 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 def nothing(plan: MetricPlan) -> MetricSums:
     """The sums before the first unit."""
-    return MetricSums(Moments(), (NOTHING,) * len(plan.noninferiority), (NOTHING,) * len(plan.harm))
+    return MetricSums(
+        Moments(), *((NOTHING,) * len(bounds) for bounds in (plan.noninferiority, plan.harm, plan.floors))
+    )
 
 
 def gathered(plan: MetricPlan, units: Units) -> MetricSums:
@@ -78,20 +85,23 @@ def gathered(plan: MetricPlan, units: Units) -> MetricSums:
     scores = score(units)
     bets = [for_noninferiority(scores, margin) for margin in plan.noninferiority]
     bets += [for_harm(scores, margin) for margin in plan.harm]
+    bets += [below_floor(units, floor) for floor in plan.floors]
     each = eprocess.log_sums_of_each(np.array(bets).reshape(len(bets), len(units.outcome)))
-    split = len(plan.noninferiority)
-    return MetricSums(intervals.moments(scores, int(units.candidate.sum())), each[:split], each[split:])
+    proof, harm = len(plan.noninferiority), len(plan.noninferiority) + len(plan.harm)
+    moments = intervals.moments(scores, int(units.candidate.sum()))
+    return MetricSums(moments, each[:proof], each[proof:harm], each[harm:])
 
 
 def add(first: MetricSums, second: MetricSums) -> MetricSums:
     """The sums of both; InvalidArgument if they were gathered for different numbers of margins."""
-    same = len(first.noninferiority) == len(second.noninferiority) and len(first.harm) == len(second.harm)
-    if not same:
+    shapes = [tuple(map(len, (each.noninferiority, each.harm, each.floors))) for each in (first, second)]
+    if shapes[0] != shapes[1]:
         raise InvalidArgument("sums of different plans can't be added", "a changed plan starts afresh")
     return MetricSums(
         intervals.add(first.moments, second.moments),
         tuple(map(eprocess.add, first.noninferiority, second.noninferiority)),
         tuple(map(eprocess.add, first.harm, second.harm)),
+        tuple(map(eprocess.add, first.floors, second.floors)),
     )
 
 
@@ -113,6 +123,12 @@ def harm_log_value(plan: MetricPlan, margin: float, sums_by_epoch: Mapping[int, 
     """Log E against "worse by at most `margin`", restarted at each epoch of the ramp."""
     index = _index(plan.harm, margin)
     return restart.log_value({epoch: list(map(real, sums.harm[index])) for epoch, sums in sums_by_epoch.items()})
+
+
+def floor_log_value(plan: MetricPlan, floor: float, sums_by_epoch: Mapping[int, MetricSums]) -> float:
+    """Log E against "the candidate's mean outcome is at least `floor`", restarted at each epoch of the ramp."""
+    index = _index(plan.floors, floor)
+    return restart.log_value({epoch: list(map(real, sums.floors[index])) for epoch, sums in sums_by_epoch.items()})
 
 
 def replay(plans: Mapping[str, MetricPlan], log: Iterable[Observation]) -> dict[SumsKey, MetricSums]:

@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from rollout.core.ramp_model import Phase
+from rollout.core.ramp_model import GateKind, Phase
 
 if TYPE_CHECKING:
     from rollout.core.model import FeatureFlag
+    from rollout.core.ramp_model import Gate
 
-METRICS = frozenset({"errors", "form", "judge", "thumbs", "ttft_p50", "ttft_p95", "itl_p95", "total_p95"})
-"""Failed requests; free checks of the answer's form; scores of a judge; callers' ratings; latency quantiles."""
 
-AGES_S = {"errors": 60.0}
-"""How long after its first request a unit enters a metric, with what is known then."""
+class Quantile(NamedTuple):
+    """A quantile of the time to the first token, the mean gap between tokens, or the whole answer."""
 
-MEASURED: frozenset[str] = frozenset(AGES_S)
-"""Those of them that a running gateway measures: a gate that asks for another one holds its ramp."""
+    part: str
+    quantile: float
+
+
+TTFT, ITL, TOTAL = "ttft", "itl", "total"
+LATENCY = {
+    f"{part}_p{percent}": Quantile(part, percent / 100) for part in (TTFT, ITL, TOTAL) for percent in (50, 95, 99)
+}
+ERRORS, FORM, THUMBS, JUDGE = "errors", "form", "thumbs", "judge"
+"""Answers that came; free checks of the answer's form; callers' ratings; a judge's comparison of shadow pairs."""
+
+DRAWN = frozenset({ERRORS, FORM, THUMBS, *LATENCY})
+"""Metrics of units whose arm was drawn: they need a share between 0 and 100 %."""
+
+METRICS = DRAWN | {JUDGE}
 
 _AT_REST = (Phase.DRAFT, Phase.COMPLETED)
 _ALL = 100_000
 
 
+def is_gathered(gate: Gate) -> bool:
+    """Whether it is judged by sums of evidence."""
+    bound = gate.limit if gate.kind is GateKind.THRESHOLD else gate.margin
+    return gate.source == "evidence" and gate.metric in METRICS and bound is not None
+
+
 def gathers(flag: FeatureFlag) -> bool:
-    """Whether evidence is gathered under this flag: a ramp under way that asks for it, and arms that are drawn."""
+    """Whether units are gathered under this flag: a ramp under way that asks for it, and arms that are drawn."""
     if flag.progress.phase in _AT_REST or not 0 < flag.share_millipct < _ALL:
         return False
-    return any(gate.source == "evidence" and gate.metric in MEASURED for gate in flag.gates)
+    return any(gate.metric in DRAWN and is_gathered(gate) for gate in flag.gates)
+
+
+def gathers_pairs(flag: FeatureFlag) -> bool:
+    """Whether judged pairs are gathered: a ramp under way that asks for it, at any share."""
+    if flag.progress.phase in _AT_REST or not flag.progress.attempt:
+        return False
+    return any(gate.metric == JUDGE and is_gathered(gate) for gate in flag.gates)
+
+
+def age_s_of(flag: FeatureFlag, metric: str) -> float:
+    """How long after its first request a unit enters a metric of units, with what is known then."""
+    return flag.evidence.feedback_age_s if metric == THUMBS else flag.evidence.age_s

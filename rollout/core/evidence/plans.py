@@ -1,8 +1,18 @@
-"""What a flag's gates want to know, and where in the store its sums are: plans, keys, and vectors of whole numbers."""
+"""What a flag's gates want to know, and where in the store its sums are: series, keys, and vectors of whole numbers.
+
+A series is what is added up on its own: a metric, and for latency each of its margins, because there the margin is in
+the outcome. Names of its sums begin with its prefix, which is another one for another plan, age or set of bets:
+
+| name | vector |
+| --- | --- |
+| `{prefix}.{step}.{epoch}` | `vector_of` its MetricSums |
+| `errors.{age}.{step}.{epoch}.{share}` | `ErrorCounts`: errors of both arms, units of both arms |
+| `units.{share}` | see arms |
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -11,7 +21,7 @@ from rollout.core.evidence import restart
 from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.interval import Moments
 from rollout.core.evidence.ledger import MetricPlan, MetricSums, digest
-from rollout.core.evidence.names import AGES_S, MEASURED
+from rollout.core.evidence.names import DRAWN, ERRORS, LATENCY, age_s_of, is_gathered
 from rollout.core.ramp_model import GateKind
 from rollout.core.sums import ELEMENTS_MAX, SumKey
 
@@ -26,35 +36,62 @@ EPOCH_S = 600.0
 _MOMENTS = len(Moments.__struct_fields__)
 _BETS = len(LAMBDAS)
 MARGINS_MAX = (ELEMENTS_MAX - _MOMENTS) // _BETS
-"""Of one metric: its own and those of harm."""
+"""Of one series: of proof, of harm, and floors."""
 
 
-def plans_of(flag: FeatureFlag) -> dict[str, MetricPlan]:
-    """The margins that a flag's gates ask for, by metric; InvalidArgument if they are too many for one vector.
+class Series(msgspec.Struct, frozen=True):
+    """What is added up on its own.
 
-    Harm is looked for at every margin: no promotion is made while the margin's own harm process is on the rise.
+    Latency has the margin in its outcome (`margin`, its plan then tests 0), or an absolute `limit_s` that its floor is
+    about; both are 0 for all other metrics.
     """
-    plans = {}
-    for metric in sorted(MEASURED):
-        gates = [gate for gate in flag.gates if is_gathered(gate) and gate.metric == metric]
-        margins = {gate.margin for gate in gates if gate.margin is not None}
-        of_proof = [gate for gate in gates if gate.kind is GateKind.NONINFERIORITY]
-        proven = {gate.margin for gate in of_proof if gate.margin is not None}
-        if len(margins) + len(proven) > MARGINS_MAX:
-            raise InvalidArgument(f"the gates ask for too many margins of {metric}", f"at most {MARGINS_MAX} in all")
-        if margins:
-            plans[metric] = MetricPlan(tuple(sorted(proven)), tuple(sorted(margins)))
-    return plans
+
+    metric: str
+    plan: MetricPlan
+    prefix: str
+    margin: float = 0.0
+    limit_s: float = 0.0
 
 
-def is_gathered(gate: Gate) -> bool:
-    """Whether it is judged by sums of evidence."""
-    return gate.source == "evidence" and gate.metric in MEASURED and gate.kind is not GateKind.THRESHOLD
+def series_of(flag: FeatureFlag) -> tuple[Series, ...]:
+    """All that the flag's gates ask of units, sorted by prefix; InvalidArgument if margins don't fit one vector."""
+    found: list[Series] = []
+    for metric in sorted(DRAWN):
+        gates = [gate for gate in flag.gates if gate.metric == metric and is_gathered(gate)]
+        if metric in LATENCY:
+            found += _of_latency(flag, metric, gates)
+        elif gates:
+            floors = {floor_of(gate) for gate in gates if gate.kind is GateKind.THRESHOLD}
+            harm = set() if metric == ERRORS else _final(gates)  # errors are counted, see ErrorCounts
+            found.append(_series(flag, metric, _plan(_proven(gates), harm, floors)))
+    return tuple(sorted(found, key=lambda each: each.prefix))
 
 
-def prefix_of(metric: str, plan: MetricPlan) -> str:
-    """What names of sums begin with. Of another plan, age or set of bets it is another one."""
-    return f"{metric}.{digest({f'{metric}@{AGES_S[metric]:g}': plan})[:16]}"
+def series_for(flag: FeatureFlag, gate: Gate, margin: float) -> Series:
+    """The series that `gate` looks at for this margin; InvalidArgument if there is none."""
+    bound = (margin, 0.0)
+    if gate.metric not in LATENCY:
+        bound = (0.0, 0.0)
+    elif gate.kind is GateKind.THRESHOLD:
+        bound = (0.0, gate.limit or 0.0)
+    for each in series_of(flag):
+        if (each.metric, each.margin, each.limit_s) == (gate.metric, *bound):
+            return each
+    raise InvalidArgument(f"no evidence is gathered for {gate.name!r}", "give it a metric and a margin")
+
+
+def margin_of(gate: Gate, share_millipct: int) -> float:
+    """The margin at which `gate` asks for proof while this share is in force."""
+    fitting = [early for early in gate.early if share_millipct < early.below]
+    return min(fitting, key=lambda early: early.below).margin if fitting else gate.margin or 0.0
+
+
+def floor_of(gate: Gate) -> float:
+    """What the mean outcome of the candidate must not fall below, in [0, 1]."""
+    if gate.metric in LATENCY:
+        return LATENCY[gate.metric].quantile
+    limit = gate.limit or 0.0
+    return limit if gate.direction == "higher" else 1.0 - limit
 
 
 def step_of(progress: Progress) -> int:
@@ -74,26 +111,84 @@ def key_of(feature: str, progress: Progress, prefix: str, epoch: int) -> SumKey:
 
 def vector_of(sums: MetricSums) -> list[int]:
     """All of it in one row of whole numbers."""
-    logs = (value for row in (*sums.noninferiority, *sums.harm) for value in row)
+    logs = (value for row in (*sums.noninferiority, *sums.harm, *sums.floors) for value in row)
     return [*msgspec.structs.astuple(sums.moments), *logs]
 
 
 def sums_of(plan: MetricPlan, vector: Sequence[int]) -> MetricSums:
     """The inverse; InvalidArgument for a row that isn't of this plan."""
     rows = [tuple(vector[start : start + _BETS]) for start in range(_MOMENTS, len(vector), _BETS)]
-    split = len(plan.noninferiority)
-    if len(vector) != _MOMENTS + _BETS * (split + len(plan.harm)):
+    proof, harm = len(plan.noninferiority), len(plan.harm)
+    if len(vector) != _MOMENTS + _BETS * (proof + harm + len(plan.floors)):
         raise InvalidArgument("the store's sums are not of this plan", "drop them and begin another attempt")
-    return MetricSums(Moments(*vector[:_MOMENTS]), tuple(rows[:split]), tuple(rows[split:]))
+    split = proof + harm
+    return MetricSums(Moments(*vector[:_MOMENTS]), tuple(rows[:proof]), tuple(rows[proof:split]), tuple(rows[split:]))
 
 
 def stored(
-    feature: str, progress: Progress, metric: str, plan: MetricPlan, sums: Mapping[SumKey, Sequence[int]]
+    feature: str, progress: Progress, series: Series, sums: Mapping[SumKey, Sequence[int]]
 ) -> Iterator[tuple[int, int, MetricSums]]:
-    """What was added up in this attempt under this plan: step (see `step_of`), epoch and sums of each vector."""
-    prefix = prefix_of(metric, plan)
+    """What was added up in this attempt for this series: step (see `step_of`), epoch and sums of each vector."""
     for key, vector in sums.items():
         head, _, rest = key.name.rpartition(".")
         head, _, step = head.rpartition(".")
-        if (key.feature, key.epoch, head) == (feature, progress.attempt, prefix):
-            yield int(step), int(rest), sums_of(plan, vector)
+        if (key.feature, key.epoch, head) == (feature, progress.attempt, series.prefix):
+            yield int(step), int(rest), sums_of(series.plan, vector)
+
+
+class ErrorCounts(NamedTuple):
+    """Units whose first request was failed, and all units, of one share in one epoch: a vector as it is."""
+
+    candidate_errors: int = 0
+    baseline_errors: int = 0
+    candidate_units: int = 0
+    baseline_units: int = 0
+
+
+def errors_key(flag: FeatureFlag, epoch: int) -> SumKey:
+    """Where failed units are counted that were drawn under this revision of the flag."""
+    progress, age = flag.progress, round(flag.evidence.age_s)
+    name = f"{ERRORS}.{age}.{step_of(progress)}.{epoch}.{flag.share_millipct}"
+    return SumKey(flag.feature, progress.attempt, name)
+
+
+def error_counts(
+    flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]]
+) -> Iterator[tuple[int, int, int, ErrorCounts]]:
+    """What was counted in this attempt at this age: step, epoch, share in millipct and counts of each vector."""
+    head = f"{ERRORS}.{round(flag.evidence.age_s)}."
+    for key, vector in sums.items():
+        if (key.feature, key.epoch) == (flag.feature, flag.progress.attempt) and key.name.startswith(head):
+            step, epoch, share = map(int, key.name.removeprefix(head).split("."))
+            yield step, epoch, share, ErrorCounts(*vector)
+
+
+def _of_latency(flag: FeatureFlag, metric: str, gates: Sequence[Gate]) -> Iterator[Series]:
+    final, proven = _final(gates), _proven(gates)
+    for margin in sorted(final | proven):
+        plan = _plan({0.0} if margin in proven else set(), {0.0} if margin in final else set(), set())
+        yield _series(flag, metric, plan, margin=margin)
+    floors = [gate for gate in gates if gate.kind is GateKind.THRESHOLD]
+    for limit_s in sorted({gate.limit or 0.0 for gate in floors}):
+        yield _series(flag, metric, _plan(set(), set(), {LATENCY[metric].quantile}), limit_s=limit_s)
+
+
+def _final(gates: Sequence[Gate]) -> set[float]:
+    """The margins beyond which there is harm, at every share: also those that are proven in the end."""
+    return {gate.margin for gate in gates if gate.margin is not None and gate.kind is not GateKind.THRESHOLD}
+
+
+def _proven(gates: Sequence[Gate]) -> set[float]:
+    proof = [gate for gate in gates if gate.kind is GateKind.NONINFERIORITY]
+    return _final(proof) | {early.margin for gate in proof for early in gate.early}
+
+
+def _plan(proven: set[float], harm: set[float], floors: set[float]) -> MetricPlan:
+    return MetricPlan(tuple(sorted(proven)), tuple(sorted(harm)), tuple(sorted(floors)))
+
+
+def _series(flag: FeatureFlag, metric: str, plan: MetricPlan, *, margin: float = 0.0, limit_s: float = 0.0) -> Series:
+    if len(plan.noninferiority) + len(plan.harm) + len(plan.floors) > MARGINS_MAX:
+        raise InvalidArgument(f"the gates ask for too many margins of {metric}", f"at most {MARGINS_MAX} in all")
+    fixed = digest({f"{metric}@{age_s_of(flag, metric):g},{margin:g},{limit_s:g}": plan})
+    return Series(metric, plan, f"{metric}.{fixed[:16]}", margin, limit_s)

@@ -60,6 +60,14 @@ def for_harm(scores: Scores, margin: float) -> Reals:
     return -for_noninferiority(scores, margin)
 
 
+def below_floor(units: Units, floor: float) -> Reals:
+    """X with E[X | past] <= 0 as long as the candidate's mean outcome is `floor` (in [0, 1]) or more; |X| <= 1.
+
+    Says nothing of the baseline: one that is down can't make the candidate look fine.
+    """
+    return units.candidate * (floor - units.outcome)
+
+
 class RunningMean(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Mean of the outcomes so far, starting from `prior` as if one outcome had been that. `steps`: sum, fixed point."""
 
