@@ -15,7 +15,7 @@ from rollout.core import gates
 from rollout.core.audit import record_change
 from rollout.core.errors import DamagedFlags, RevisionConflict, RolloutError, StaleWriter
 from rollout.core.evidence.arms import sample_ratio_of
-from rollout.core.evidence.plans import is_gathered
+from rollout.core.evidence.names import is_gathered
 from rollout.core.evidence.verdicts import verdicts_of
 from rollout.core.lease import CONTROLLER
 from rollout.core.position import NOWHERE, Standing, compare

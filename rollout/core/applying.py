@@ -22,11 +22,11 @@ from rollout.core import ramp_commands
 from rollout.core.configuration import Change, configured, created, diff, same, unwritten_state
 from rollout.core.eligibility import unknown_attributes
 from rollout.core.errors import DocumentRefused, InvalidDocument, RampRefused, RevisionConflict
-from rollout.core.evidence.names import MEASURED, METRICS
+from rollout.core.evidence.names import METRICS
 from rollout.core.model import FeatureFlag, State
 from rollout.core.prerequisites import check_prerequisites, compile_order
 from rollout.core.ramp_flag import applied, ramp_of
-from rollout.core.ramp_model import GateMemory, Phase, enforced
+from rollout.core.ramp_model import GateMemory, Phase
 from rollout.core.ramp_plan import Findings, validate
 from rollout.core.share import format_share
 
@@ -112,8 +112,7 @@ def findings_of(flag: FeatureFlag, known: Known) -> Findings:
     if flag.ramp is None:
         return Findings(warnings=("gates without a ramp hold nothing",) if flag.gates else ())
     rate = known.units_per_s.get(flag.feature)
-    found = validate(flag.ramp, flag.gates, flag.rollback, known_metrics=METRICS, units_per_s=rate)
-    return found._replace(warnings=(*found.warnings, *_unmeasured(flag)))
+    return validate(flag.ramp, flag.gates, flag.rollback, known_metrics=METRICS, units_per_s=rate)
 
 
 def warnings_of(flag: FeatureFlag, known: Known) -> tuple[str, ...]:
@@ -240,12 +239,6 @@ def _warnings_of_change(stored: FeatureFlag, target: FeatureFlag, changes: Seque
     mixed = sorted(parts & {"baseline", "eligibility", "holdout", "prerequisites"})
     if mixed and stored.progress.phase in _UNDER_WAY and _draw(stored) == _draw(target):
         yield f"a ramp is under way: what it has measured was measured with another {', '.join(mixed)}"
-
-
-def _unmeasured(flag: FeatureFlag) -> Iterator[str]:
-    for gate in enforced(flag.gates):
-        if gate.source == "evidence" and gate.metric not in MEASURED:
-            yield f"gate {gate.name!r}: {gate.metric!r} is not measured yet, so it will hold the ramp"
 
 
 def _unknown_names(flag: FeatureFlag, known: Known) -> Iterator[str]:

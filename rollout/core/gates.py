@@ -60,6 +60,23 @@ class Reading(NamedTuple):
     error: str = ""
 
 
+class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What stands behind a gate of evidence, as far as it can be said; all finite or None.
+
+    `effect`: candidate minus baseline (of a floor: the candidate's mean), `lower` and `upper` hold at all times at
+    once. `margin`: what is asked now; `excluded`: the smallest "worse by" that is ruled out. `expected_s`: until a
+    decision, if the effect is what it looks like. `harm_value`: the e-value for harm at the final margin.
+    """
+
+    effect: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    margin: float | None = None
+    excluded: float | None = None
+    expected_s: float | None = None
+    harm_value: float | None = None
+
+
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one gate says, complete enough for the audit log. `value` is finite or None."""
 
@@ -72,6 +89,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: float | None = None
     limit: float | None = None
     samples: int | None = None
+    estimate: Estimate | None = None
 
 
 class _Number(NamedTuple):

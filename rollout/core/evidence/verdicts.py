@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import interval as intervals
 from rollout.core.evidence.ledger import MetricSums, add, harm_log_value, noninferiority_log_value, total
-from rollout.core.evidence.plans import is_gathered, plans_of, step_of, stored
+from rollout.core.evidence.names import is_gathered
+from rollout.core.evidence.plans import series_for, step_of, stored
 from rollout.core.evidence.rollback import attempt_alpha
 from rollout.core.gates import Result, Verdict
 from rollout.core.ramp_model import GateKind
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from rollout.core.evidence.interval import Moments
     from rollout.core.evidence.ledger import MetricPlan
+    from rollout.core.evidence.plans import Series
     from rollout.core.model import FeatureFlag
     from rollout.core.ramp_model import Gate
     from rollout.core.sums import SumKey
@@ -48,27 +50,20 @@ def verdicts_of(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: 
 def verdict_of(gate: Gate, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: float) -> Verdict:
     """What one gate of `flag` says at Unix time `now_s`; ERROR for sums or margins that can't be used."""
     try:
-        plan = _plan_of(gate, flag)
-        return _judged(gate, flag, plan, _selected(gate, flag, plan, sums), now_s)
+        series = series_for(flag, gate, gate.margin or 0.0)
+        return _judged(gate, flag, series.plan, _selected(gate, flag, series, sums), now_s)
     except InvalidArgument as fault:
         return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
 
 
-def _plan_of(gate: Gate, flag: FeatureFlag) -> MetricPlan:
-    plan = plans_of(flag).get(gate.metric)
-    if plan is None or gate.margin is None or gate.margin not in plan.harm:
-        raise InvalidArgument(f"no evidence is gathered for {gate.name!r}", "give it a metric and a margin")
-    return plan
-
-
-def _selected(gate: Gate, flag: FeatureFlag, plan: MetricPlan, sums: Mapping[SumKey, Sequence[int]]) -> _Sums:
+def _selected(gate: Gate, flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]]) -> _Sums:
     of_scope: list[MetricSums] = []
     by_epoch: dict[int, MetricSums] = {}
-    for step, epoch, found in stored(flag.feature, flag.progress, gate.metric, plan, sums):
+    for step, epoch, found in stored(flag.feature, flag.progress, series, sums):
         by_epoch[epoch] = add(by_epoch[epoch], found) if epoch in by_epoch else found
         if gate.scope == "ramp" or step == step_of(flag.progress):
             of_scope.append(found)
-    return _Sums(total(plan, of_scope), by_epoch)
+    return _Sums(total(series.plan, of_scope), by_epoch)
 
 
 def _judged(gate: Gate, flag: FeatureFlag, plan: MetricPlan, sums: _Sums, now_s: float) -> Verdict:
