@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from gateway.access_log import AccessLog
 from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
-from gateway.collector import Collector, SumStore
+from gateway.collector import Collector, PaidPairs, SumStore
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
 from gateway.core.shedding import Shedding
@@ -24,6 +24,7 @@ from gateway.http.port import PublicPort
 from gateway.http.server import Reception
 from gateway.judges import build_judges
 from gateway.metrics import Metrics
+from gateway.pricing import pricing
 from gateway.quotas import Quotas, QuotaStore
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
@@ -124,7 +125,8 @@ def build_parts(
     answers = AnswerIndex(metrics)
     sinks = _sinks(settings.observability, metrics)
     settled = Settled(answers, time.time())
-    collector = Collector(store, lambda: follower.snapshot, time.monotonic)
+    paid = {name: each.tokens for name, each in pricing(settings).items()}
+    collector = Collector(store, lambda: follower.snapshot, time.monotonic, paid, metrics.cost.add)
     metrics.follow(metrics.losses.requests, lambda: collector.lost)
     units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time)
     metrics.follow(metrics.losses.units, lambda: units.lost)
@@ -135,7 +137,8 @@ def build_parts(
     upstreams = _upstreams(settings, given)
     door = Door(tenants, quotas.admission, prices(settings), _shedding(settings.server))
     judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
-    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=judges)
+    pairs = PaidPairs(collector, judges)
+    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=pairs)
     relay = Relay(
         keyring=keyring,
         snapshot=lambda: follower.snapshot,

@@ -31,15 +31,17 @@ ELEMENTS = _COUNTS + _MONEY + _SQUARED
 _SHADOW = "cost.shadow"
 _NAME = re.compile(r"cost\.([0-9]{1,6})\.(candidate|baseline)", re.ASCII)
 _NOT_COUNTED = (Phase.DRAFT, Phase.ROLLED_BACK)
+"""After a rollback there is nothing to compare."""
+
+
+def has_begun(flag: FeatureFlag) -> bool:
+    """Whether a ramp is under way or completed: its shadow calls are counted."""
+    return flag.progress.attempt > 0 and flag.progress.phase not in _NOT_COUNTED
 
 
 def is_counted(flag: FeatureFlag) -> bool:
-    """Whether requests drawn under this flag are counted: from a ramp's start, also when it is completed.
-
-    Not below a share where nobody gets the candidate, nor after a rollback: there is nothing to compare.
-    """
-    progress = flag.progress
-    return progress.attempt > 0 and flag.share_millipct > 0 and progress.phase not in _NOT_COUNTED
+    """Whether requests drawn under this flag are counted: not below a share where nobody gets the candidate."""
+    return has_begun(flag) and flag.share_millipct > 0
 
 
 def cost_key(feature: str, progress: Progress, share_millipct: int, arm: Arm) -> SumKey:

@@ -15,6 +15,7 @@ from rollout.core.cost_sums import (
     ELEMENTS,
     REQUESTS_MAX,
     cost_key,
+    has_begun,
     is_counted,
     shadow_key,
     shadows_of,
@@ -132,3 +133,4 @@ def test_a_ramp_is_counted_from_its_start_until_it_is_rolled_back(
 ) -> None:
     flag = replace(FLAG, share_millipct=share, progress=Progress(phase=phase, attempt=attempt))
     assert is_counted(flag) is counted
+    assert has_begun(flag) is (counted or (phase is Phase.RUNNING and not share))
