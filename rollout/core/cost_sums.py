@@ -8,7 +8,6 @@ any element, so `REQUESTS_MAX` requests fit, whatever they cost: nine years at a
 from __future__ import annotations
 
 import re
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from rollout.core.cost import CostSums, Stratum, add
@@ -26,7 +25,7 @@ ELEMENT_MAX = 1 << 24
 REQUESTS_MAX = 1 << 38
 _BASE = 1_000_000
 _COUNTS, _MONEY, _SQUARED = 5, 3, 5
-"""Elements: requests, accepted, unmetered, prompt and completion tokens; digits of picodollars, and of their squares."""
+"""Elements: requests, accepted, unmetered, prompt and completion tokens; digits of picodollars; of their squares."""
 ELEMENTS = _COUNTS + _MONEY + _SQUARED
 _SHADOW = "cost.shadow"
 _NAME = re.compile(r"cost\.([0-9]{1,6})\.(candidate|baseline)", re.ASCII)
@@ -64,8 +63,11 @@ def vector_of(sums: CostSums) -> tuple[int, ...]:
 
 def sums_of(vector: Sequence[int]) -> CostSums:
     """The sums behind an addition of any number of vectors; an empty one is nothing."""
-    values = iter((*vector, *(0,) * ELEMENTS))
-    return CostSums(*islice(values, _COUNTS), _weighed(islice(values, _MONEY)), _weighed(islice(values, _SQUARED)))
+    values = (*vector, *(0,) * ELEMENTS)
+    money = _COUNTS + _MONEY
+    requests, accepted, unmetered, prompt, completion = values[:_COUNTS]
+    picousd, squared = _weighed(values[_COUNTS:money]), _weighed(values[money:ELEMENTS])
+    return CostSums(requests, accepted, unmetered, prompt, completion, picousd, squared)
 
 
 def strata_of(feature: str, progress: Progress, sums: Mapping[SumKey, Sequence[int]]) -> tuple[Stratum, ...]:
