@@ -37,6 +37,7 @@ _DURATION = (*_MODEL, "error_type")
 _REQUEST = ("feature", "assigned", "served", "reason", "outcome")
 _CAUSE = ("feature", "cause")
 _FEEDBACK = ("feature", "arm", "kind")
+_COST = ("feature", "arm")
 _SHADOW = ("feature", "arm", "end")
 
 
@@ -241,8 +242,7 @@ class Metrics(Collector):
             "glidepath_quality_score_sum", "Sum of scores in [0,1]; the last feedback per request counts.", _FEEDBACK
         )
         self.quality_units = Sum("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
-        text = "Token prices of what ramps were counted by: of drawn requests by assigned arm, and of shadow calls."
-        self.cost = Counter("glidepath_cost_usd", text, ("feature", "arm"))
+        self.cost = Counter("glidepath_cost_usd", "Tokens at their price: of ramps, by assigned arm.", _COST)
         wait = "Commit of a change to its being in force."
         self.propagation = Histogram("glidepath_propagation_seconds", wait, (), PROPAGATION_BUCKETS)
         self.losses = Losses()

@@ -123,18 +123,14 @@ def build_parts(
     """
     metrics = Metrics()
     answers = AnswerIndex(metrics)
-    sinks = _sinks(settings.observability, metrics)
-    settled = Settled(answers, time.time())
-    paid = {name: each.tokens for name, each in pricing(settings).items()}
-    collector = Collector(store, lambda: follower.snapshot, time.monotonic, paid, metrics.cost.add)
-    metrics.follow(metrics.losses.requests, lambda: collector.lost)
+    sinks, settled = _sinks(settings.observability, metrics), Settled(answers, time.time())
+    collector = _collector(settings, store, follower, metrics)
     units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time)
     metrics.follow(metrics.losses.units, lambda: units.lost)
     recorder = Recorder(metrics, answers, (*sinks, collector, units), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
-    observed = settings.observability
-    upstreams = _upstreams(settings, given)
+    observed, upstreams = settings.observability, _upstreams(settings, given)
     door = Door(tenants, quotas.admission, prices(settings), _shedding(settings.server))
     judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
     pairs = PaidPairs(collector, judges)
@@ -161,6 +157,13 @@ def build_parts(
     return Parts(
         relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, sinks
     )
+
+
+def _collector(settings: Settings, store: SumStore, follower: Follower, metrics: Metrics) -> Collector:
+    prices = {name: each.tokens for name, each in pricing(settings).items()}
+    collector = Collector(store, lambda: follower.snapshot, time.monotonic, prices, metrics.cost.add)
+    metrics.follow(metrics.losses.requests, lambda: collector.lost)
+    return collector
 
 
 def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:

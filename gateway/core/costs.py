@@ -6,10 +6,13 @@ what a fallback costs is the candidate's doing. An attempt that failed has no to
 
 from __future__ import annotations
 
+from operator import add
 from typing import TYPE_CHECKING
 
+from msgspec.structs import astuple
+
 from gateway.core.outcome import CALLER_ERRORS_FROM, Outcome
-from rollout.core.cost import PAID_MAX_PICOUSD, TOKENS_MAX, CostSums, TokenPrice
+from rollout.core.cost import PAID_MAX_PICOUSD, TOKENS_MAX, CostSums, TokenPrice, one
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 _OK = Outcome.OK.value
 _FREE = TokenPrice()
+_FIELDS = len(CostSums.__struct_fields__)
 
 
 class Costs:
@@ -34,42 +38,37 @@ class Costs:
         return bool(self._cells)
 
     def count(self, key: SumKey, record: Record) -> None:
-        """Add a request that was sent on to the sums under `key`."""
-        answered = 0 < record.status < CALLER_ERRORS_FROM
-        accepted = record.outcome == _OK
-        self._add(key, record.upstream, record.prompt_tokens, record.completion_tokens, accepted, answered)
+        """Add a request that was sent on to the sums under `key`: as adding what `cost.one` gives, in place."""
+        cell = self._cells.get(key)
+        if cell is None:
+            cell = self._cells[key] = [0] * _FIELDS
+        cell[0] += 1
+        if record.outcome == _OK:
+            cell[1] += 1
+        prompt, completion = record.prompt_tokens, record.completion_tokens
+        if prompt is None and completion is None:
+            cell[2] += 0 < record.status < CALLER_ERRORS_FROM
+            return
+        prompt, completion = prompt or 0, completion or 0
+        if prompt > TOKENS_MAX or completion > TOKENS_MAX:
+            prompt, completion = min(prompt, TOKENS_MAX), min(completion, TOKENS_MAX)
+        cell[3] += prompt
+        cell[4] += completion
+        prompt_picousd, completion_picousd = self._prices.get(record.upstream, _FREE)
+        paid = prompt * prompt_picousd + completion * completion_picousd
+        if paid:
+            paid = min(paid, PAID_MAX_PICOUSD)
+            cell[5] += paid
+            cell[6] += paid * paid
 
     def count_shadow(self, key: SumKey, answered: Answered) -> None:
         """Add a shadow call that was answered."""
         usage = answered.usage
-        prompt, completion = (None, None) if usage is None else (usage.prompt_tokens, usage.completion_tokens)
-        self._add(key, answered.upstream, prompt, completion, True, True)
+        counts = (None, None) if usage is None else (usage.prompt_tokens, usage.completion_tokens)
+        made = one(self._prices.get(answered.upstream, _FREE), *counts, accepted=True)
+        cell = self._cells.setdefault(key, [0] * _FIELDS)
+        cell[:] = map(add, cell, astuple(made))
 
     def take(self, most: int) -> dict[SumKey, CostSums]:
         """Give the sums under `most` keys, and forget them."""
         return {key: CostSums(*self._cells.pop(key)) for key in list(self._cells)[:most]}
-
-    def _add(  # noqa: PLR0917  once per request: keywords would cost
-        self,
-        key: SumKey,
-        upstream: str,
-        prompt: int | None,
-        completion: int | None,
-        accepted: bool,  # noqa: FBT001  likewise
-        answered: bool,  # noqa: FBT001  likewise
-    ) -> None:
-        """As adding what `cost.one` gives, in place."""
-        cell = self._cells.get(key)
-        if cell is None:
-            cell = self._cells[key] = [0] * len(CostSums.__struct_fields__)
-        cell[0] += 1
-        cell[1] += accepted
-        if prompt is None and completion is None:
-            cell[2] += answered
-            return
-        prompt, completion = min(prompt or 0, TOKENS_MAX), min(completion or 0, TOKENS_MAX)
-        paid = min(self._prices.get(upstream, _FREE).of(prompt, completion), PAID_MAX_PICOUSD)
-        cell[3] += prompt
-        cell[4] += completion
-        cell[5] += paid
-        cell[6] += paid * paid

@@ -20,7 +20,7 @@ _ROWS = (
     ("accepted", "accepted"),
     ("prompt tokens", "prompt_tokens"),
     ("completion tokens", "completion_tokens"),
-    ("tokens", "tokens_usd"),
+    ("price of tokens", "tokens_usd"),
     ("GPU time", "gpu_usd"),
     ("per request", "per_request_usd"),
     ("per accepted answer", "per_accepted_usd"),

@@ -2,7 +2,7 @@
 
 Money and squares of money are exact and pass 64 bits within hours, so they travel as digits to the base of a million.
 Digits are added one by one and need no carry: whoever reads them weighs them. One request adds `ELEMENT_MAX` at most to
-any element, so `REQUESTS_MAX` requests fit, whatever they cost: nine years at a thousand a second.
+any element, so `REQUESTS_MAX` requests fit, whatever they cost: more than eight years at a thousand a second.
 """
 
 from __future__ import annotations

@@ -27,13 +27,13 @@ def format_usd(microusd: int) -> str:
 
 
 def shown_usd(usd: float) -> str:
-    """For people: "$12,346", "$12.35", or three digits that say something, as "-$0.00123"."""
+    """For people: "$12,346", "$1,234.57", or three digits that say something, as "-$0.00123"."""
     amount, sign = abs(usd), "-" if usd < 0 else ""
     if not amount:
         return "$0"
     if amount >= _WHOLE_FROM:
         return f"{sign}${amount:,.0f}"
     if amount >= 1:
-        return f"{sign}${amount:.2f}"
+        return f"{sign}${amount:,.2f}"
     decimals = min(_DECIMALS_MAX, _DIGITS - 1 - math.floor(math.log10(amount)))
     return f"{sign}${amount:.{decimals}f}"
