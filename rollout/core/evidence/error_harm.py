@@ -20,8 +20,7 @@ from rollout.core.evidence.carrying import (
 )
 from rollout.core.evidence.counts import ArmCounts
 from rollout.core.evidence.names import ERRORS, is_gathered
-from rollout.core.evidence.plans import ErrorCounts, error_counts
-from rollout.core.ramp_model import GateKind
+from rollout.core.evidence.plans import ErrorCounts, error_counts, final_margins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,8 +107,7 @@ def _growth(seen: Seen, margin: float) -> dict[int, list[float]]:
 
 
 def _margins(flag: FeatureFlag) -> set[float]:
-    gates = (each for each in flag.gates if each.metric == ERRORS and is_gathered(each))
-    return {each.margin for each in gates if each.kind is not GateKind.THRESHOLD and each.margin is not None}
+    return final_margins([each for each in flag.gates if each.metric == ERRORS and is_gathered(each)])
 
 
 def _prefix(flag: FeatureFlag) -> str:
