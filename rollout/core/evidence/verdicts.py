@@ -179,11 +179,11 @@ def _harm_value(gate: Gate, flag: FeatureFlag, sums: Sums) -> float:
 def _excluded_latency(gate: Gate, flag: FeatureFlag, sums: Sums) -> float | None:
     """The smallest margin with which the candidate is proven in time."""
     limit = math.log(limit_of(gate, flag))
-    for each in sorted(series_of(flag), key=lambda series: series.margin):
-        if each.metric == gate.metric and each.plan.noninferiority:
-            scope = _scope(gate, gathered_of(flag, each, sums))
-            if noninferiority_log_value(each.plan, 0.0, [scope]) >= limit:
-                return each.margin
+    proofs = [each for each in series_of(flag) if each.metric == gate.metric and each.plan.noninferiority]
+    for each in sorted(proofs, key=lambda series: series.margin):
+        scope = _scope(gate, gathered_of(flag, each, sums))
+        if noninferiority_log_value(each.plan, 0.0, [scope]) >= limit:
+            return each.margin
     return None
 
 
