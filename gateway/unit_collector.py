@@ -146,7 +146,7 @@ class UnitCollector:
             await self.flush()
 
     async def close(self) -> None:
-        """Count what is due and give up who is younger, both arms alike. Never raises."""
+        """Count what is due and give up who is younger, both arms alike; see also `give_away`. Never raises."""
         self._find_due(())
         await self.flush()
         batch = self._batch

@@ -1,7 +1,8 @@
 """Times what evidence costs: `python -m loadtests.bench.outcomes [CORE] [REPEATS]`.
 
-One worker's records of half a minute, 300 units a second with eight metrics, from the settled record to the vectors that
-a store adds; without the store. The second figure is with `errors` alone: mostly what a unit costs whatever its metrics.
+One worker's records of half a minute, 300 units a second with eight metrics, from the settled record to the vectors
+that a store adds; without the store. The second figure is with `errors` alone: mostly what a unit costs whatever its
+metrics.
 """
 
 from __future__ import annotations
