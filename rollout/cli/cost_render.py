@@ -37,7 +37,7 @@ def cost_text(answer: dict[str, Any]) -> RenderableType:
     table.add_row("upstream", *(plain_cell(arm["upstream"]) for arm in arms))
     for text, name in _ROWS:
         table.add_row(text, *(plain_cell(_value(arm[name], name)) for arm in arms))
-    return Group(Text(_title(answer), style="italic"), table, *(Text(line) for line in cost_lines(answer)))
+    return Group(_line(_title(answer)), table, *map(_line, cost_lines(answer)))
 
 
 def cost_lines(answer: dict[str, Any]) -> Iterator[str]:
@@ -49,6 +49,11 @@ def cost_lines(answer: dict[str, Any]) -> Iterator[str]:
         yield f"shadow calls, in neither arm: {shadows['requests']} for {shown_usd(shadows['usd'])}"
     for warning in answer["warnings"]:
         yield f"note: {warning}"
+
+
+def _line(text: str) -> Text:
+    """Whole, so that it can be copied: terminals break lines by themselves."""
+    return Text(text, no_wrap=True, overflow="ignore")
 
 
 def _title(answer: dict[str, Any]) -> str:

@@ -35,9 +35,9 @@ ANSWER: dict[str, Any] = {
 }
 
 
-def shown(answer: dict[str, Any]) -> str:
+def shown(answer: dict[str, Any], width: int = 120) -> str:
     out = StringIO()
-    Console(file=out, width=120).print(cost_text(answer))
+    Console(file=out, width=width).print(cost_text(answer))
     return out.getvalue()
 
 
@@ -59,6 +59,10 @@ def test_savings_and_overhead_are_said_in_words() -> None:
         "shadow calls, in neither arm: 10 for $0.0350",
         "note: beware",
     ]
+
+
+def test_lines_are_not_broken_on_a_narrow_terminal() -> None:
+    assert set(cost_lines(ANSWER)) <= set(shown(ANSWER, 30).splitlines())
 
 
 def test_before_a_ramp_nothing_is_known() -> None:
