@@ -16,6 +16,7 @@ from gateway.core.judging.prompt import RUBRIC, Frozen
 from gateway.core.judging.score import Miss
 from gateway.judge import Bounds, Judge
 from gateway.judge_call import open_line
+from gateway.judged_pairs import JudgedPairs
 from gateway.loop import repeat
 from gateway.pairs import QUEUE_MAX_BYTES, PairQueue
 from gateway.settings.values import SettingsError
@@ -108,16 +109,13 @@ def build_judges(
     judges = Judges(made, snapshot, tenants, counts)
     for name, each in settings.judges.items():
         made[name] = Judge(
-            name,
             _frozen(name, each),
             line=open_line(name, each, api_keys.get(name)),
             queue=PairQueue(bytes_max=QUEUE_MAX_BYTES // len(settings.judges)),
             bounds=Bounds(each.concurrent, each.timeout_s, each.stale_s),
             budget=Budget(name, each.pairs_per_day, leasing),
             barred=lambda pair, name=name: judges.barred(name, pair),  # type: ignore[misc]
-            sink=sink,
-            counts=counts,
-            clock=clock,
+            results=JudgedPairs(name, sink, counts, clock),
         )
     return judges
 

@@ -169,6 +169,7 @@ class Losses:
             "glidepath_uncounted_requests", "Requests of ramps that are not in the store's sums.", ()
         )
         self.units = Counter("glidepath_uncounted_units", "Units of ramps that are not in the evidence.", ())
+        self.pairs = Counter("glidepath_uncounted_pairs", "Judged pairs of ramps that are not in the evidence.", ())
         self.access_log = Counter(
             "glidepath_access_log_dropped", "Lines lost because writing failed or did not keep up.", ()
         )

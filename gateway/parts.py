@@ -24,10 +24,10 @@ from gateway.http.port import PublicPort
 from gateway.http.server import Reception
 from gateway.judges import build_judges
 from gateway.metrics import Metrics
+from gateway.pair_collector import PairCollector
 from gateway.quotas import Quotas, QuotaStore
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
-from gateway.scores import NoEvidence
 from gateway.settled import Settled
 from gateway.shadow import Shadows
 from gateway.start_error import StartError
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gateway.door import Guest
     from gateway.feedback import Others
     from gateway.judges import Judges
+    from gateway.scores import ScoreSink
     from gateway.settings import Settings
     from gateway.settings.sections import ObservabilitySettings, ServerSettings
     from gateway.tracing import SpanSink
@@ -91,6 +92,7 @@ class Parts(NamedTuple):
     tenants: Tenants
     collector: Collector
     units: UnitCollector
+    pairs: PairCollector
     judges: Judges
     sinks: Sequence[ClosableSink]
 
@@ -128,13 +130,15 @@ def build_parts(
     metrics.follow(metrics.losses.requests, lambda: collector.lost)
     units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time)
     metrics.follow(metrics.losses.units, lambda: units.lost)
+    pairs = PairCollector(store, lambda: follower.snapshot, time.monotonic)
+    metrics.follow(metrics.losses.pairs, lambda: pairs.lost)
     recorder = Recorder(metrics, answers, (*sinks, collector, units), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
     observed = settings.observability
     upstreams = _upstreams(settings, given)
     door = Door(tenants, quotas.admission, prices(settings), _shedding(settings.server))
-    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
+    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics, sink=pairs)
     shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=judges)
     relay = Relay(
         keyring=keyring,
@@ -156,7 +160,8 @@ def build_parts(
     )
     port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
     return Parts(
-        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, sinks
+        *(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants),
+        *(collector, units, pairs, judges, sinks),
     )
 
 
@@ -168,7 +173,14 @@ def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
 
 
 def _judges(
-    settings: Settings, given: Secrets, follower: Follower, tenants: Tenants, *, quotas: Quotas, metrics: Metrics
+    settings: Settings,
+    given: Secrets,
+    follower: Follower,
+    tenants: Tenants,
+    *,
+    quotas: Quotas,
+    metrics: Metrics,
+    sink: ScoreSink,
 ) -> Judges:
     return build_judges(
         settings,
@@ -176,7 +188,7 @@ def _judges(
         snapshot=lambda: follower.snapshot,
         tenants=tenants,
         leasing=quotas.admission.leasing,
-        sink=NoEvidence(),
+        sink=sink,
         counts=metrics.judging,
     )
 

@@ -14,7 +14,7 @@ from rollout.core.evidence import interval as intervals
 from rollout.core.evidence.ledger import MetricSums, add, harm_log_value, noninferiority_log_value, total
 from rollout.core.evidence.names import is_gathered
 from rollout.core.evidence.plans import series_for, step_of, stored
-from rollout.core.evidence.rollback import attempt_alpha
+from rollout.core.evidence.rollback import ALPHA, HARM_WARNS, attempt_alpha
 from rollout.core.gates import Result, Verdict
 from rollout.core.ramp_model import GateKind
 
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from rollout.core.ramp_model import Gate
     from rollout.core.sums import SumKey
 
-ALPHA = 0.05
-"""Where a gate gives none."""
-HARM_WARNS = 10.0
-"""An e-value for harm at the same margin that keeps a gate of non-inferiority from passing."""
 _LOG_MAX = 690.0
 
 
