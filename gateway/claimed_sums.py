@@ -46,7 +46,10 @@ class ClaimedSums(Generic[Item]):
         clock: Callable[[], float],
         what: str,
     ) -> None:
-        """`summed`: what items add, each with whether it is new; `clock`: any seconds that only grow; `what`: for logs."""
+        """`summed`: what items add, each with whether it is new; `clock`: any seconds that only grow.
+
+        `what`: they are, for the log.
+        """
         self._store, self._summed, self._clock, self._what = store, summed, clock, what
         self._waiting: list[tuple[Item, Claim | None]] = []
         self._batch: _Batch[Item] | None = None

@@ -55,6 +55,8 @@ class _Opinion(NamedTuple):
 class Judge:
     """`barred` says why a pair may not be shown (any more), None if it may."""
 
+    local = False
+
     def __init__(
         self,
         frozen: Frozen,
@@ -186,7 +188,8 @@ class Judge:
         try:
             body = question(self._frozen, matter, token_hex(16), candidate_first=candidate_first)
             place = "a" if candidate_first == pair.candidate_first else "b"
-            opinion = _opinion(await self._line.ask(body, f"{pair.request_id}-judge-{place}", self._bounds.timeout_s))
+            reply = await self._line.ask(body, f"{pair.request_id}-judge-{place}", self._bounds.timeout_s)
+            opinion = self._opinion(pair.feature, reply)
         except MissedError:
             passed = False
             raise
@@ -196,6 +199,18 @@ class Judge:
         finally:
             self._tell_breaker(ticket, passed=passed)
             self._counts.duration.cell(self.name).observe(perf_counter() - began_s)
+
+    def _opinion(self, feature: str, reply: bytes) -> _Opinion:
+        """What a judge's answer says. Raises `MissedError`."""
+        said = read_completion(reply)
+        if said is None:
+            raise MissedError(Miss.NO_COMPLETION)
+        for kind, number in (("input", said.tokens.prompt_tokens), ("output", said.tokens.completion_tokens)):
+            self._counts.tokens.add((feature, self.name, kind), number)
+        winner = read_verdict(said.text)
+        if winner is None:
+            raise MissedError(Miss.NONSENSE)
+        return _Opinion(winner, said.model)
 
     def _tell_breaker(self, ticket: int, *, passed: bool | None) -> None:
         breaker, now_s, before = self._breaker, perf_counter(), self._breaker.state
@@ -217,17 +232,6 @@ class Judge:
 
     def _miss(self, pair: ShadowPair, reason: Miss) -> None:
         self._results.miss(pair, reason, self._version)
-
-
-def _opinion(reply: bytes) -> _Opinion:
-    """What a judge's answer says. Raises `MissedError`."""
-    said = read_completion(reply)
-    if said is None:
-        raise MissedError(Miss.NO_COMPLETION)
-    winner = read_verdict(said.text)
-    if winner is None:
-        raise MissedError(Miss.NONSENSE)
-    return _Opinion(winner, said.model)
 
 
 def _is_same(pair: ShadowPair) -> bool:

@@ -190,6 +190,7 @@ def _judges(
         leasing=quotas.admission.leasing,
         sink=sink,
         counts=metrics.judging,
+        proxy_credentials=given.proxy_credentials,
     )
 
 

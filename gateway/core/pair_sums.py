@@ -18,7 +18,7 @@ from rollout.core.ramp_model import Progress
 from rollout.core.unit_digest import digester
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from gateway.core.judging.score import Lost, Scored
     from rollout.core.model import FeatureFlag, Snapshot

@@ -305,6 +305,22 @@ async def test_how_long_answers_took_is_counted_by_judge(judge_server, bench) ->
     assert sum(here.metrics.judging.duration.series["j",].counts) == 2
 
 
+async def test_what_questions_cost_is_counted_whatever_came_of_them(upstream, bench, wire) -> None:
+    async def script(peer) -> None:
+        for text, usage in (
+            (verdict("tie"), {"prompt_tokens": 90, "completion_tokens": 7}),
+            ("hm", {"prompt_tokens": 5}),
+        ):
+            await peer.request()
+            peer.send(wire.plain(json.dumps({**json.loads(completion(text)), "usage": usage})))
+
+    here = bench((await upstream(script)).port)
+    here.judges.take(pair())
+    await here.settled()
+    assert here.missed == {Miss.NONSENSE: 1}
+    assert here.metrics.judging.tokens.series == {("draft", "j", "input"): 95, ("draft", "j", "output"): 7}
+
+
 async def test_nothing_that_people_wrote_is_in_a_score_or_a_metric(judge_server, bench) -> None:
     here = bench((await judge_server(OPINIONS["ours"])).port)
     here.judges.take(

@@ -34,6 +34,7 @@ class Miss(StrEnum):
     WITHDRAWN = "withdrawn"
     RESIDENCY = "residency"
     UNREADABLE = "unreadable"
+    NO_REFERENCE = "no_reference"
     STALE = "stale"
     BUDGET = "budget"
     TIMEOUT = "timeout"
@@ -74,8 +75,8 @@ class Scored(msgspec.Struct, frozen=True):
 
     `unit_kind`, `unit`: what was randomised, of `tenant`. `assigned`: the arm the caller got. `candidate`, `baseline`:
     the upstreams that answered. `w`: the candidate's win. `paired_at_s`, `at_s` (Unix): when both answers were there,
-    and when the score was. `judge_version`: see `prompt.version`; evidence starts afresh when it changes. Equal answers have
-    the one that was in force.
+    and when the score was. `judge_version`: see `prompt.version`; evidence starts afresh when it changes. Equal
+    answers have the one that was in force.
     """
 
     request_id: str
@@ -96,7 +97,7 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 class Lost(NamedTuple):
-    """A pair that a judge was asked about in vain. `judge_version`: its last one known, `NO_VERSION` before the first."""
+    """A pair that a judge was asked about in vain. `judge_version`: its last one known, or `NO_VERSION`."""
 
     feature: str
     revision: int

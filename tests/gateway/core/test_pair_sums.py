@@ -11,7 +11,7 @@ from rollout.core.model import FeatureFlag, UnitKind
 from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, Role
 from rollout.core.unit_digest import digester
 
-GATE = Gate(name="as good", role=Role.HARD, source="evidence", kind=GateKind.NONINFERIORITY, metric="judge", margin=0.1)
+GATE = Gate(name="as-good", role=Role.HARD, source="evidence", kind=GateKind.NONINFERIORITY, metric="judge", margin=0.1)
 FLAG = FeatureFlag(
     feature="draft",
     candidate="inhouse",

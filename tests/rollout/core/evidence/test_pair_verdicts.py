@@ -15,7 +15,7 @@ from rollout.core.ramp_model import EarlyMargin, Gate, GateKind, Phase, Progress
 from rollout.core.sums import SumKey
 
 PROOF = Gate(
-    name="as good", role=Role.HARD, source="evidence", kind=GateKind.NONINFERIORITY, metric="judge", margin=0.1
+    name="as-good", role=Role.HARD, source="evidence", kind=GateKind.NONINFERIORITY, metric="judge", margin=0.1
 )
 HARM = replace(PROOF, name="worse", kind=GateKind.HARM)
 FLOOR = replace(PROOF, name="floor", kind=GateKind.THRESHOLD, margin=None, limit=0.4, direction="higher")
@@ -169,7 +169,7 @@ def test_gates_that_find_harm_share_one_alpha_and_attempts_another() -> None:
     flag = replace(FLAG, gates=gates, progress=replace(FLAG.progress, attempt=3))
     limits = {gate.name: said(gate, {}, flag).limit for gate in gates}
     alone = 1 / attempt_alpha(attempt_alpha(0.05, 3), 1)
-    assert limits["as good"] == pytest.approx(alone)
+    assert limits["as-good"] == pytest.approx(alone)
     assert limits["worse"] == limits["more"] == limits["floor"] == pytest.approx(3 * alone)
 
 

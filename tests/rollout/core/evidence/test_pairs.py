@@ -19,7 +19,7 @@ from rollout.core.ramp_model import EarlyMargin, Gate, GateKind, Phase, Progress
 from rollout.core.sums import ELEMENTS_MAX, SumKey
 
 PROOF = Gate(
-    name="as good", role=Role.HARD, source="evidence", kind=GateKind.NONINFERIORITY, metric="judge", margin=0.1,
+    name="as-good", role=Role.HARD, source="evidence", kind=GateKind.NONINFERIORITY, metric="judge", margin=0.1,
     early=(EarlyMargin(5_000, 0.2),),
 )  # fmt: skip
 HARM = replace(PROOF, name="worse", kind=GateKind.HARM, margin=0.05, early=())
