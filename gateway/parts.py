@@ -129,8 +129,7 @@ def build_parts(
     answers = AnswerIndex(metrics, rated=units.take_rating)
     sinks = _sinks(settings.observability, metrics)
     settled = Settled(answers, time.time())
-    collector = Collector(store, lambda: follower.snapshot, time.monotonic)
-    metrics.follow(metrics.losses.requests, lambda: collector.lost)
+    collector = _collector(store, follower, metrics)
     recorder = Recorder(metrics, answers, (*sinks, collector, units), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
@@ -152,7 +151,6 @@ def build_parts(
         checking=_checking(settings, follower, units, metrics),
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
-    metrics.add_source(judge_gauges(judges))
     app = build_app(relay, recorder, answers, unready, others)
     if flag_router is not None:
         app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
@@ -181,7 +179,7 @@ def _judges(
     metrics: Metrics,
     sink: ScoreSink,
 ) -> Judges:
-    return build_judges(
+    judges = build_judges(
         settings,
         given.judge_keys,
         snapshot=lambda: follower.snapshot,
@@ -191,6 +189,14 @@ def _judges(
         counts=metrics.judging,
         proxy_credentials=given.proxy_credentials,
     )
+    metrics.add_source(judge_gauges(judges))
+    return judges
+
+
+def _collector(store: WorkerStore, follower: Follower, metrics: Metrics) -> Collector:
+    collector = Collector(store, lambda: follower.snapshot, time.monotonic)
+    metrics.follow(metrics.losses.requests, lambda: collector.lost)
+    return collector
 
 
 def _pairs(store: WorkerStore, follower: Follower, metrics: Metrics) -> PairCollector:

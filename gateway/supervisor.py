@@ -178,6 +178,7 @@ class Supervisor:
         around = Surroundings(
             rate_of=self._traffic.per_s,
             upstreams=lambda: frozenset(self.fleet.configuration.settings.upstreams),
+            judges=lambda: frozenset(self.fleet.configuration.settings.judges),
             metrics=self._metrics,
         )
         api = router(self._store, self._follower, self._clock, authorize, capacity, around=around, restore=restore)

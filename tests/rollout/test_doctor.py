@@ -134,6 +134,16 @@ async def test_upstreams_that_are_not_configured_fail(patient: Patient) -> None:
     ]
 
 
+async def test_judges_that_are_not_configured_are_warned_of(patient: Patient, seeded: Store) -> None:
+    assert await results(patient, "judges", judges=lambda: frozenset({"third"})) == []
+    await change(seeded, "draft", shadow=Shadow(judge="third"))
+    assert await results(patient, "judges") == []
+    assert await results(patient, "judges", judges=lambda: frozenset({"third"})) == ["ok"]
+    (missing,) = await found(patient, "judges", judges=lambda: frozenset({"other"}))
+    assert (missing.result, missing.hint) == ("warn", "configured: other")
+    assert missing.text == "draft: 'third' is not configured, so nobody compares its answers"
+
+
 async def test_a_ramp_without_a_controller_fails_while_it_runs(patient: Patient, seeded: Store, clock: Any) -> None:
     flag = await change(seeded, "draft", ramp=PLAN, progress=RUNNING)
     assert (await found(patient, "controller"))[0].text == "draft: no controller has looked at this revision"

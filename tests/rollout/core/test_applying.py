@@ -251,6 +251,16 @@ def test_what_is_doubtful_is_warned_of() -> None:
     assert with_ramp == ("gate 'quality': 'judge' is not measured yet, so it will hold the ramp",)
 
 
+def test_a_judge_that_nobody_is_is_warned_of() -> None:
+    flag = replace(BARE, shadow=replace(BARE.shadow, judge="third"))
+    assert warnings_of(flag, Known(judges=frozenset({"other"}))) == (
+        "judge 'third' is no judge of this gateway, so nobody compares the answers",
+    )
+    for known in (Known(judges=frozenset({"third"})), Known()):
+        assert warnings_of(flag, known) == ()
+    assert warnings_of(BARE, Known(judges=frozenset())) == ()
+
+
 def test_the_rate_is_asked_of_what_is_known() -> None:
     slow = ramped(ramp=RampPlan(steps=(Step(share=1_000, bake="1h", min_samples=1_000, max_duration="2h"),)))
     assert findings_of(slow, Known()).warnings == ()
