@@ -24,8 +24,8 @@ class Check(NamedTuple):
 class Surroundings(NamedTuple):
     """A function that gives None doesn't know. `rate_of`: units per second of a feature now, both arms together.
 
-    `upstreams`, `attributes`, `judges`: names in the configuration. `metrics`: what PromQL gates are read from; None: nothing is
-    configured. `checks`: more for the doctor; each is bounded in time.
+    `upstreams`, `attributes`, `judges`: names in the configuration. `metrics`: what PromQL gates are read from; None:
+    nothing is configured. `checks`: more for the doctor; each is bounded in time.
     """
 
     rate_of: Callable[[str], float | None] = lambda _: None

@@ -11,8 +11,8 @@ from rollout.core.claims import Claim, draw_of
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.ledger import MetricPlan
 from rollout.core.evidence.names import gathers_pairs
-from rollout.core.evidence.pairs import Asked, asked_key, gathered, pairs_key, plan_of
-from rollout.core.evidence.plans import epoch_of, vector_of
+from rollout.core.evidence.pairs import Replies, epoch_of, gathered, pairs_key, plan_of, replies_key
+from rollout.core.evidence.plans import vector_of
 from rollout.core.model import EMPTY_SNAPSHOT, UnitKind
 from rollout.core.ramp_model import Progress
 from rollout.core.unit_digest import digester
@@ -95,7 +95,7 @@ def summed(entries: Iterable[tuple[Entry, bool]]) -> dict[SumKey, list[int]]:
     for entry, new in entries:
         place = entry.place
         if entry.asked:
-            counts = deltas.setdefault(asked_key(place.feature, place.progress, entry.version), [*Asked()])
+            counts = deltas.setdefault(replies_key(place.feature, place.progress, entry.version), [*Replies()])
             counts[entry.win is None] += 1
         if new and entry.win is not None and place.plan is not None:
             key = pairs_key(place.feature, place.progress, place.plan, entry.version, entry.epoch)

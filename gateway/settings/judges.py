@@ -13,6 +13,7 @@ from gateway.settings.values import Count, Name, Seconds, Section, Text
 _OURS = frozenset({"model", "messages", "stream", "n", "tools", "tool_choice", "functions"})
 _OF_REFERENCES = frozenset({"file", "scorer"})
 _OF_BOTH = frozenset({"kind", "stale_s"})
+Line = Annotated[str, Field(max_length=1_024, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Chars = Annotated[int, Field(ge=200, le=1_000_000)]
 
 
@@ -27,9 +28,9 @@ class JudgeSettings(Section):
     file: Text | None = None
     scorer: Scorer = Scorer.SAME_WORDS
     """For lines of `file` that name none."""
-    url: Text = ""
+    url: Line = ""
     """As a base URL of an upstream: http://127.0.0.1:8000/v1."""
-    model: Text = ""
+    model: Line = ""
     api_key_env: str | None = None
     region: Name | None = None
     """Tenants that are bound to regions are shown to judges of these regions only."""
@@ -53,7 +54,7 @@ class JudgeSettings(Section):
     @field_validator("url")
     @classmethod
     def _usable_url(cls, url: str) -> str:
-        if not is_base_url(url):
+        if url and not is_base_url(url):
             raise ValueError(f"{url!r} is not a base URL such as http://127.0.0.1:8000/v1")
         return url
 
@@ -76,8 +77,9 @@ class JudgeSettings(Section):
         missing = [name for name in needed if not getattr(self, name)]
         if missing:
             raise ValueError(f"kind {self.kind!r} needs {' and '.join(missing)}")
-        ours = self.model_fields_set & _OF_REFERENCES
-        strange = ours if self.kind == "model" else self.model_fields_set - _OF_REFERENCES - _OF_BOTH
+        fields = type(self).model_fields.items()
+        given = {name for name, field in fields if getattr(self, name) != field.get_default(call_default_factory=True)}
+        strange = given & _OF_REFERENCES if self.kind == "model" else given - _OF_REFERENCES - _OF_BOTH
         if strange:
             raise ValueError(f"{', '.join(sorted(strange))}: not for kind {self.kind!r}")
         return self

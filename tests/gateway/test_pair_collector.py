@@ -15,7 +15,7 @@ from rollout.core.claims import REMEMBER_FLUSH_S, Claim
 from rollout.core.errors import InvalidArgument, StoreUnavailable
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.evidence.pair_verdicts import verdict_of
-from rollout.core.evidence.pairs import asked, by_version, plan_of
+from rollout.core.evidence.pairs import by_version, plan_of, replies_of
 from rollout.core.gates import Result as Said
 from rollout.core.sums import SumKey
 from tests.gateway.core.test_pair_sums import FLAG, GATE, SCORED
@@ -84,7 +84,7 @@ async def test_a_conversation_counts_once_over_turns_and_workers(world: World) -
         world.workers[turn % 2].take(replace(SCORED, request_id=f"r{turn}", w=float(turn == 0)))
         await world.flush()
     assert await world.counted() == (1, 0.5)
-    assert asked(FLAG, "v1", await world.store.read_sums("draft")) == (6, 0)
+    assert replies_of(FLAG, "v1", await world.store.read_sums("draft")) == (6, 0)
 
 
 async def test_the_same_conversation_counts_again_for_another_version(world: World) -> None:
@@ -108,7 +108,7 @@ async def test_equal_answers_count_but_nobody_was_asked(world: World) -> None:
     world.one.lose(LOST)
     await world.flush()
     assert await world.counted() == (1, 0.0)
-    assert asked(FLAG, "v1", await world.store.read_sums("draft")) == (0, 1)
+    assert replies_of(FLAG, "v1", await world.store.read_sums("draft")) == (0, 1)
 
 
 async def test_scores_without_a_gate_are_nobodys(world: World) -> None:
@@ -126,7 +126,7 @@ async def test_a_lost_answer_counts_nothing_twice(world: World, lost: int) -> No
     for _ in range(3):
         await world.flush()
     assert await world.counted() == (1, 0.5)
-    assert asked(FLAG, "v1", await world.store.read_sums("draft")) == (1, 1)
+    assert replies_of(FLAG, "v1", await world.store.read_sums("draft")) == (1, 1)
     assert world.one.lost == 0
 
 
@@ -173,7 +173,7 @@ async def test_closing_counts_what_there_is_and_gives_the_rest_up(world: World, 
     for _ in range(5):
         world.one.lose(LOST)
     await world.one.close()
-    assert asked(FLAG, "v1", await world.store.read_sums("draft")) == (0, 5)
+    assert replies_of(FLAG, "v1", await world.store.read_sums("draft")) == (0, 5)
     world.line.fault = StoreUnavailable("gone")
     world.one.lose(LOST)
     await world.one.close()

@@ -3,7 +3,7 @@
 | name | vector |
 | --- | --- |
 | `judge.{plan}.{version}.{step}.{epoch}` | `vector_of` the MetricSums of W - 1/2, where each pair weighs 1 |
-| `judged.{version}` | `Asked` |
+| `judged.{version}` | `Replies` |
 
 A judge that answers as another model, or by another rubric, is another version: its sums are its own. The number of a
 version grows with the epoch in which it first gave a score, and the one that gave one last is in force: neither looks
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.evidence import eprocess, interval
+from rollout.core.evidence import eprocess, interval, restart
 from rollout.core.evidence.ledger import MetricPlan, MetricSums, digest
 from rollout.core.evidence.names import JUDGE, is_gathered
 from rollout.core.evidence.pairwise import EVEN, MARGIN_MAX, for_harm, for_noninferiority, scores_of
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from rollout.core.model import FeatureFlag
     from rollout.core.ramp_model import Gate, Progress
 
+EPOCH_S = 3_600.0
+"""Harm that begins late is looked for afresh this often: pairs come slowly, and epochs of them are never folded."""
 UNKNOWN = "unknown"
 """Stands for the version of a judge that has not said yet who it is."""
-_ASKED = "judged."
+_REPLIES = "judged."
 
 
-class Asked(NamedTuple):
+class Replies(NamedTuple):
     """Pairs that a judge was asked about: those with a score, and those that it lost. A vector as it is."""
 
     scored: int = 0
@@ -83,6 +85,11 @@ def harm_margin_of(gate: Gate) -> float:
     return EVEN - floor_of(gate) if gate.kind is GateKind.THRESHOLD else gate.margin or 0.0
 
 
+def epoch_of(progress: Progress, paired_at_s: float) -> int:
+    """The epoch of a pair whose answers were both there at this Unix time."""
+    return restart.epoch_at(paired_at_s, progress.ramp_began_s, EPOCH_S)
+
+
 def gathered(plan: MetricPlan, wins: Reals) -> MetricSums:
     """The sums of a batch of one key; InvalidArgument for a win that is none."""
     if not ((wins >= 0.0) & (wins <= 1.0)).all():  # false for what is not a number
@@ -99,9 +106,9 @@ def pairs_key(feature: str, progress: Progress, plan: MetricPlan, version: str, 
     return key_of(feature, progress, _prefix(plan) + version, epoch)
 
 
-def asked_key(feature: str, progress: Progress, version: str) -> SumKey:
+def replies_key(feature: str, progress: Progress, version: str) -> SumKey:
     """Where it is counted how often this version gave a score."""
-    return SumKey(feature, progress.attempt, _ASKED + (version or UNKNOWN))
+    return SumKey(feature, progress.attempt, _REPLIES + (version or UNKNOWN))
 
 
 def by_version(flag: FeatureFlag, plan: MetricPlan, sums: Mapping[SumKey, Sequence[int]]) -> tuple[VersionSums, ...]:
@@ -124,11 +131,11 @@ def number_of(version: VersionSums, versions: Sequence[VersionSums]) -> int:
     return sum(each.first <= version.first for each in versions)
 
 
-def asked(flag: FeatureFlag, version: str, sums: Mapping[SumKey, Sequence[int]]) -> Asked:
+def replies_of(flag: FeatureFlag, version: str, sums: Mapping[SumKey, Sequence[int]]) -> Replies:
     """How often this version was asked in this attempt. What was lost before anybody had said who it is counts too."""
-    keys = (asked_key(flag.feature, flag.progress, each) for each in {version, UNKNOWN})
-    counts = [Asked(*sums[key]) for key in keys if key in sums]
-    return Asked(sum(each.scored for each in counts), sum(each.lost for each in counts))
+    keys = (replies_key(flag.feature, flag.progress, each) for each in {version, UNKNOWN})
+    counts = [Replies(*sums[key]) for key in keys if key in sums]
+    return Replies(sum(each.scored for each in counts), sum(each.lost for each in counts))
 
 
 def _prefix(plan: MetricPlan) -> str:

@@ -5,8 +5,8 @@ from msgspec.structs import replace
 from gateway.core.judging.score import Lost, Result, Scored
 from gateway.core.pair_sums import PairBooks, summed
 from rollout.core.evaluate import compile_snapshot
-from rollout.core.evidence.pairs import asked_key, gathered, pairs_key, plan_of
-from rollout.core.evidence.plans import EPOCH_S, vector_of
+from rollout.core.evidence.pairs import EPOCH_S, gathered, pairs_key, plan_of, replies_key
+from rollout.core.evidence.plans import vector_of
 from rollout.core.model import FeatureFlag, UnitKind
 from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, Role
 from rollout.core.unit_digest import digester
@@ -61,7 +61,7 @@ def test_new_pairs_are_added_to_the_epoch_in_which_both_answers_were_there(books
     found = [books.score(replace(SCORED, w=win), asked=True) for win in wins]
     entries = [(entry, True) for entry, _ in filter(None, found)]
     assert summed(entries) == {
-        asked_key("draft", FLAG.progress, "v1"): [3, 0],
+        replies_key("draft", FLAG.progress, "v1"): [3, 0],
         pairs_key("draft", FLAG.progress, PLAN, "v1", 1): vector_of(gathered(PLAN, np.array(wins))),
     }
 
@@ -71,8 +71,8 @@ def test_known_units_and_lost_pairs_count_as_asked_only(books: PairBooks) -> Non
     nameless, same = books.lose(Lost("draft", 7, "")), books.score(SCORED, asked=False)
     assert None not in (again, lost, nameless, same)
     assert summed([(again[0], False), (lost, True), (nameless, True), (same[0], False)]) == {
-        asked_key("draft", FLAG.progress, "v1"): [1, 1],
-        asked_key("draft", FLAG.progress, ""): [0, 1],
+        replies_key("draft", FLAG.progress, "v1"): [1, 1],
+        replies_key("draft", FLAG.progress, ""): [0, 1],
     }
 
 
@@ -128,4 +128,4 @@ def test_gates_that_cannot_be_judged_cost_no_count_of_losses() -> None:
     books = learnt(replace(FLAG, gates=(replace(GATE, margin=0.9),)))
     found = books.score(SCORED, asked=True)
     assert found is not None
-    assert summed([(found[0], True)]) == {asked_key("draft", FLAG.progress, "v1"): [1, 0]}
+    assert summed([(found[0], True)]) == {replies_key("draft", FLAG.progress, "v1"): [1, 0]}

@@ -26,7 +26,8 @@ def test_parameters_are_replaced_as_a_whole() -> None:
     [
         ({"url": "127.0.0.1:8000"}, "is not a base URL"),
         ({"url": "http://me:pw@h/v1"}, "is not a base URL"),
-        ({"model": ""}, "judges.j.model"),
+        ({"model": ""}, "kind 'model' needs model"),
+        ({"model": "a\nb"}, "judges.j.model"),
         ({"modle": "x"}, "unknown key 'judges.j.modle'"),
         ({"rubric": "a", "rubric_file": "b"}, "give rubric or rubric_file, not both"),
         ({"rubric": ""}, "judges.j.rubric"),
@@ -55,6 +56,8 @@ def test_a_judge_needs_somebody_to_ask_or_something_to_compare_with() -> None:
     assert "judges.j: kind 'model' needs url and model" in caught.value.cause
     one = parse({"judges": {"j": {"kind": "references", "file": "f", "stale_s": 9}}}, source="f").judges["j"]
     assert (one.file, one.scorer, one.url, one.stale_s) == ("f", "same_words", "", 9)
+    whole = parse({"judges": {"j": MINIMAL, "k": {"kind": "references", "file": "f"}}}, source="f")
+    assert Settings.model_validate_json(whole.model_dump_json()) == whole
 
 
 def test_the_way_through_a_proxy_has_credentials_of_its_own() -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from rollout.adapters.sqlite import SqliteStore
 from rollout.core.evidence.pair_verdicts import LOST_ASKED_MIN, verdict_of
-from rollout.core.evidence.pairs import Asked
+from rollout.core.evidence.pairs import Replies
 from rollout.core.gates import Result, Verdict
 from rollout.core.model import BUCKETS, Shadow
 from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, Role
@@ -168,7 +168,7 @@ async def verdicts(world: World, feature: str, asked_min: int) -> dict[str, Verd
         async with asyncio.timeout(DEADLINE_S):
             while True:
                 sums = await store.read_sums(feature)
-                counts = [Asked(*vector) for key, vector in sums.items() if key.name.startswith("judged.")]
+                counts = [Replies(*vector) for key, vector in sums.items() if key.name.startswith("judged.")]
                 if sum(map(sum, counts)) >= asked_min:
                     return {gate.name: verdict_of(gate, flag, sums, time.time()) for gate in flag.gates}
                 await asyncio.sleep(0.05)

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from rollout.core.evidence import pairs
 from rollout.core.evidence.ledger import harm_log_value, noninferiority_log_value
+from rollout.core.evidence.levels import limit_of
 from rollout.core.evidence.pair_verdicts import LOST_ASKED_MIN, verdict_of
 from rollout.core.evidence.plans import vector_of
 from rollout.core.evidence.rollback import attempt_alpha
@@ -28,6 +29,8 @@ FLAG = FeatureFlag(
 )
 EARLIER = replace(FLAG.progress, step_began_s=1_000.0)
 NOW_S = 3_000.0
+FIRST = attempt_alpha(1.0, 1)
+"""What the e-value of a judge's first version counts for."""
 Part = tuple[str, int, list[float]]
 
 
@@ -45,7 +48,7 @@ def sums_of(*parts: Part, flag: FeatureFlag = FLAG, progress: Progress | None = 
         for version, epoch, wins in parts
     }
     for version, counts in asked.items():
-        sums[pairs.asked_key("draft", began, version)] = list(counts)
+        sums[pairs.replies_key("draft", began, version)] = list(counts)
     return sums
 
 
@@ -57,19 +60,20 @@ def test_a_candidate_that_wins_as_often_is_proven_to() -> None:
     sums = sums_of(("v", 1, even(900)), v=(900, 3))
     fine, worse = said(PROOF, sums), said(HARM, sums)
     assert (fine.result, worse.result) == (Result.PASS, Result.PASS)
-    assert fine.limit == pytest.approx((math.pi**2 / 6) ** 2 / 0.05)
+    assert fine.limit == pytest.approx(1 / attempt_alpha(0.05, 1))
     plan = pairs.plan_of(FLAG)
     assert plan is not None
     part = pairs.gathered(plan, np.array(even(900)))
-    assert fine.value == pytest.approx(math.exp(noninferiority_log_value(plan, 0.1, [part])))
-    assert worse.value == pytest.approx(math.exp(harm_log_value(plan, 0.1, {1: part})))
+    assert fine.value == pytest.approx(math.exp(noninferiority_log_value(plan, 0.1, [part])) * FIRST)
+    assert worse.value == pytest.approx(math.exp(harm_log_value(plan, 0.1, {1: part})) * FIRST)
     assert (fine.samples, fine.from_s, fine.at_s, fine.metric) == (900, 2_000.0, NOW_S, "judge")
     shown = fine.estimate
     assert shown is not None
+    assert worse.value is not None
     assert shown.effect == 0.0
     assert shown.lower is not None
     assert shown.lower == -shown.upper
-    assert (shown.margin, shown.expected_s, shown.harm_value) == (0.1, 0.0, worse.value)
+    assert (shown.margin, shown.expected_s, shown.harm_value) == (0.1, 0.0, pytest.approx(worse.value / FIRST))
     assert shown.excluded is not None
     assert 0.0 < shown.excluded < -shown.lower  # one side, not two
     assert fine.reason.startswith("win rate less one half +0.0000, between -0.")
@@ -86,16 +90,16 @@ def test_a_floor_is_harm_below_it() -> None:
     flag = replace(FLAG, gates=(FLOOR,))
     assert said(FLOOR, sums_of(("v", 0, [0.0, 0.0, 0.0, 1.0] * 100), flag=flag), flag).result is Result.FAIL
     fine = said(FLOOR, sums_of(("v", 0, even(300)), flag=flag), flag)
-    assert (fine.result, fine.limit) == (Result.PASS, pytest.approx(1 / attempt_alpha(attempt_alpha(0.05, 1), 1)))
+    assert (fine.result, fine.limit) == (Result.PASS, pytest.approx(1 / attempt_alpha(0.05, 1)))
 
 
 def test_silence_is_no_data_for_all_and_says_what_was_lost() -> None:
     flag = replace(FLAG, gates=(PROOF, HARM, FLOOR))
     for gate in flag.gates:
         nothing = said(gate, {}, flag)
-        assert (nothing.result, nothing.reason, nothing.estimate) == (
-            Result.NO_DATA, "no pair has a score; 0 were lost", None
-        )  # fmt: skip
+        assert (nothing.result, nothing.reason) == (Result.NO_DATA, "no pair has a score; 0 were lost")
+        assert nothing.estimate is not None
+        assert nothing.estimate.effect is None
         down = said(gate, sums_of(flag=flag, unknown=(0, 40)), flag)
         assert (down.result, down.reason) == (Result.NO_DATA, "no pair has a score; 40 were lost")
 
@@ -132,6 +136,7 @@ def test_a_judge_that_loses_answers_says_nothing(wins: list[float], lost: dict[s
         verdict = said(gate, sums_of(("v", 1, wins), **lost))
         assert verdict.result is Result.INCONCLUSIVE
         assert verdict.reason.startswith("the judge loses too many answers: 48 of 948; win rate")
+        assert verdict.value is None, "so that it has no part in what all gates say together"
 
 
 @pytest.mark.parametrize(("asked", "result"), [((900, 47), "PASS"), ((0, LOST_ASKED_MIN - 1), "PASS")])
@@ -145,7 +150,8 @@ def test_a_changed_judge_begins_afresh_with_a_smaller_part_of_alpha() -> None:
     assert (early.result, early.samples) == (Result.INCONCLUSIVE, 30)
     second = said(PROOF, sums_of(old, ("new", 5, even(900))))
     assert second.result is Result.PASS
-    assert second.limit == pytest.approx(1 / attempt_alpha(attempt_alpha(0.05, 1), 2))
+    alone = said(PROOF, sums_of(("new", 5, even(900))))
+    assert second.value == pytest.approx((alone.value or 0.0) / 4)
 
 
 def test_what_a_replaced_judge_lost_is_forgotten_with_it() -> None:
@@ -164,13 +170,11 @@ def test_margins_are_wider_while_the_share_is_small() -> None:
     assert later.estimate.margin == 0.1
 
 
-def test_gates_that_find_harm_share_one_alpha_and_attempts_another() -> None:
+def test_limits_are_those_of_all_gates() -> None:
     gates = (HARM, replace(HARM, name="more", margin=0.2, alpha=None), FLOOR, PROOF)
     flag = replace(FLAG, gates=gates, progress=replace(FLAG.progress, attempt=3))
-    limits = {gate.name: said(gate, {}, flag).limit for gate in gates}
-    alone = 1 / attempt_alpha(attempt_alpha(0.05, 3), 1)
-    assert limits["as-good"] == pytest.approx(alone)
-    assert limits["worse"] == limits["more"] == limits["floor"] == pytest.approx(3 * alone)
+    for gate in gates:
+        assert said(gate, {}, flag).limit == limit_of(gate, flag)
 
 
 def test_a_step_that_has_just_begun_cannot_say_when_it_is_decided() -> None:

@@ -32,6 +32,7 @@ FLAG = FeatureFlag(
     progress=Progress(phase=Phase.RUNNING, attempt=2, step=0, ramp_began_s=100.0, step_began_s=100.0),
 )
 PLAN = MetricPlan((0.1, 0.2), (0.05, 0.1, 0.125))
+EPOCH_S = pairs.EPOCH_S
 WINS = st.lists(st.sampled_from([0.0, 0.5, 1.0]), max_size=40)
 Path = tuple[float, ...]
 
@@ -79,6 +80,10 @@ def test_merging_is_a_single_stream_in_any_order(first: list[float], second: lis
     assert merged == pairs.gathered(PLAN, np.array(together))
     random.shuffle(together)
     assert merged == pairs.gathered(PLAN, np.array(together))
+
+
+def test_an_epoch_is_by_the_time_of_the_answers_not_of_the_score() -> None:
+    assert [pairs.epoch_of(FLAG.progress, 100.0 + late) for late in (-5.0, 0.0, EPOCH_S - 1, EPOCH_S)] == [0, 0, 0, 1]
 
 
 def chances(past: Path, rate: Fraction) -> dict[float, Fraction]:
@@ -168,7 +173,7 @@ def test_sums_of_other_attempts_features_plans_and_metrics_are_not_mixed_in() ->
     sums[pairs.pairs_key("draft", later, PLAN, "x", 7)] = vector
     sums[pairs.pairs_key("other", FLAG.progress, PLAN, "x", 7)] = vector
     sums[pairs.pairs_key("draft", FLAG.progress, MetricPlan((0.3,), ()), "x", 7)] = vector
-    sums[pairs.asked_key("draft", FLAG.progress, "x")] = [1, 2]
+    sums[pairs.replies_key("draft", FLAG.progress, "x")] = [1, 2]
     sums[SumKey("draft", 2, "units.5000")] = [1, 2]
     (found,) = pairs.by_version(FLAG, PLAN, sums)
     assert (found.version, found.first, found.last) == ("a", 0, 1)
@@ -183,9 +188,9 @@ def test_a_damaged_vector_is_refused() -> None:
 
 def test_what_was_lost_by_nobody_known_counts_against_everybody() -> None:
     sums = {
-        pairs.asked_key("draft", FLAG.progress, "a"): [10, 1],
-        pairs.asked_key("draft", FLAG.progress, ""): [0, 4],
-        pairs.asked_key("draft", replace(FLAG.progress, attempt=1), "a"): [100, 100],
+        pairs.replies_key("draft", FLAG.progress, "a"): [10, 1],
+        pairs.replies_key("draft", FLAG.progress, ""): [0, 4],
+        pairs.replies_key("draft", replace(FLAG.progress, attempt=1), "a"): [100, 100],
     }
-    assert pairs.asked(FLAG, "a", sums) == (10, 5)
-    assert pairs.asked(FLAG, "b", sums) == pairs.asked(FLAG, pairs.UNKNOWN, sums) == (0, 4)
+    assert pairs.replies_of(FLAG, "a", sums) == (10, 5)
+    assert pairs.replies_of(FLAG, "b", sums) == pairs.replies_of(FLAG, pairs.UNKNOWN, sums) == (0, 4)
