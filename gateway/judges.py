@@ -122,7 +122,7 @@ def build_judges(
             made[name] = ReferenceJudge(references, queue=queue, stale_s=each.stale_s, barred=barred, results=results)
             continue
         made[name] = Judge(
-            _frozen(name, each),
+            frozen_of(name, each),
             line=open_line(name, each, api_keys.get(name), proxy_credentials.get(judge_proxy(name))),
             queue=queue,
             bounds=Bounds(each.concurrent, each.timeout_s, each.stale_s),
@@ -150,7 +150,8 @@ def read_rubric(name: str, settings: JudgeSettings) -> str:
     return text
 
 
-def _frozen(name: str, settings: JudgeSettings) -> Frozen:
+def frozen_of(name: str, settings: JudgeSettings) -> Frozen:
+    """What a judge's scores depend on. Raises `SettingsError` for a rubric that can't be read."""
     return Frozen(
         settings.model,
         read_rubric(name, settings),
