@@ -32,7 +32,7 @@ def headline(report: EvalReport) -> str:
     failed = [_inline(name) for name, group in report.features.items() if group.verdict == "failed"]
     if failed:
         text += f" in {', '.join(failed)}"
-    if report.verdict == "undecided" and total.prompts_to_decide is not None:
+    if report.verdict == total.verdict == "undecided" and total.prompts_to_decide is not None:
         text += f" (about {total.prompts_to_decide} prompts would decide)"
     left_out = f" ({total.uncompared} left out: the baseline has no answer)" if total.uncompared else ""
     said = "" if report.judge is None else f"; by the judge {_difference(report.judge.total)}"

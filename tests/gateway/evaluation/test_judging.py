@@ -68,7 +68,8 @@ def test_what_was_said_is_not_asked_again_and_what_was_lost_is(model: Model, tmp
     assert [each.result for each in first] == ["candidate", "no_completion"]
     model.asked.clear()
     model.reply = longer
-    (tmp_path / "kept.jsonl").open("ab").write(b'{"key": "torn')
+    kept = tmp_path / "kept.jsonl"
+    kept.write_bytes(kept.read_bytes() + b'{"key": "torn')
     again = judged(model, tmp_path, ("long", "no"), ("a", "b"))
     assert [each.result for each in again] == ["candidate", "tie"]
     assert len(model.asked) == 2
