@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.estimates import Asked, estimate_of
 from rollout.core.evidence.ledger import MetricSums, add, harm_log_value, noninferiority_log_value, total
-from rollout.core.evidence.levels import HARM_WARNS, alpha_of, limit_of
+from rollout.core.evidence.levels import alpha_of, limit_of
 from rollout.core.evidence.names import is_gathered
 from rollout.core.evidence.pairs import UNKNOWN, Replies, by_version, harm_margin_of, number_of, plan_of, replies_of
 from rollout.core.evidence.plans import step_of
-from rollout.core.evidence.rollback import attempt_alpha
+from rollout.core.evidence.rollback import HARM_WARNS, attempt_alpha
 from rollout.core.gates import Result, Verdict
 from rollout.core.ramp_model import GateKind
 
