@@ -23,7 +23,7 @@ from rollout.core.evidence.pair_verdicts import LOST_ASKED_MIN, verdict_of
 from rollout.core.evidence.pairs import Replies
 from rollout.core.gates import Result, Verdict
 from rollout.core.model import BUCKETS, Shadow
-from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, Role
+from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, RampPlan, Role, Step
 from tests.system.traps.caller import DEADLINE_S
 from tests.system.traps.conftest import World, config, start_world, until
 from tests.system.traps.test_shadow import COUNT, answers, calls, change, first_one, skipped
@@ -40,8 +40,10 @@ QUOTED = re.compile(r"\w{32} the (?:first|second) answer begins\n(.*?)\n\w{32} t
 JUDGED = {"fair": "strict", "torn": "priced", "mute": "flaky", "slow": "patient", "gone": "narrow"}
 """Judge -> feature."""
 PROOF = Gate(
-    name="as-good", role=Role.OBSERVE, source="evidence", kind=GateKind.NONINFERIORITY, metric="judge", margin=0.3
+    name="as-good", role=Role.HARD, source="evidence", kind=GateKind.NONINFERIORITY, metric="judge", margin=0.3
 )
+# It bakes before its first step, so that nobody moves its share meanwhile.
+PLAN = RampPlan(steps=(Step(share=1_000, bake="1h"),))
 HARM = msgspec.structs.replace(PROOF, name="worse", kind=GateKind.HARM)
 NONSENSE_EVERY = 8
 MODELS = {"fair": "fair", "torn": "torn"}
@@ -137,9 +139,10 @@ async def judged(world: World, judge: str) -> None:
     world.simulator.faults({"kind": "huge_answer", "size_bytes": 2_000, "model": "inhouse-sim"})
     without = await answers(world, feature, f"{judge}-without")
     began_s = time.time()
-    # Paused, so that nobody moves its share; it gathers evidence all the same.
-    ramp = Progress(Phase.PAUSED, attempt=1, ramp_began_s=began_s, step_began_s=began_s)
-    await change(world, feature, shadow=Shadow(BUCKETS, "", 10_000, 64, judge), gates=(PROOF, HARM), progress=ramp)
+    ramp = Progress(Phase.RUNNING, attempt=1, ramp_began_s=began_s, step_began_s=began_s)
+    await change(
+        world, feature, shadow=Shadow(BUCKETS, "", 10_000, 64, judge), gates=(PROOF, HARM), ramp=PLAN, progress=ramp
+    )
     await first_one(world, feature)
     await until(world.at_rest)
     begun = calls(world, feature) + skipped(world, feature)
@@ -157,6 +160,13 @@ async def judged(world: World, judge: str) -> None:
         await until(lambda: missed(world, feature, own) >= 3)  # then it is left alone, and the others wait
     await change(world, feature, shadow=Shadow())
     await until(lambda: world.total("glidepath_judge_waiting", own) == 0)
+
+
+def shown(world: World, feature: str, gate: str) -> str:
+    """What the controller says of a gate, "" for nothing yet."""
+    of_gate = ("glidepath_gate_verdict{", f'feature="{feature}"', f'gate="{gate}"')
+    found = [name for name, value in world.samples().items() if value and all(part in name for part in of_gate)]
+    return found[0].partition('result="')[2].partition('"')[0] if found else ""
 
 
 async def verdicts(world: World, feature: str, asked_min: int) -> dict[str, Verdict]:
@@ -187,6 +197,8 @@ async def test_pairs_become_scores_in_both_orders_and_scores_a_verdict(world: Wo
     assert len(fair.asked) == 2 * decided
     found = await verdicts(world, "strict", int(decided))
     assert {name: verdict.result for name, verdict in found.items()} == {"as-good": Result.PASS, "worse": Result.PASS}
+    for gate in ("as-good", "worse"):
+        await until(lambda gate=gate: shown(world, "strict", gate) == "PASS")
     units = found["as-good"].samples
     assert units is not None
     assert COUNT / 2 < units <= decided
@@ -202,6 +214,7 @@ async def test_a_judge_that_is_down_slow_or_beside_the_point_scores_and_proves_n
     assert missed(world, feature, f'reason="{reason}"') >= 3
     assert scores(world, feature) == scores(world, feature, 'result="same"') == 0
     for verdict in (await verdicts(world, feature, 3)).values():
+        await until(lambda gate=verdict.gate: shown(world, feature, gate) == "NO_DATA")
         assert verdict.result is Result.NO_DATA
         assert "were lost" in verdict.reason
 
@@ -212,6 +225,7 @@ async def test_a_judge_that_talks_nonsense_now_and_then_proves_nothing(world: Wo
     feature = JUDGED["torn"]
     assert scores(world, feature) == scores(world, feature, 'result="candidate"') > 0
     for verdict in (await verdicts(world, feature, LOST_ASKED_MIN)).values():
+        await until(lambda gate=verdict.gate: shown(world, feature, gate) == "INCONCLUSIVE")
         assert verdict.result is Result.INCONCLUSIVE
         assert verdict.reason.startswith("the judge loses too many answers")
 
