@@ -25,11 +25,11 @@ from gateway.http.port import PublicPort
 from gateway.http.server import Reception
 from gateway.judges import build_judges
 from gateway.metrics import Metrics
+from gateway.pair_collector import PairCollector
 from gateway.pricing import pricing
 from gateway.quotas import Quotas, QuotaStore
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
-from gateway.scores import NoEvidence
 from gateway.settled import Settled
 from gateway.shadow import Shadows
 from gateway.start_error import StartError
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from gateway.door import Guest
     from gateway.feedback import Others
     from gateway.judges import Judges
+    from gateway.scores import ScoreSink
     from gateway.settings import Settings
     from gateway.settings.sections import ObservabilitySettings, ServerSettings
     from gateway.tracing import SpanSink
@@ -94,6 +95,7 @@ class Parts(NamedTuple):
     tenants: Tenants
     collector: Collector
     units: UnitCollector
+    pairs: PairCollector
     judges: Judges
     sinks: Sequence[ClosableSink]
 
@@ -134,9 +136,10 @@ def build_parts(
     observed, server = settings.observability, settings.server
     upstreams = _upstreams(settings, given)
     door = Door(tenants, quotas.admission, prices(settings), _shedding(server))
-    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
-    pairs = PaidPairs(collector, judges)
-    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=pairs)
+    pairs = _pairs(store, follower, metrics)
+    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics, sink=pairs)
+    paid = PaidPairs(collector, judges)
+    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=paid)
     relay = Relay(
         keyring=keyring,
         snapshot=lambda: follower.snapshot,
@@ -149,14 +152,14 @@ def build_parts(
         checking=_checking(settings, follower, units, metrics),
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
-    metrics.add_source(judge_gauges(judges))
     app = build_app(relay, recorder, answers, unready, others)
     if flag_router is not None:
         app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
     reception = Reception(relay.accept, RELAY_PATHS, body_max_bytes=server.body_max_bytes, limits=_limits(server))
     port = PublicPort(app, reception, keep_alive_s=server.keep_alive_s)
     return Parts(
-        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, sinks
+        *(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants),
+        *(collector, units, pairs, judges, sinks),
     )
 
 
@@ -175,17 +178,33 @@ def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
 
 
 def _judges(
-    settings: Settings, given: Secrets, follower: Follower, tenants: Tenants, *, quotas: Quotas, metrics: Metrics
+    settings: Settings,
+    given: Secrets,
+    follower: Follower,
+    tenants: Tenants,
+    *,
+    quotas: Quotas,
+    metrics: Metrics,
+    sink: ScoreSink,
 ) -> Judges:
-    return build_judges(
+    judges = build_judges(
         settings,
         given.judge_keys,
         snapshot=lambda: follower.snapshot,
         tenants=tenants,
         leasing=quotas.admission.leasing,
-        sink=NoEvidence(),
+        sink=sink,
         counts=metrics.judging,
+        proxy_credentials=given.proxy_credentials,
     )
+    metrics.add_source(judge_gauges(judges))
+    return judges
+
+
+def _pairs(store: WorkerStore, follower: Follower, metrics: Metrics) -> PairCollector:
+    pairs = PairCollector(store, lambda: follower.snapshot, time.monotonic)
+    metrics.follow(metrics.losses.pairs, lambda: pairs.lost)
+    return pairs
 
 
 def _units(settings: Settings, store: WorkerStore, follower: Follower, metrics: Metrics) -> UnitCollector:

@@ -99,6 +99,14 @@ model = "simulated-partner"
 # concurrent = 4                # per worker
 # timeout_s = 60
 # parameters = { temperature = 0, max_tokens = 512 }
+# proxy_url = "http://proxy.example:3128"
+# proxy_credentials_env = "PROXY_CREDENTIALS"
+
+# Or no model at all, where right answers are known: lines of {"prompt": "...", "reference": "..."}.
+# [judges.sums]
+# kind = "references"
+# file = "sums.jsonl"
+# scorer = "number"
 
 # A feature starts with 0 % on the candidate. Its share lives in the store from then on:
 #   glidepath rollout set-share summarize 5% --reason "first step"

@@ -54,12 +54,13 @@ class Wanted(NamedTuple):
 class Known(NamedTuple):
     """What is known of the world beside the flags; None: unknown, and then not asked about.
 
-    `upstreams` and `attributes`: names that the gateway is configured with. `units_per_s`: by feature, of both arms.
+    `upstreams`, `attributes`, `judges`: names in the configuration. `units_per_s`: by feature, of both arms.
     """
 
     upstreams: frozenset[str] | None = None
     attributes: frozenset[str] | None = None
     units_per_s: Mapping[str, float] = {}
+    judges: frozenset[str] | None = None
 
 
 class Write(NamedTuple):
@@ -251,3 +252,6 @@ def _unknown_names(flag: FeatureFlag, known: Known) -> Iterator[str]:
     if known.attributes is not None:
         for name in unknown_attributes(flag, known.attributes):
             yield f"the rule reads {name!r}, which no request carries"
+    judge = flag.shadow.judge
+    if known.judges is not None and judge and judge not in known.judges:
+        yield f"judge {judge!r} is no judge of this gateway, so nobody compares the answers"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.evidence import error_harm
+from rollout.core.evidence import error_harm, pair_verdicts
 from rollout.core.evidence.estimates import Asked, estimate_of, text_of
 from rollout.core.evidence.folding import Gathered, gathered_of
 from rollout.core.evidence.ledger import floor_log_value, harm_log_value, noninferiority_log_value
@@ -209,16 +209,11 @@ def _value(log_value: float) -> float:
     return math.exp(min(log_value, _LOG_MAX))
 
 
-def _unjudged(gate: Gate, flag: FeatureFlag, _sums: Sums, now_s: float) -> Verdict:
-    text, began_s = "no pair has been judged yet", _began_s(gate, flag)
-    return Verdict(gate.name, Result.NO_DATA, text, now_s, from_s=began_s, metric=gate.metric)
-
-
 _KINDS: dict[GateKind, Judge] = {
     GateKind.NONINFERIORITY: _noninferiority,
     GateKind.HARM: _harm,
     GateKind.THRESHOLD: _threshold,
 }
-_BY_METRIC: dict[str, Judge] = {JUDGE: _unjudged}
+_BY_METRIC: dict[str, Judge] = {JUDGE: pair_verdicts.verdict_of}
 _BY_UNIT: dict[UnitKind, Judge] = {}
 """Who judges the metrics of units where users keep their arm."""

@@ -264,6 +264,16 @@ def test_evidence_belongs_to_the_plan() -> None:
         one(ramped(Phase.RUNNING), ramped(evidence=later))
 
 
+def test_a_judge_that_nobody_is_is_warned_of() -> None:
+    flag = replace(BARE, shadow=replace(BARE.shadow, judge="third"))
+    assert warnings_of(flag, Known(judges=frozenset({"other"}))) == (
+        "judge 'third' is no judge of this gateway, so nobody compares the answers",
+    )
+    for known in (Known(judges=frozenset({"third"})), Known()):
+        assert warnings_of(flag, known) == ()
+    assert warnings_of(BARE, Known(judges=frozenset())) == ()
+
+
 def test_the_rate_is_asked_of_what_is_known() -> None:
     slow = ramped(ramp=RampPlan(steps=(Step(share=1_000, bake="1h", min_samples=1_000, max_duration="2h"),)))
     assert findings_of(slow, Known()).warnings == ()

@@ -278,7 +278,7 @@ def test_pairs_wait_for_their_judge() -> None:
     harm = replace(HARM, name="lost", metric="judge")
     flag = asking(harm, HARM)
     verdict = verdicts_of(flag, {}, NOW_S)["lost"]
-    assert (verdict.result, verdict.reason) == (Result.NO_DATA, "no pair has been judged yet")
+    assert (verdict.result, verdict.reason) == (Result.NO_DATA, "no pair has a score; 0 were lost")
     assert verdict_of(harm, replace(flag, share_millipct=0), {}, NOW_S).result is Result.NO_DATA
 
 
