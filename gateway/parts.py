@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from gateway.access_log import AccessLog
 from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
+from gateway.checking import Checking
 from gateway.collector import Collector, SumStore
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from fastapi import APIRouter, Request
 
+    from gateway.core.checks.sampling import CheckedAnswer
     from gateway.door import Guest
     from gateway.feedback import Others
     from gateway.judges import Judges
@@ -121,19 +123,18 @@ def build_parts(
     `flag_router`: makes what lets SDKs of feature flags read the same decisions.
     """
     metrics = Metrics()
-    answers = AnswerIndex(metrics)
+    units = _units(settings, store, follower, metrics)
+    answers = AnswerIndex(metrics, rated=units.take_rating)
     sinks = _sinks(settings.observability, metrics)
     settled = Settled(answers, time.time())
     collector = Collector(store, lambda: follower.snapshot, time.monotonic)
     metrics.follow(metrics.losses.requests, lambda: collector.lost)
-    units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time)
-    metrics.follow(metrics.losses.units, lambda: units.lost)
     recorder = Recorder(metrics, answers, (*sinks, collector, units), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
-    observed = settings.observability
+    observed, server = settings.observability, settings.server
     upstreams = _upstreams(settings, given)
-    door = Door(tenants, quotas.admission, prices(settings), _shedding(settings.server))
+    door = Door(tenants, quotas.admission, prices(settings), _shedding(server))
     judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
     shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=judges)
     relay = Relay(
@@ -145,16 +146,15 @@ def build_parts(
         next_request_id=lambda: f"req_{prefix}{next(numbers):08x}",
         trace_ratio=observed.trace_ratio if observed.otlp_endpoint else None,
         shadows=shadows,
+        checking=_checking(settings, follower, units, metrics),
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
     metrics.add_source(judge_gauges(judges))
     app = build_app(relay, recorder, answers, unready, others)
     if flag_router is not None:
         app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
-    reception = Reception(
-        relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
-    )
-    port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
+    reception = Reception(relay.accept, RELAY_PATHS, body_max_bytes=server.body_max_bytes, limits=_limits(server))
+    port = PublicPort(app, reception, keep_alive_s=server.keep_alive_s)
     return Parts(
         relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, sinks
     )
@@ -179,6 +179,26 @@ def _judges(
         sink=NoEvidence(),
         counts=metrics.judging,
     )
+
+
+def _units(settings: Settings, store: WorkerStore, follower: Follower, metrics: Metrics) -> UnitCollector:
+    checked = settings.checks.sample_millipct
+    units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time, checked_millipct=checked)
+    metrics.follow(metrics.losses.units, lambda: units.lost)
+    metrics.follow(metrics.losses.latencies, lambda: units.beyond)
+    return units
+
+
+def _checking(settings: Settings, follower: Follower, units: UnitCollector, metrics: Metrics) -> Checking | None:
+    millipct = settings.checks.sample_millipct
+    if not millipct:
+        return None
+
+    def found(answer: CheckedAnswer) -> None:
+        metrics.checking.add(answer)
+        units.take_check(answer)
+
+    return Checking(millipct, snapshot=lambda: follower.snapshot, found=found, skipped=metrics.checking.skip)
 
 
 def _shedding(server: ServerSettings) -> Shedding[Guest]:
