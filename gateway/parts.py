@@ -13,7 +13,7 @@ from gateway.access_log import AccessLog
 from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
 from gateway.checking import Checking
-from gateway.collector import Collector, SumStore
+from gateway.collector import Collector, PaidPairs, SumStore
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
 from gateway.core.shedding import Shedding
@@ -25,6 +25,7 @@ from gateway.http.port import PublicPort
 from gateway.http.server import Reception
 from gateway.judges import build_judges
 from gateway.metrics import Metrics
+from gateway.pricing import pricing
 from gateway.quotas import Quotas, QuotaStore
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
@@ -125,10 +126,8 @@ def build_parts(
     metrics = Metrics()
     units = _units(settings, store, follower, metrics)
     answers = AnswerIndex(metrics, rated=units.take_rating)
-    sinks = _sinks(settings.observability, metrics)
-    settled = Settled(answers, time.time())
-    collector = Collector(store, lambda: follower.snapshot, time.monotonic)
-    metrics.follow(metrics.losses.requests, lambda: collector.lost)
+    sinks, settled = _sinks(settings.observability, metrics), Settled(answers, time.time())
+    collector = _collector(settings, store, follower, metrics)
     recorder = Recorder(metrics, answers, (*sinks, collector, units), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
@@ -136,7 +135,8 @@ def build_parts(
     upstreams = _upstreams(settings, given)
     door = Door(tenants, quotas.admission, prices(settings), _shedding(server))
     judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
-    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=judges)
+    pairs = PaidPairs(collector, judges)
+    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=pairs)
     relay = Relay(
         keyring=keyring,
         snapshot=lambda: follower.snapshot,
@@ -158,6 +158,13 @@ def build_parts(
     return Parts(
         relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, sinks
     )
+
+
+def _collector(settings: Settings, store: SumStore, follower: Follower, metrics: Metrics) -> Collector:
+    prices = {name: each.tokens for name, each in pricing(settings).items()}
+    collector = Collector(store, lambda: follower.snapshot, time.monotonic, prices, metrics.cost.add)
+    metrics.follow(metrics.losses.requests, lambda: collector.lost)
+    return collector
 
 
 def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:

@@ -8,6 +8,7 @@ from rollout.api import views
 from rollout.api.answers import Answers
 from rollout.api.code import code_router
 from rollout.api.conditions import FeatureName, Key, Revision, etag
+from rollout.api.costs import CostReads, add_cost_routes
 from rollout.api.enrolments import add_enrolment_routes
 from rollout.api.feature_reads import FeatureReads
 from rollout.api.problems import ProblemRoute, described
@@ -53,6 +54,7 @@ def router(
     add_ramp_routes(routes, operations, answers, authorize)
     add_enrolment_routes(routes, operations, answers, authorize)
     add_store_routes(routes, operations, store, authorize)
+    add_cost_routes(routes, CostReads(operations, store, clock, around.prices), authorize)
     routes.include_router(code_router(store, follower, clock, authorize, around))
     return routes
 
