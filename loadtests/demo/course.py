@@ -13,19 +13,18 @@ CONTROLLER: Final = "controller"
 class Estimate(NamedTuple):
     """What evidence knows of an effect: candidate against baseline, an interval that holds at all times at once."""
 
-    effect: float
+    effect: float | None
     lower: float | None
     upper: float | None
 
 
 class GateSaid(NamedTuple):
-    """What a gate said; `value` is None where there was none. `metric` is empty where it is not the evidence's."""
+    """What a gate said; `value` is None where there was none, `estimate` is None but for gates of evidence."""
 
     gate: str
     result: str
     value: float | None
     limit: float | None
-    metric: str = ""
     reason: str = ""
     estimate: Estimate | None = None
 
@@ -140,13 +139,11 @@ def stages_of(entries: Sequence[Entry]) -> tuple[Stage, ...]:
 
 def _said(verdict: Mapping[str, Any]) -> GateSaid:
     plain = (verdict["gate"], verdict["result"], verdict.get("value"), verdict.get("limit"))
-    words = (verdict.get("metric") or "", verdict.get("reason") or "")
-    return GateSaid(*plain, *words, _estimate(verdict.get("estimate") or {}))
+    return GateSaid(*plain, verdict.get("reason") or "", _estimate(verdict.get("estimate")))
 
 
-def _estimate(given: Mapping[str, Any]) -> Estimate | None:
-    effect = given.get("effect")
-    return None if effect is None else Estimate(effect, given.get("lower"), given.get("upper"))
+def _estimate(given: Mapping[str, Any] | None) -> Estimate | None:
+    return None if given is None else Estimate(given.get("effect"), given.get("lower"), given.get("upper"))
 
 
 def _name(entry: Entry, *, lifted: bool) -> str:

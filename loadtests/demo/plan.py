@@ -40,7 +40,7 @@ LIFTED_S: Final = 3.5
 INJECTED_AFTER_S: Final = 1.0
 """How long a ramp is well in the step in which its candidate is harmed."""
 INJECTED_AT_STEP: Final = 1
-SLOWED_BY_S: Final = 2.0
+SLOWED_BY_S: Final = 3.0
 """What the slow candidate waits before each answer."""
 AFTER_ROLLBACK_S: Final = 3.0
 """How long traffic of a feature goes on after its rollback."""
@@ -83,29 +83,30 @@ COOLDOWN_S: Final = 1
 class Margins(NamedTuple):
     """How much worse is still no worse, wide enough that seconds of traffic can prove it.
 
-    `early`: (share in millipct, margin of quality and errors below it); `slower`: the latency margin as a ratio, 1 is
-    twice as slow.
+    `early`: (share in millipct, margin of quality and errors below it); `latency`: which one harm is looked for in, and
+    `slower`: how much longer than the partner's is no harm yet, 1 is twice as long.
     """
 
     quality: float
     errors: float
+    latency: str
     slower: float
     early: tuple[tuple[int, float], ...] = ()
 
 
 MARGINS: Final = {
     # vLLM on busy cores is no faster than they let it be: a machine must not decide what the model deserves.
-    MOVING: Margins(0.1, 0.1, 9.0, ((5_000, 0.9), (25_000, 0.5), (50_000, 0.25))),
-    WORSE: Margins(0.05, 0.05, 9.0),
-    BREAKING: Margins(0.05, 0.05, 1.0, ((50_000, 0.5),)),
-    SLOWING: Margins(0.05, 0.05, 1.0, ((50_000, 0.5),)),
+    MOVING: Margins(0.1, 0.1, "ttft_p50", 4.0, ((5_000, 0.9), (25_000, 0.5), (50_000, 0.25))),
+    WORSE: Margins(0.05, 0.05, "ttft_p50", 4.0),
+    BREAKING: Margins(0.05, 0.01, "ttft_p95", 1.0, ((50_000, 0.5),)),
+    SLOWING: Margins(0.05, 0.01, "ttft_p95", 1.0, ((50_000, 0.5),)),
 }
 ALPHA: Final = 0.05
-AGE_S: Final = 3
+AGE_S: Final = 4
 FEEDBACK_AGE_S: Final = 4
-"""How long after its first request a unit is looked at: longer than an answer and its rating take."""
-ANSWER_MAX_S: Final = 10.0
-"""No more than one answer in twenty may take longer, whatever the partner does."""
+"""How long after its first request a unit is looked at: longer than an answer and its rating take, and than what is
+held to be slow: a bound beyond it can't be measured.
+"""
 
 
 class Harm(NamedTuple):
@@ -124,7 +125,6 @@ PROOFS: Final = (QUALITY, ERRORS)
 QUALITY_HARM: Final = "quality-harm"
 ERRORS_HARM: Final = "errors-harm"
 LATENCY_HARM: Final = "latency-harm"
-LATENCY_FLOOR: Final = "latency-floor"
 HARMS: Final = (
     Harm(WORSE, "worse checkpoint", QUALITY_HARM, injected=False),
     Harm(BREAKING, "error burst", ERRORS_HARM),

@@ -199,7 +199,7 @@ def is_proven(said: GateSaid | None) -> bool:
     """Whether a gate of evidence passed by an e-value at or above its limit."""
     if said is None or said.value is None or said.limit is None:
         return False
-    return bool(said.metric) and said.result == "PASS" and said.value >= said.limit
+    return said.estimate is not None and said.result == "PASS" and said.value >= said.limit
 
 
 def is_harm(said: GateSaid | None) -> bool:
@@ -207,7 +207,7 @@ def is_harm(said: GateSaid | None) -> bool:
     if said is None or said.value is None or said.limit is None:
         return False
     reached = said.value >= said.limit or said.reason.startswith(_TOGETHER)
-    return bool(said.metric) and said.result == "FAIL" and reached
+    return said.estimate is not None and said.result == "FAIL" and reached
 
 
 def _phases(entries: Sequence[Entry]) -> tuple[str, ...]:

@@ -11,12 +11,10 @@ from loadtests.demo.layout import PARTNER, candidate_of
 from loadtests.demo.plan import (
     AGE_S,
     ALPHA,
-    ANSWER_MAX_S,
     COOLDOWN_S,
     ERRORS,
     ERRORS_HARM,
     FEEDBACK_AGE_S,
-    LATENCY_FLOOR,
     LATENCY_HARM,
     MARGINS,
     MOVING,
@@ -86,9 +84,7 @@ def _evidence(margins: Margins) -> list[dict[str, Any]]:
         _gate(ERRORS, "noninferiority", "errors", margins.errors) | early,
         _gate(QUALITY_HARM, "harm", "thumbs", margins.quality) | {"scope": "ramp"},
         _gate(ERRORS_HARM, "harm", "errors", margins.errors) | {"scope": "ramp"},
-        _gate(LATENCY_HARM, "harm", "ttft_p95", margins.slower) | {"scope": "ramp"},
-        {"name": LATENCY_FLOOR, "role": "hard", "source": "evidence", "kind": "threshold", "metric": "total_p95"}
-        | {"limit": ANSWER_MAX_S, "alpha": ALPHA, "scope": "ramp", "failure": {"count": 1}},
+        _gate(LATENCY_HARM, "harm", margins.latency, margins.slower) | {"scope": "ramp"},
     ]
 
 

@@ -65,7 +65,7 @@ def _numbers(said: GateSaid | None) -> tuple[str, str, str]:
         return "-", "", ""
     value, limit = ("-" if each is None else f"{each:.3g}" for each in (said.value, said.limit))
     known = said.estimate
-    if known is None:
+    if known is None or known.effect is None:
         return value, limit, ""
     interval = ("?" if each is None else f"{each:+.3f}" for each in (known.lower, known.upper))
     return value, limit, f"{known.effect:+.3f} [{', '.join(interval)}]"

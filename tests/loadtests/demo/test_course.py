@@ -115,11 +115,11 @@ def test_entries_are_values() -> None:
 
 def test_what_evidence_knew_is_read_with_its_verdict() -> None:
     known = {"effect": -0.1, "lower": -0.2, "upper": None, "margin": 0.05, "harm_value": 30.0}
-    verdict = {"gate": "g", "result": "FAIL", "value": 30.0, "limit": 20.0, "reason": "r", "metric": "thumbs"}
+    verdict = {"gate": "g", "result": "FAIL", "value": 30.0, "limit": 20.0, "reason": "r"}
     entry = audited(4, "roll_back", 0, verdicts=[verdict | {"estimate": known}, verdict | {"estimate": {}}])
     (read,) = entries_of([entry])
-    told = GateSaid("g", "FAIL", 30.0, 20.0, "thumbs", "r", Estimate(-0.1, -0.2, None))
-    assert read.said == (told, told._replace(estimate=None))
+    told = GateSaid("g", "FAIL", 30.0, 20.0, "r", Estimate(-0.1, -0.2, None))
+    assert read.said == (told, told._replace(estimate=Estimate(None, None, None)))
 
 
 def test_a_rollback_is_that_of_the_last_start() -> None:

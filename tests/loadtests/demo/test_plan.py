@@ -74,7 +74,7 @@ def test_harm_is_done_midway_in_a_step_that_outlasts_the_search_for_it() -> None
 
 
 def test_the_slow_candidate_is_slow_enough_to_be_known_before_a_unit_is_looked_at() -> None:
-    assert SLOWED_BY_S < AGE_S < FEEDBACK_AGE_S
+    assert SLOWED_BY_S < AGE_S <= FEEDBACK_AGE_S
 
 
 def test_early_margins_shrink_to_the_final_one() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from loadtests.demo.course import CONTROLLER, Entry, GateSaid
+from loadtests.demo.course import CONTROLLER, Entry, Estimate, GateSaid
 from loadtests.demo.plan import BREAKING, ERRORS_HARM, HARMS, MOVING, PROOFS, WORSE
 from loadtests.demo.ramp_judge import (
     REQUESTS_AFTER_MIN,
@@ -28,9 +28,10 @@ from loadtests.demo.sample import BASELINE, CANDIDATE, Sample
 from loadtests.demo.status import StatusAnswer
 
 FLOOR = GateSaid(FLOOR_GATE, "PASS", 0.0, 0.1)
-PROVEN = tuple(GateSaid(gate, "PASS", 25.0, 20.0, "thumbs") for gate in PROOFS)
+KNOWN = Estimate(0.0, -0.1, 0.1)
+PROVEN = tuple(GateSaid(gate, "PASS", 25.0, 20.0, "why", KNOWN) for gate in PROOFS)
 PASSED = (*PROVEN, FLOOR)
-FAILED = (GateSaid(ERRORS_HARM, "FAIL", 70.0, 60.0, "errors"),)
+FAILED = (GateSaid(ERRORS_HARM, "FAIL", 70.0, 60.0, "why", KNOWN),)
 PERSON = "ann"
 ERROR_BURST = next(harm for harm in HARMS if harm.feature == BREAKING)
 WORSE_MODEL = next(harm for harm in HARMS if harm.feature == WORSE)
@@ -161,7 +162,7 @@ def test_proof_is_told_with_its_e_values() -> None:
 
 
 def test_a_number_that_is_no_e_value_is_no_proof() -> None:
-    said = tuple(each._replace(metric="") for each in PROVEN)
+    said = tuple(each._replace(estimate=None) for each in PROVEN)
     assert not evidence_decided(changed(RUN, 4, said=said)).ok
     assert not evidence_decided(changed(RUN, 4, said=tuple(each._replace(value=None) for each in PROVEN))).ok
 
@@ -207,7 +208,7 @@ def test_a_gate_that_leads_the_average_of_all_may_be_below_its_own_limit() -> No
         {"actor": PERSON},
         {"said": ()},
         {"said": PASSED},
-        {"said": (FAILED[0]._replace(metric=""),)},
+        {"said": (FAILED[0]._replace(estimate=None),)},
         {"said": (FAILED[0]._replace(value=None),)},
         {"share_millipct": 20_000},
         {"at_s": 1_001.0},

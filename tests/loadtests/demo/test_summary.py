@@ -4,9 +4,9 @@ from loadtests.demo.ramp_judge import Began, RampEvidence, SetbackEvidence
 from loadtests.demo.sample import BASELINE, CANDIDATE, Sample
 from loadtests.demo.summary import Exposure, ProofLine, RampLine, lines_of, proofs_of
 
-PROVEN = (GateSaid(QUALITY, "PASS", 25.0, 20.0, "thumbs"), GateSaid(ERRORS, "PASS", 30.0, 20.0, "errors"))
+PROVEN = (GateSaid(QUALITY, "PASS", 25.0, 20.0), GateSaid(ERRORS, "PASS", 30.0, 20.0))
 HARM: Harm = HARMS[1]
-FAILED = GateSaid(HARM.gate, "FAIL", 70.0, 60.0, "errors")
+FAILED = GateSaid(HARM.gate, "FAIL", 70.0, 60.0)
 
 
 def entry(revision: int, command: str, share: int, phase: str, *said: GateSaid) -> Entry:

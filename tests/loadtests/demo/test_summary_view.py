@@ -7,8 +7,8 @@ from loadtests.demo.money import Money, Saved
 from loadtests.demo.summary import Exposure, ProofLine, RampLine
 from loadtests.demo.summary_view import exposure_text, money_lines, summary
 
-PROVEN = GateSaid("quality", "PASS", 25.04, 20.0, "thumbs", "", Estimate(0.012, -0.05, 0.074))
-FAILED = GateSaid("errors-harm", "FAIL", 1234.5, 60.0, "errors", "", Estimate(-0.5, None, -0.1))
+PROVEN = GateSaid("quality", "PASS", 25.04, 20.0, "", Estimate(0.012, -0.05, 0.074))
+FAILED = GateSaid("errors-harm", "FAIL", 1234.5, 60.0, "", Estimate(-0.5, None, -0.1))
 LINES = (
     RampLine("summarize", "good checkpoint on vLLM", "promoted to 100 %", 71.25, Exposure(None, 900, 2_400), PROVEN),
     RampLine("proofread", "error burst", "rolled back", 5.31, Exposure(14, 60, 300), FAILED),
