@@ -24,17 +24,19 @@ class HoldView(BaseModel):
 
 
 class EstimateView(BaseModel):
-    """What stands behind a gate of evidence, as far as it can be said."""
+    """What stands behind a gate of evidence, as far as it can be said: the audit log leaves out what is null."""
 
     effect: Annotated[
         float | None, Field(description="candidate minus baseline of the mean outcome; of a floor the candidate's mean")
-    ]
-    lower: Annotated[float | None, Field(description="lower bound of the effect, at all times at once")]
-    upper: Annotated[float | None, Field(description="upper bound of the effect, at all times at once")]
-    margin: Annotated[float | None, Field(description="the margin that is asked at this share")]
-    excluded: Annotated[float | None, Field(description='the smallest "worse by" that is ruled out so far')]
-    expected_s: Annotated[float | None, Field(description="until a decision, if the effect is what it looks like")]
-    harm_value: Annotated[float | None, Field(description="e-value for harm beyond the final margin")]
+    ] = None
+    lower: Annotated[float | None, Field(description="lower bound of the effect, at all times at once")] = None
+    upper: Annotated[float | None, Field(description="upper bound of the effect, at all times at once")] = None
+    margin: Annotated[float | None, Field(description="the margin that is asked at this share")] = None
+    excluded: Annotated[float | None, Field(description='the smallest "worse by" that is ruled out so far')] = None
+    expected_s: Annotated[float | None, Field(description="until a decision, if the effect is what it looks like")] = (
+        None
+    )
+    harm_value: Annotated[float | None, Field(description="e-value for harm beyond the final margin")] = None
 
 
 class VerdictView(BaseModel):
