@@ -23,7 +23,7 @@ from rollout.core.configuration import Change, configured, created, diff, same, 
 from rollout.core.eligibility import unknown_attributes
 from rollout.core.errors import DocumentRefused, InvalidDocument, RampRefused, RevisionConflict
 from rollout.core.evidence.asking import evidence_faults
-from rollout.core.evidence.names import METRICS
+from rollout.core.evidence.names import JUDGE, METRICS, is_gathered
 from rollout.core.model import FeatureFlag, State
 from rollout.core.prerequisites import check_prerequisites, compile_order
 from rollout.core.ramp_flag import applied, ramp_of
@@ -120,7 +120,7 @@ def findings_of(flag: FeatureFlag, known: Known) -> Findings:
 
 def warnings_of(flag: FeatureFlag, known: Known) -> tuple[str, ...]:
     """Say what is doubtful about a flag, whatever was in force before it."""
-    return (*findings_of(flag, known).warnings, *_unknown_names(flag, known))
+    return (*findings_of(flag, known).warnings, *_without_pairs(flag), *_unknown_names(flag, known))
 
 
 def prerequisite_findings(flags: Mapping[str, FeatureFlag]) -> Findings:
@@ -242,6 +242,14 @@ def _warnings_of_change(stored: FeatureFlag, target: FeatureFlag, changes: Seque
     mixed = sorted(parts & {"baseline", "eligibility", "holdout", "prerequisites"})
     if mixed and stored.progress.phase in _UNDER_WAY and _draw(stored) == _draw(target):
         yield f"a ramp is under way: what it has measured was measured with another {', '.join(mixed)}"
+
+
+def _without_pairs(flag: FeatureFlag) -> Iterator[str]:
+    if flag.shadow.millipct and flag.shadow.judge:
+        return
+    for gate in flag.gates:
+        if gate.metric == JUDGE and is_gathered(gate):
+            yield f"gate {gate.name!r} is about judged pairs, but `shadow` has no sample or no judge"
 
 
 def _unknown_names(flag: FeatureFlag, known: Known) -> Iterator[str]:

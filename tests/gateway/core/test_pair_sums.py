@@ -1,14 +1,19 @@
+from random import Random
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core.judging.score import Lost, Result, Scored
-from gateway.core.pair_sums import PairBooks, summed
+from gateway.core.pair_sums import Entry, PairBooks, summed
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.evidence.pairs import EPOCH_S, gathered, pairs_key, plan_of, replies_key
 from rollout.core.evidence.plans import vector_of
 from rollout.core.model import FeatureFlag, UnitKind
 from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, Role
+from rollout.core.sums import SumKey, merge
 from rollout.core.unit_digest import digester
 
 GATE = Gate(name="as-good", role=Role.HARD, source="evidence", kind=GateKind.NONINFERIORITY, metric="judge", margin=0.1)
@@ -129,3 +134,26 @@ def test_gates_that_cannot_be_judged_cost_no_count_of_losses() -> None:
     found = books.score(SCORED, asked=True)
     assert found is not None
     assert summed([(found[0], True)]) == {replies_key("draft", FLAG.progress, "v1"): [1, 0]}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.5, 1.0, None]), st.sampled_from(["v1", "v2"]), st.booleans()), max_size=30
+    ),
+    st.integers(0, 30),
+    st.randoms(use_true_random=False),
+)
+def test_batches_of_any_size_in_any_order_add_the_same(
+    rows: list[tuple[float | None, str, bool]], split: int, random: Random
+) -> None:
+    place = learnt(FLAG).lose(Lost("draft", 7, ""))
+    assert place is not None
+    entries = [(Entry(place.place, version, 0, win, asked=True), new) for win, version, new in rows]
+    whole = summed(entries)
+    random.shuffle(entries)
+    parts = [summed(entries[:split]), summed(entries[split:])]
+    merged: dict[SumKey, list[int]] = {}
+    for part in parts:
+        for key, vector in part.items():
+            merged[key] = merge(merged.get(key, []), vector)
+    assert merged == whole
