@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from importlib.metadata import version
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from gateway.access_log import AccessLog
 from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
+from gateway.cluster_collector import ClusterCollector
 from gateway.collector import Collector, SumStore
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
+from gateway.core.request_outcomes import AnswersOnly
 from gateway.core.shedding import Shedding
 from gateway.door import Door
 from gateway.feedback import AnswerIndex
@@ -91,12 +94,14 @@ class Parts(NamedTuple):
     tenants: Tenants
     collector: Collector
     units: UnitCollector
+    clusters: ClusterCollector
     judges: Judges
     sinks: Sequence[ClosableSink]
 
     async def count_units(self) -> None:
         """Have evidence counted until cancelled."""
-        await self.units.run(Requests(self.recorder.settle, self.relay.under_way))
+        requests = Requests(self.recorder.settle, self.relay.under_way)
+        await asyncio.gather(self.units.run(requests), self.clusters.run(requests))
 
     def adopt_keys(self, records: Sequence[KeyRecord]) -> None:
         """Put these keys and their limits in force."""
@@ -127,8 +132,9 @@ def build_parts(
     collector = Collector(store, lambda: follower.snapshot, time.monotonic)
     metrics.follow(metrics.losses.requests, lambda: collector.lost)
     units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time)
-    metrics.follow(metrics.losses.units, lambda: units.lost)
-    recorder = Recorder(metrics, answers, (*sinks, collector, units), settled.add_other)
+    clusters = ClusterCollector(store, lambda: follower.snapshot, time.monotonic, time.time, AnswersOnly())
+    metrics.follow(metrics.losses.units, lambda: units.lost + clusters.lost)
+    recorder = Recorder(metrics, answers, (*sinks, collector, units, clusters), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
     observed = settings.observability
@@ -156,7 +162,20 @@ def build_parts(
     )
     port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
     return Parts(
-        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, sinks
+        relay,
+        recorder,
+        metrics,
+        answers,
+        settled,
+        port,
+        keyring,
+        quotas,
+        tenants,
+        collector,
+        units,
+        clusters,
+        judges,
+        sinks,
     )
 
 
