@@ -29,6 +29,9 @@ GROUPS = 128
 """Enough for a variance (its error is an eighth), and few enough to be kept for each metric and window of a ramp."""
 CANDIDATE_GROUPS_MIN = 30
 GROUP_SHARE_MAX = 0.1
+"""Of the squares of the groups' sizes, which is what their spread would be if all in a group were alike."""
+SPREAD_SHARE_MAX = 0.25
+"""Of the spread that was seen: the largest of 128 alike has up to a tenth of it by chance."""
 BAD_OUTCOMES_MIN = 10
 _HALVINGS = 40
 _ONE_STEP = int(STEPS_PER_ONE)
@@ -127,11 +130,12 @@ def admissible(sums: ClusterSums, effect: float, *, binary: bool, harm: bool = F
     """
     if sum(count > 0 for count in sums.candidates) < CANDIDATE_GROUPS_MIN:
         return Admissibility(admissible=False, reason=f"fewer than {CANDIDATE_GROUPS_MIN} groups of candidate users")
-    squares = _residuals(sums, effect) ** 2
-    if squares.max() > GROUP_SHARE_MAX * squares.sum():
-        return Admissibility(
-            admissible=False, reason=f"one group of users has over {GROUP_SHARE_MAX:.0%} of the spread"
-        )
+    for squares, most in (
+        (_reals(sums.overlap) ** 2, GROUP_SHARE_MAX),
+        (_residuals(sums, effect) ** 2, SPREAD_SHARE_MAX),
+    ):
+        if squares.max() > most * squares.sum():
+            return Admissibility(admissible=False, reason=f"one group of users weighs over {most:.0%} of all")
     if binary and min(_bad_outcomes(sums, harm=harm)) < BAD_OUTCOMES_MIN:
         return Admissibility(admissible=False, reason=f"fewer than {BAD_OUTCOMES_MIN} bad outcomes in an arm")
     return Admissibility(admissible=True)

@@ -1,6 +1,7 @@
 import math
 from statistics import NormalDist
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -149,7 +150,15 @@ def test_one_heavy_user_is_not_admissible() -> None:
     units, group = even(400, 0.0, 4)
     heavy = Units(*(np.concatenate([column, np.repeat(column[:1], 3_000)]) for column in units))
     found = admissible(gathered(heavy, np.concatenate([group, np.zeros(3_000, int)])), 0.0, binary=False)
-    assert found == (False, "one group of users has over 10% of the spread")
+    assert found == (False, "one group of users weighs over 10% of all")
+
+
+def test_one_group_that_is_unlike_all_others_is_not_admissible() -> None:
+    units, group = even(400, 0.0, 4)
+    sums = gathered(units, group)
+    odd = (sums.contrast[0] - 10**12, *sums.contrast[1:])
+    found = admissible(msgspec.structs.replace(sums, contrast=odd), 0.0, binary=False)
+    assert found == (False, "one group of users weighs over 25% of all")
 
 
 def test_few_bad_outcomes_are_not_admissible_for_binary_scores_only() -> None:
