@@ -4,7 +4,7 @@
 | ----------------------------------------------- | -------------------------------------------------------- |
 | is not there                                    | create                                                   |
 | has this configuration                          | none; create if a ramp at rest is to begin anew          |
-| ramp, gates or rollback differ                  | create; refused while RUNNING or MONITORING              |
+| ramp, gates, rollback or evidence differ        | create; refused while RUNNING or MONITORING              |
 | has no ramp any more                            | end, apply; refused while RUNNING or MONITORING          |
 | salt, hashVersion, bucketBy or candidate differ | end of a ramp under way; create, or without a plan apply |
 | anything else differs                           | apply                                                    |
@@ -22,6 +22,7 @@ from rollout.core import ramp_commands
 from rollout.core.configuration import Change, configured, created, diff, same, unwritten_state
 from rollout.core.eligibility import unknown_attributes
 from rollout.core.errors import DocumentRefused, InvalidDocument, RampRefused, RevisionConflict
+from rollout.core.evidence.asking import evidence_faults
 from rollout.core.evidence.names import METRICS
 from rollout.core.model import FeatureFlag, State
 from rollout.core.prerequisites import check_prerequisites, compile_order
@@ -112,7 +113,8 @@ def findings_of(flag: FeatureFlag, known: Known) -> Findings:
     if flag.ramp is None:
         return Findings(warnings=("gates without a ramp hold nothing",) if flag.gates else ())
     rate = known.units_per_s.get(flag.feature)
-    return validate(flag.ramp, flag.gates, flag.rollback, known_metrics=METRICS, units_per_s=rate)
+    found = validate(flag.ramp, flag.gates, flag.rollback, known_metrics=METRICS, units_per_s=rate)
+    return found._replace(faults=(*found.faults, *evidence_faults(flag)))
 
 
 def warnings_of(flag: FeatureFlag, known: Known) -> tuple[str, ...]:
@@ -172,7 +174,7 @@ def _writes(stored: FeatureFlag, target: FeatureFlag, order: Order, *, anew: boo
     redrawn = _draw(stored) != _draw(target)
     phase = stored.progress.phase
     if not redrawn and phase in _RUNS and _plan(stored) != _plan(target):
-        cause = f"the ramp of {stored.feature!r} is {phase}: its plan, gates and rollback can't change"
+        cause = f"the ramp of {stored.feature!r} is {phase}: its plan, gates, evidence and rollback can't change"
         raise RampRefused(cause, f"first `glidepath rollout pause {stored.feature}`, then apply, then resume")
     before = stored
     if _must_end(stored, target, redrawn=redrawn):
@@ -208,7 +210,7 @@ def _with_ramp(flag: FeatureFlag, order: Order) -> FeatureFlag:
 
 
 def _plan(flag: FeatureFlag) -> tuple[object, ...]:
-    return flag.ramp, flag.gates, flag.rollback
+    return flag.ramp, flag.gates, flag.rollback, flag.evidence
 
 
 def _draw(flag: FeatureFlag) -> tuple[object, ...]:

@@ -104,7 +104,7 @@ def judge(gate: Gate, measured: Reading | Verdict | None, *, now_s: float, since
         return _verdict(gate, Result.NO_DATA, "nothing was measured", now_s)
     if isinstance(measured, Verdict):
         verdict = _checked(gate, measured, now_s)
-    elif gate.kind is not GateKind.THRESHOLD:
+    elif gate.source == "evidence" or gate.kind is not GateKind.THRESHOLD:
         verdict = _verdict(gate, Result.ERROR, f"{gate.kind} needs the evidence's verdict, not a number", now_s)
     else:
         verdict = _compared(gate, measured, now_s)
@@ -173,8 +173,8 @@ def _limit(gate: Gate) -> float | None:
 
 def _checked(gate: Gate, given: Verdict, now_s: float) -> Verdict:
     """Pass on a ready verdict, or say why it can't be believed."""
-    if gate.kind is GateKind.THRESHOLD:
-        return _verdict(gate, Result.ERROR, "a threshold needs a number, not a verdict", now_s)
+    if gate.source == "promql":
+        return _verdict(gate, Result.ERROR, "a query needs a number, not a verdict", now_s)
     if given.gate != gate.name:
         return _verdict(gate, Result.ERROR, f"it is the verdict of {given.gate!r}", now_s)
     if given.result in BLIND:

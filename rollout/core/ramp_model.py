@@ -239,6 +239,11 @@ class Gate(_Record, frozen=True, kw_only=True):
         """Seconds."""
         return parse_duration(self.max_age)
 
+    def margin_at(self, share: int) -> float:
+        """Return the margin that is asked while this share (millipct) is in force; 0 where there is none."""
+        fitting = [early for early in self.early if share < early.below]
+        return min(fitting, key=lambda early: early.below).margin if fitting else self.margin or 0.0
+
 
 class Rollback(_Record, frozen=True):
     """How the share falls: at once, or down the plan's steps, one every `stage_every`.

@@ -24,9 +24,6 @@ QUERY = Gate(
     limit=0.5,
     failure=FailureRule(count=1),
 )
-JUDGE = Gate(
-    name="quality", role=Role.SOFT, source="evidence", kind=GateKind.HARM, metric="judge", margin=0.1, alpha=0.05
-)
 RUNNING = Progress(phase=Phase.RUNNING, attempt=1, step=0, step_began_s=900.0)
 
 
@@ -174,13 +171,6 @@ async def test_every_query_of_a_ramp_under_way_is_asked(patient: Patient, seeded
     await change(seeded, "draft", gates=(replace(QUERY, query=" "),))
     (bad,) = await found(patient, "gates", metrics=good)
     assert (bad.result, bad.text) == ("fail", "draft: its gates: a PromQL query needs an expression")
-
-
-async def test_gates_that_nothing_measures_are_told(patient: Patient, seeded: Store) -> None:
-    await change(seeded, "draft", ramp=PLAN, gates=(JUDGE,), progress=RUNNING)
-    assert [each.text for each in await found(patient, "gates")] == [
-        "draft: gate 'quality': 'judge' is not measured yet"
-    ]
 
 
 async def test_the_mounting_process_may_have_checks_of_its_own(patient: Patient) -> None:

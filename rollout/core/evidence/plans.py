@@ -82,8 +82,7 @@ def series_for(flag: FeatureFlag, gate: Gate, margin: float) -> Series:
 
 def margin_of(gate: Gate, share_millipct: int) -> float:
     """The margin at which `gate` asks for proof while this share is in force."""
-    fitting = [early for early in gate.early if share_millipct < early.below]
-    return min(fitting, key=lambda early: early.below).margin if fitting else gate.margin or 0.0
+    return gate.margin_at(share_millipct)
 
 
 def floor_of(gate: Gate) -> float:

@@ -30,10 +30,11 @@ class HarmValue(NamedTuple):
 
 
 class Combined(NamedTuple):
-    """Log of the combined e-value, and the metric that contributes most to it."""
+    """Log of the combined e-value, the metric that contributes most to it, and others that do, by what they do."""
 
     log_value: float
     leader: str
+    others: tuple[str, ...] = ()
 
 
 def combined(values: Sequence[HarmValue]) -> Combined:
@@ -61,5 +62,9 @@ def attempt_alpha(alpha: float, attempt: int) -> float:
 
 def _average(values: Iterable[HarmValue]) -> Combined:
     """The weighted sum, in logarithms."""
-    parts = {each.name: each.log_value + math.log(each.weight) for each in values}
-    return Combined(log_sum_exp(list(parts.values())), max(parts, key=parts.__getitem__))
+    kept = list(values)
+    parts = {each.name: each.log_value + math.log(each.weight) for each in kept}
+    leader = max(parts, key=parts.__getitem__)
+    others = [each.name for each in kept if each.log_value > 0.0 and each.name != leader]
+    others.sort(key=parts.__getitem__, reverse=True)
+    return Combined(log_sum_exp(list(parts.values())), leader, tuple(others))
