@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.cluster_requests import ClusterPlaces, WaitingRequests, arrived_s_of
 from gateway.core.cluster_sums import ClusterBooks, entry_of, fitting
+from gateway.core.request_outcomes import RequestOutcomes
 from gateway.sum_sender import SumSender
 from rollout.core.model import Arm
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gateway.collector import SumStore
-    from gateway.core.cluster_requests import Outcomes
+    from gateway.core.checks.sampling import CheckedAnswer
+    from gateway.core.cluster_requests import ClusterPlace
     from gateway.core.cluster_sums import Entry
     from gateway.core.outcome import Record
     from gateway.unit_collector import Requests
@@ -41,10 +43,15 @@ class ClusterCollector:
         snapshot: Callable[[], Snapshot],
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
-        outcomes: Outcomes,
+        *,
+        checked_millipct: int = 0,
     ) -> None:
-        """`clock`: any seconds that only grow; `wall_clock`: Unix time, as in Records."""
-        self._snapshot, self._wall_clock, self._outcomes = snapshot, wall_clock, outcomes
+        """`clock`: any seconds that only grow; `wall_clock`: Unix time, as in Records.
+
+        `checked_millipct`: of requests whose answers are checked.
+        """
+        self._snapshot, self._wall_clock = snapshot, wall_clock
+        self._outcomes = RequestOutcomes(checked_millipct)
         self._sender = SumSender(store, clock, "requests of users")
         self._places, self._books = ClusterPlaces(), ClusterBooks()
         self._waiting: dict[float, WaitingRequests] = {}
@@ -68,6 +75,16 @@ class ClusterCollector:
             else:
                 for part in place.parts:
                     self._waiting.setdefault(part.age_s, WaitingRequests(part.age_s)).add((record,))
+
+    def take_check(self, answer: CheckedAnswer) -> None:
+        """Take what free checks found."""
+        if self._places.knows(answer.feature):
+            self._outcomes.add_check(answer)
+
+    def take_rating(self, record: Record, kind: str, value: float) -> None:
+        """Take what a caller said of the answer to a request; `value`: in [0, 1]."""
+        if self._is_drawn(record):
+            self._outcomes.add_rating(record, kind, value)
 
     async def run(self, requests: Requests) -> None:
         """Work until cancelled."""
@@ -95,9 +112,11 @@ class ClusterCollector:
         for age_s in self._places.ages_s | self._waiting.keys():
             waiting = self._waiting.setdefault(age_s, WaitingRequests(age_s))
             seen = under_way(age_s / 2)  # the wall clock may have been set forward
-            due = waiting.due(now_s, [each for each in seen if self._is_drawn(each) and self._part(each, age_s)])
-            self._due += [entry for each in due if (entry := self._entry(each, age_s)) is not None]
-            self._outcomes.learn(now_s, due)
+            due = waiting.due(now_s, [each for each in seen if self._is_drawn(each) and self._placed(each, age_s)])
+            placed = [(each, found) for each in due if (found := self._placed(each, age_s)) is not None]
+            self._lost += len(due) - len(placed)  # of revisions that were forgotten while they waited
+            self._due += [self._entry(each, *found) for each, found in placed]
+            self._outcomes.learn(now_s, [(each, part) for each, (_, part) in placed], self._places.current)
             if not waiting and age_s not in self._places.ages_s:
                 self._lost += self._waiting.pop(age_s).thinned
         surplus = len(self._due) - DUE_MAX
@@ -118,14 +137,11 @@ class ClusterCollector:
         """Whether it is a draw of such a flag, and somebody was asked."""
         return bool(record.unit_digest and record.attempts) and self._places.knows(record.feature)
 
-    def _part(self, record: Record, age_s: float) -> Part | None:
+    def _placed(self, record: Record, age_s: float) -> tuple[ClusterPlace, Part] | None:
         place = self._places.of(record.feature, record.revision)
-        return None if place is None else next((part for part in place.parts if part.age_s == age_s), None)
+        parts = () if place is None else place.parts
+        return next(((place, part) for part in parts if place is not None and part.age_s == age_s), None)
 
-    def _entry(self, record: Record, age_s: float) -> Entry | None:
-        place, part = self._places.of(record.feature, record.revision), self._part(record, age_s)
-        if place is None or part is None:  # of a revision that was forgotten while it waited
-            self._lost += 1
-            return None
-        outcomes, candidate = self._outcomes.of(record, part.series), record.assigned == Arm.CANDIDATE
+    def _entry(self, record: Record, place: ClusterPlace, part: Part) -> Entry:
+        outcomes, candidate = self._outcomes.of(record, part), record.assigned == Arm.CANDIDATE
         return entry_of(place, part, arrived_s_of(record), record.unit_digest, candidate=candidate, outcomes=outcomes)

@@ -14,12 +14,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as ShownExemplar
 
+from gateway.core.checks.answer_checks import CHECKS
 from gateway.core.series import Exemplar, Reading, Series, keep_newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client.metrics_core import Metric
+
+    from gateway.core.checks.sampling import CheckedAnswer
 
 TTFT_BUCKETS = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160,
@@ -38,6 +41,8 @@ _REQUEST = ("feature", "assigned", "served", "reason", "outcome")
 _CAUSE = ("feature", "cause")
 _FEEDBACK = ("feature", "arm", "kind")
 _SHADOW = ("feature", "arm", "end")
+_CHECK = ("check", "result")
+_RESULTS = {True: "fault", False: "fine", None: "not_applicable"}
 
 
 class Counter:
@@ -169,12 +174,36 @@ class Losses:
             "glidepath_uncounted_requests", "Requests of ramps that are not in the store's sums.", ()
         )
         self.units = Counter("glidepath_uncounted_units", "Units of ramps that are not in the evidence.", ())
+        self.latencies = Counter(
+            "glidepath_unmeasurable_latencies", "Latencies of units whose bound lies beyond the age of evidence.", ()
+        )
         self.access_log = Counter(
             "glidepath_access_log_dropped", "Lines lost because writing failed or did not keep up.", ()
         )
         self.spans = Counter(
             "glidepath_spans_dropped", "Spans lost because the collector failed or did not keep up.", ()
         )
+
+
+class CheckCounts:
+    """What free checks found in a sample of answers."""
+
+    def __init__(self) -> None:
+        self.checks = Counter(
+            "glidepath_checks", "Free checks of sampled answers by what they found.", ("feature", "arm", *_CHECK)
+        )
+        self.unchecked = Counter(
+            "glidepath_unchecked_answers", "Sampled answers that were not checked, by reason.", ("feature", "reason")
+        )
+
+    def add(self, answer: CheckedAnswer) -> None:
+        """Count each check of an answer."""
+        for name, found in zip(CHECKS, answer.checks, strict=True):
+            self.checks.add((answer.feature, answer.assigned, name, _RESULTS[found]))
+
+    def skip(self, feature: str, why: str) -> None:
+        """Count an answer that was not checked."""
+        self.unchecked.add((feature, why))
 
 
 class ShadowCounts:
@@ -244,6 +273,7 @@ class Metrics(Collector):
         wait = "Commit of a change to its being in force."
         self.propagation = Histogram("glidepath_propagation_seconds", wait, (), PROPAGATION_BUCKETS)
         self.losses = Losses()
+        self.checking = CheckCounts()
         self.shadows = ShadowCounts()
         self.judging = JudgeCounts()
         self._followed: list[tuple[Counter, Callable[[], float]]] = []
@@ -251,7 +281,7 @@ class Metrics(Collector):
         self._sent: dict[tuple[str, tuple[str, ...]], tuple[float, ...]] = {}
         self._families: dict[str, Counter | Histogram] = {
             own.name: own
-            for group in (self, self.losses, self.shadows, self.judging)
+            for group in (self, self.losses, self.checking, self.shadows, self.judging)
             for own in vars(group).values()
             if isinstance(own, (Counter, Histogram))
         }

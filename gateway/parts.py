@@ -8,16 +8,16 @@ import time
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, Protocol
 
 from gateway.access_log import AccessLog
 from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
+from gateway.checking import Checking
 from gateway.cluster_collector import ClusterCollector
 from gateway.collector import Collector, SumStore
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
-from gateway.core.request_outcomes import AnswersOnly
 from gateway.core.shedding import Shedding
 from gateway.door import Door
 from gateway.feedback import AnswerIndex
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from fastapi import APIRouter, Request
 
+    from gateway.core.checks.sampling import CheckedAnswer
     from gateway.door import Guest
     from gateway.feedback import Others
     from gateway.judges import Judges
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     FlagRouter = Callable[[Callable[[], Snapshot], Callable[[Request], Asker]], APIRouter]
 
 STANDARD_OUTPUT = "-"
+P = ParamSpec("P")
 
 
 class ClosableSink(Sink, Protocol):
@@ -126,20 +128,18 @@ def build_parts(
     `flag_router`: makes what lets SDKs of feature flags read the same decisions.
     """
     metrics = Metrics()
-    answers = AnswerIndex(metrics)
+    units, clusters = _units(settings, store, follower, metrics)
+    answers = AnswerIndex(metrics, rated=_each(units.take_rating, clusters.take_rating))
     sinks = _sinks(settings.observability, metrics)
     settled = Settled(answers, time.time())
     collector = Collector(store, lambda: follower.snapshot, time.monotonic)
     metrics.follow(metrics.losses.requests, lambda: collector.lost)
-    units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time)
-    clusters = ClusterCollector(store, lambda: follower.snapshot, time.monotonic, time.time, AnswersOnly())
-    metrics.follow(metrics.losses.units, lambda: units.lost + clusters.lost)
     recorder = Recorder(metrics, answers, (*sinks, collector, units, clusters), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
-    observed = settings.observability
+    observed, server = settings.observability, settings.server
     upstreams = _upstreams(settings, given)
-    door = Door(tenants, quotas.admission, prices(settings), _shedding(settings.server))
+    door = Door(tenants, quotas.admission, prices(settings), _shedding(server))
     judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
     shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=judges)
     relay = Relay(
@@ -151,16 +151,17 @@ def build_parts(
         next_request_id=lambda: f"req_{prefix}{next(numbers):08x}",
         trace_ratio=observed.trace_ratio if observed.otlp_endpoint else None,
         shadows=shadows,
+        checking=_checking(
+            settings, follower, _each(metrics.checking.add, units.take_check, clusters.take_check), metrics
+        ),
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
     metrics.add_source(judge_gauges(judges))
     app = build_app(relay, recorder, answers, unready, others)
     if flag_router is not None:
         app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
-    reception = Reception(
-        relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
-    )
-    port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
+    reception = Reception(relay.accept, RELAY_PATHS, body_max_bytes=server.body_max_bytes, limits=_limits(server))
+    port = PublicPort(app, reception, keep_alive_s=server.keep_alive_s)
     return Parts(
         relay,
         recorder,
@@ -198,6 +199,36 @@ def _judges(
         sink=NoEvidence(),
         counts=metrics.judging,
     )
+
+
+def _units(
+    settings: Settings, store: WorkerStore, follower: Follower, metrics: Metrics
+) -> tuple[UnitCollector, ClusterCollector]:
+    checked, clocks = settings.checks.sample_millipct, (time.monotonic, time.time)
+    units = UnitCollector(store, lambda: follower.snapshot, *clocks, checked_millipct=checked)
+    clusters = ClusterCollector(store, lambda: follower.snapshot, *clocks, checked_millipct=checked)
+    metrics.follow(metrics.losses.units, lambda: units.lost + clusters.lost)
+    metrics.follow(metrics.losses.latencies, lambda: units.beyond)
+    return units, clusters
+
+
+def _checking(
+    settings: Settings, follower: Follower, found: Callable[[CheckedAnswer], None], metrics: Metrics
+) -> Checking | None:
+    millipct = settings.checks.sample_millipct
+    if not millipct:
+        return None
+    return Checking(millipct, snapshot=lambda: follower.snapshot, found=found, skipped=metrics.checking.skip)
+
+
+def _each(*sinks: Callable[P, None]) -> Callable[P, None]:
+    """One sink that stands for several."""
+
+    def take(*given: P.args, **named: P.kwargs) -> None:
+        for sink in sinks:
+            sink(*given, **named)
+
+    return take
 
 
 def _shedding(server: ServerSettings) -> Shedding[Guest]:

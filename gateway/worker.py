@@ -146,6 +146,7 @@ class Worker:
             self._begin(self._reply(message))
         elif isinstance(message, say.Handover):
             self._parts.settled.receive(message.records, message.scores)
+            self._parts.units.receive(message.held)
 
     def _on_lost(self) -> None:
         """The supervisor is gone: nobody can be told what happens here from now on."""
@@ -265,6 +266,8 @@ class Worker:
         if order.replaced:
             for records, scores in self._parts.settled.give_away(_HANDED_OVER_AT_ONCE):
                 await self._channel.send_when_writable(say.Handover(records, scores))
+            for held in self._parts.units.give_away(_HANDED_OVER_AT_ONCE):
+                await self._channel.send_when_writable(say.Handover((), (), held))
         await self._channel.close()
 
 

@@ -8,7 +8,7 @@ settled or not, and when there are too many whole users are given up, by digest.
 from __future__ import annotations
 
 from math import floor
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,30 +19,14 @@ from rollout.core.evidence.names import gathers
 from rollout.core.model import EMPTY_SNAPSHOT, FeatureFlag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
 
     from gateway.core.outcome import Record
-    from rollout.core.evidence.plans import Series
     from rollout.core.model import Snapshot
 
 WAITING_MAX = 50_000
 _REVISIONS_KEPT = 64
 """Of each feature: requests come of age long after their revision."""
-
-
-class Outcomes(Protocol):
-    """What requests come to. Nothing of it may depend on the arm but the outcome itself."""
-
-    def of(self, record: Record, series: Sequence[Series]) -> Sequence[float | None]:
-        """The outcome in [0, 1] of each series at the request's age; None: left out, below zero: absent.
-
-        Absent is only what was known before the arm was drawn; then from all series of the metric without a limit.
-        """
-        ...
-
-    def learn(self, now_s: float, due: Sequence[Record]) -> None:
-        """See those that have come of age at Unix time `now_s`, after `of` was asked about all of them."""
-        ...
 
 
 class ClusterPlace(msgspec.Struct, frozen=True, eq=False):
@@ -60,6 +44,8 @@ class ClusterPlaces:
         self._places: dict[str, dict[int, ClusterPlace]] = {}
         self.ages_s: frozenset[float] = frozenset()
         """All at which some of their requests are looked at."""
+        self.current: Mapping[str, tuple[Part, ...]] = {}
+        """By feature, of the newest snapshot."""
 
     def __bool__(self) -> bool:
         return bool(self._places)
@@ -69,15 +55,18 @@ class ClusterPlaces:
         if snapshot is self._seen:
             return
         self._seen = snapshot
+        current: dict[str, tuple[Part, ...]] = {}
         for name, feature in snapshot.features.items():
             flag = feature.flag
-            if not is_clustered(flag) or not gathers(flag) or not flag.progress.attempt:
+            if not is_clustered(flag) or not gathers(flag):
                 continue
             known = self._places.setdefault(name, {})
             if flag.revision not in known or known[flag.revision].flag != flag:
                 known[flag.revision] = _place_of(flag)
+            current[name] = known[flag.revision].parts
             while len(known) > _REVISIONS_KEPT:
                 del known[next(iter(known))]
+        self.current = current
         places = (place for known in self._places.values() for place in known.values())
         self.ages_s = frozenset(part.age_s for place in places for part in place.parts)
 

@@ -31,7 +31,7 @@ class Unchecked(StrEnum):
 class CheckedAnswer(msgspec.Struct, frozen=True):
     """The verdicts on one answer and whose it was. Holds nothing of what was written.
 
-    `assigned`: the arm, whoever answered.
+    `assigned`: the arm, whoever answered. `unit_digest`: as in Records.
     """
 
     request_id: str
@@ -42,6 +42,7 @@ class CheckedAnswer(msgspec.Struct, frozen=True):
     unit_kind: str
     bucket: int
     checks: Checks
+    unit_digest: int = 0
 
 
 def in_check_sample(request_id: str, millipct: int) -> bool:
@@ -53,5 +54,13 @@ def checked(request_id: str, at_s: float, decision: Decision, checks: Checks) ->
     """The verdicts with where they belong."""
     unit_kind = decision.unit_kind or ""
     return CheckedAnswer(
-        request_id, at_s, decision.feature, decision.revision, decision.arm, unit_kind, decision.bucket, checks
+        request_id,
+        at_s,
+        decision.feature,
+        decision.revision,
+        decision.arm,
+        unit_kind,
+        decision.bucket,
+        checks,
+        decision.unit_digest,
     )

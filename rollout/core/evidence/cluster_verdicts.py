@@ -21,17 +21,14 @@ from itertools import accumulate
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec.structs import replace
-
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import clusters, restart
 from rollout.core.evidence.cluster_parts import part_of, stored
 from rollout.core.evidence.interval import decision_n_eff
-from rollout.core.evidence.names import LATENCY, THUMBS, is_gathered
+from rollout.core.evidence.levels import HARM_WARNS, limit_of
+from rollout.core.evidence.names import LATENCY, THUMBS, age_s_of, is_drawn
 from rollout.core.evidence.plans import floor_of, margin_of, series_for, step_of
-from rollout.core.evidence.rollback import attempt_alpha
 from rollout.core.gates import Estimate, Result, Verdict
-from rollout.core.model import BUCKETS
 from rollout.core.ramp_model import GateKind
 
 if TYPE_CHECKING:
@@ -44,9 +41,7 @@ if TYPE_CHECKING:
     from rollout.core.ramp_model import Gate
     from rollout.core.sums import SumKey
 
-ALPHA = 0.05
-"""Where a gate gives none."""
-HARM_WARNS_ALPHA = 0.1
+HARM_WARNS_ALPHA = 1.0 / HARM_WARNS
 """Harm that is shown at this level, at the final margin, keeps a gate of non-inferiority from passing."""
 DESIGN_EFFECT = 2.0
 """How many requests of users say as much as one of a stranger: a guess, see `variance_tuned`."""
@@ -54,6 +49,8 @@ _LOG_LATENCY_SIGMA = 0.8
 _RATING_VARIANCE = 0.05
 """Most requests are not rated, and left out."""
 _ALPHA_MAX = 0.25
+_UNDER_WAY_S = 60.0
+"""How long after their age the first requests of a step may take to be counted."""
 
 
 class _Question(NamedTuple):
@@ -86,9 +83,9 @@ def verdict_of(
     """What one gate of `flag` says at Unix time `now_s`; ERROR for sums or margins that can't be used.
 
     For gates of source evidence on drawn metrics, of flags by user or tenant. `first`: what the exact test of users'
-    first requests says of the same gate; both must be asked with `halved(gate)`.
+    first requests says of the same gate, an e-value with its limit; each of both then has half of the gate's alpha.
     """
-    if not 0 < flag.share_millipct < BUCKETS:
+    if not is_drawn(flag.share_millipct):
         reason = "not asked: at this share there are no two arms to compare"
         began_s = _began_s(gate, flag)
         return Verdict(gate.name, Result.PASS, reason, now_s, from_s=began_s, metric=gate.metric, value=0.0)
@@ -96,11 +93,6 @@ def verdict_of(
         return _judged(gate, flag, sums, now_s, first)
     except InvalidArgument as fault:
         return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
-
-
-def halved(gate: Gate) -> Gate:
-    """The gate with half of its alpha: for each of two tests, one of which is enough."""
-    return replace(gate, alpha=(gate.alpha or ALPHA) / 2)
 
 
 def variance_tuned(gate: Gate, margin: float, alpha: float) -> float:
@@ -127,7 +119,7 @@ def _judged(
 ) -> Verdict:
     proof = gate.kind is GateKind.NONINFERIORITY
     margin = margin_of(gate, flag.share_millipct) if proof else gate.margin or 0.0
-    asked = _question(gate, flag, margin, _alpha(gate, flag))
+    asked = _question(gate, flag, margin, min(_ALPHA_MAX, 1.0 / limit_of(gate, flag)) / (1 if first is None else 2))
     cells = _cells(asked, flag, sums)
     scope = clusters.total(
         found for cell, found in cells.items() if gate.scope == "ramp" or cell.step == step_of(flag.progress)
@@ -137,10 +129,11 @@ def _judged(
         found = _proof(asked, scope, _harm(final, _cells(final, flag, sums)), first)
     else:
         found = _shown(_harm(asked, cells), first)
-    if found.result is not Result.FAIL and scope.units < max(1, gate.min_samples):
-        short = Result.INCONCLUSIVE if scope.units else Result.NO_DATA
-        found = _Found(short, found.value, f"{scope.units} of {max(1, gate.min_samples)} requests")
     began_s = _began_s(gate, flag)
+    if found.result is not Result.FAIL and scope.units < max(1, gate.min_samples):
+        found = _too_few(
+            gate, scope.units, found, under_way=now_s < began_s + age_s_of(flag, gate.metric) + _UNDER_WAY_S
+        )
     estimate = _estimate(asked, scope, margin, now_s - began_s)
     reason = "; ".join(part for part in (found.told, _text(asked, scope, estimate)) if part)
     return Verdict(
@@ -157,7 +150,7 @@ def _proof(asked: _Question, scope: ClusterSums, harm: _Harm, first: Verdict | N
         return _Found(Result.INCONCLUSIVE, lower, "harm at the final margin looks likely")
     if usable.admissible and clusters.evidence_against(scope, asked.worst, asked.tuned, asked.alpha) >= 1.0:
         return _Found(Result.PASS, lower, "")
-    if first is not None and first.result is Result.PASS:
+    if first is not None and first.result is Result.PASS and _is_twice_the_limit(first):
         return _Found(Result.PASS, lower, "proven by users' first requests")
     return _Found(Result.INCONCLUSIVE, lower, usable.reason)
 
@@ -165,26 +158,27 @@ def _proof(asked: _Question, scope: ClusterSums, harm: _Harm, first: Verdict | N
 def _shown(harm: _Harm, first: Verdict | None) -> _Found:
     if harm.evidence >= 1.0:
         return _Found(Result.FAIL, harm.upper, "")
-    if first is not None and first.result is Result.FAIL:
+    if first is not None and first.result is Result.FAIL and _is_twice_the_limit(first):
         return _Found(Result.FAIL, harm.upper, "shown by users' first requests")
     return _Found(Result.INCONCLUSIVE if harm.doubt else Result.PASS, harm.upper, harm.doubt)
+
+
+def _is_twice_the_limit(first: Verdict) -> bool:
+    """Whether it stands at half of its alpha."""
+    return first.value is not None and first.limit is not None and first.value >= 2.0 * first.limit
+
+
+def _too_few(gate: Gate, units: int, found: _Found, *, under_way: bool) -> _Found:
+    if not units and under_way:
+        return _Found(Result.INCONCLUSIVE, found.value, "no request can have come of age yet")
+    result = Result.INCONCLUSIVE if units else Result.NO_DATA
+    return _Found(result, found.value, f"{units} of {max(1, gate.min_samples)} requests")
 
 
 def _question(gate: Gate, flag: FeatureFlag, margin: float, alpha: float) -> _Question:
     series, floor = series_for(flag, gate, margin), gate.kind is GateKind.THRESHOLD
     no_harm = floor_of(gate) if floor else 0.0 if gate.metric in LATENCY else -margin
     return _Question(series, no_harm, variance_tuned(gate, margin, alpha), alpha, floor)
-
-
-def _alpha(gate: Gate, flag: FeatureFlag) -> float:
-    """The level of this attempt. All gates that can fail share one; each of non-inferiority has its own: all must pass.
-
-    To one side, and never so large that the boundary loses its meaning.
-    """
-    alpha = min(_ALPHA_MAX, attempt_alpha(gate.alpha or ALPHA, max(1, flag.progress.attempt)))
-    if gate.kind is GateKind.NONINFERIORITY:
-        return alpha
-    return alpha / sum(each.kind is not GateKind.NONINFERIORITY and is_gathered(each) for each in flag.gates)
 
 
 def _cells(asked: _Question, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]]) -> dict[Cell, ClusterSums]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rollout.core.evidence.cluster_parts import cell_of, part_of, vectors_of
-from rollout.core.evidence.cluster_verdicts import halved, variance_tuned, verdict_of
+from rollout.core.evidence.cluster_verdicts import variance_tuned, verdict_of
 from rollout.core.evidence.clusters import GROUPS, cluster_sums
 from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.fixed_point import log_growth
@@ -148,8 +148,8 @@ def test_without_any_failure_no_harm_is_shown_and_nothing_proven() -> None:
     assert fine.reason.startswith("fewer than 10 bad outcomes in an arm")
 
 
-def verdict(result: Result) -> Verdict:
-    return Verdict("fine", result, "by the first request", NOW_S, value=50.0)
+def verdict(result: Result, value: float = 50.0) -> Verdict:
+    return Verdict("fine", result, "by the first request", NOW_S, value=value, limit=20.0)
 
 
 def test_what_users_first_requests_prove_stands_beside_it() -> None:
@@ -161,12 +161,28 @@ def test_what_users_first_requests_prove_stands_beside_it() -> None:
     few = added({}, *even(100, 0.9, users=10))
     assert said(HARM, few, first=verdict(Result.FAIL)).result is Result.FAIL
     assert said(HARM, few, first=verdict(Result.PASS)).result is Result.INCONCLUSIVE
-    assert halved(PROOF).alpha == 0.025
-    assert halved(replace(PROOF, alpha=None)).alpha == 0.025
+
+
+def test_each_of_two_tests_has_half_of_the_alpha() -> None:
+    unspoilt = added({}, *even(8_000, 0.0, 0.0))
+    assert said(PROOF, unspoilt, first=verdict(Result.PASS, 39.0)).result is Result.INCONCLUSIVE
+    assert said(PROOF, unspoilt, first=replace(verdict(Result.PASS), value=None)).result is Result.INCONCLUSIVE
+    few = added({}, *even(100, 0.9, users=10))
+    assert said(HARM, few, first=verdict(Result.FAIL, 39.0)).result is Result.INCONCLUSIVE
+    usual = added({}, *even(8_000))
+    alone, beside = said(PROOF, usual), said(PROOF, usual, first=verdict(Result.INCONCLUSIVE))
+    assert alone.value is not None
+    assert beside.value is not None
+    assert beside.value < alone.value
 
 
 def test_silence_is_no_data_and_few_requests_hold() -> None:
     for gate in (PROOF, HARM):
+        early = verdict_of(gate, FLAG, {}, 2_089.0)
+        assert (early.result, early.reason.split(";")[0]) == (
+            Result.INCONCLUSIVE,
+            "no request can have come of age yet",
+        )
         silent = said(gate, {})
         assert (silent.result, silent.estimate) == (Result.NO_DATA, None)
         assert silent.reason == "0 of 1 requests; no request has come of age"

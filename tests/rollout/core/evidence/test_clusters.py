@@ -60,6 +60,7 @@ def test_merging_is_a_single_stream(units, first: list, second: list) -> None:
         return gathered(units([row[:4] for row in rows]), np.array([row[4] for row in rows]))
 
     assert add(sums(first), sums(second)) == add(sums(second), sums(first)) == sums(first + second)
+    assert total([sums(first), sums(second)]) == sums(first + second)
 
 
 def test_the_sums_are_those_of_the_groups(units) -> None:
