@@ -86,9 +86,7 @@ def _faults_of_early(gate: Gate) -> Iterator[str]:
 
 
 def _faults_of_floor(gate: Gate, flag: FeatureFlag) -> Iterator[str]:
-    if gate.metric == JUDGE:
-        yield "sets a threshold for pairs, which compare: use noninferiority or harm"
-    elif gate.limit is None:
+    if gate.limit is None:
         return  # told of every threshold
     elif gate.metric not in LATENCY:
         if not 0.0 < gate.limit < 1.0:

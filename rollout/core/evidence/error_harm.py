@@ -20,12 +20,12 @@ from rollout.core.evidence.carrying import (
 )
 from rollout.core.evidence.counts import ArmCounts
 from rollout.core.evidence.names import ERRORS, is_gathered
-from rollout.core.evidence.plans import ErrorCounts, error_counts
-from rollout.core.ramp_model import GateKind
+from rollout.core.evidence.plans import ErrorCounts, error_counts, final_margins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rollout.core.evidence.restart import Carried
     from rollout.core.model import FeatureFlag
     from rollout.core.sums import Replacement, SumKey
 
@@ -85,15 +85,19 @@ def errors_fold(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: 
     ]
     if not gone:
         return None
-    kept = seen._replace(totals={epoch: seen.totals[epoch] for epoch in over}, arms=seen.arms)
+    kept = seen._replace(totals={epoch: seen.totals[epoch] for epoch in over})
     instead = {folded_name(prefix): [max((seen.folded, *over)), *kept.total]}
-    for margin in _margins(flag):
-        name = folded_name(prefix, f"{margin:g}")
-        growth = _growth(seen, margin)
-        carried = restart.carry({epoch: growth[epoch] for epoch in over}, carried_of(vector_at(flag, sums, name)))
-        if carried is not None:
-            instead[name] = vector_of_carried(carried)
+    carried = {name: _carried_on(flag, sums, seen, over, margin) for margin, name in _names(flag).items()}
+    instead |= {name: vector_of_carried(each) for name, each in carried.items() if each is not None}
     return replacing(flag, sums, gone, instead)
+
+
+def _carried_on(
+    flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], seen: Seen, over: Sequence[int], margin: float
+) -> Carried | None:
+    before = carried_of(vector_at(flag, sums, folded_name(_prefix(flag), f"{margin:g}")))
+    growth = _growth(seen, margin)
+    return restart.carry({epoch: growth[epoch] for epoch in over}, before)
 
 
 def _growth(seen: Seen, margin: float) -> dict[int, list[float]]:
@@ -107,9 +111,10 @@ def _growth(seen: Seen, margin: float) -> dict[int, list[float]]:
     return growth
 
 
-def _margins(flag: FeatureFlag) -> set[float]:
-    gates = (each for each in flag.gates if each.metric == ERRORS and is_gathered(each))
-    return {each.margin for each in gates if each.kind is not GateKind.THRESHOLD and each.margin is not None}
+def _names(flag: FeatureFlag) -> dict[float, str]:
+    """By margin, where what is carried over is."""
+    margins = final_margins([each for each in flag.gates if each.metric == ERRORS and is_gathered(each)])
+    return {margin: folded_name(_prefix(flag), f"{margin:g}") for margin in sorted(margins)}
 
 
 def _prefix(flag: FeatureFlag) -> str:

@@ -102,9 +102,11 @@ def _fold(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]
         folded_name(series.prefix, _RAMP): vector_of(after.of_ramp),
         folded_name(series.prefix, _STEP): vector_of(after.of_step),
     }
-    for row, carried in enumerate(after.carried):
-        if carried is not None:
-            instead[folded_name(series.prefix, row)] = vector_of_carried(carried)
+    instead |= {
+        folded_name(series.prefix, row): vector_of_carried(carried)
+        for row, carried in enumerate(after.carried)
+        if carried is not None
+    }
     return replacing(flag, sums, gone, instead)
 
 

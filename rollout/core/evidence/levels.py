@@ -14,16 +14,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollout.core.evidence.names import ERRORS, is_gathered
-from rollout.core.evidence.rollback import attempt_alpha
+from rollout.core.evidence.rollback import ALPHA, attempt_alpha
 from rollout.core.ramp_model import Gate, GateKind, Role
 
 if TYPE_CHECKING:
     from rollout.core.model import FeatureFlag
 
-ALPHA = 0.05
-"""Where a gate gives none."""
-HARM_WARNS = 10.0
-"""An e-value for harm at the final margin that keeps a gate of non-inferiority from passing."""
 _WEIGHTS = {ERRORS: 2.0}
 """Of 1 for all others: errors are the fastest to show, and the worst to miss."""
 

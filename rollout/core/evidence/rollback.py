@@ -17,6 +17,10 @@ from rollout.core.evidence.restart import log_sum_exp
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+ALPHA = 0.05
+"""Where a gate gives none."""
+HARM_WARNS = 10.0
+"""An e-value for harm at the same margin that keeps a gate of non-inferiority from passing."""
 _SUM_ERROR = 1e-9
 
 

@@ -22,10 +22,10 @@ from rollout.core.evidence import cluster_verdicts, error_harm
 from rollout.core.evidence.estimates import Asked, estimate_of, text_of
 from rollout.core.evidence.folding import Gathered, gathered_of
 from rollout.core.evidence.ledger import floor_log_value, harm_log_value, noninferiority_log_value
-from rollout.core.evidence.levels import HARM_WARNS, alpha_of, is_stopper, limit_of, weights_of
+from rollout.core.evidence.levels import alpha_of, is_stopper, limit_of, weights_of
 from rollout.core.evidence.names import DRAWN, ERRORS, JUDGE, LATENCY, age_s_of, is_drawn, is_gathered
 from rollout.core.evidence.plans import floor_of, series_for, series_of
-from rollout.core.evidence.rollback import HarmValue, combined
+from rollout.core.evidence.rollback import HARM_WARNS, HarmValue, combined
 from rollout.core.gates import Estimate, Result, Verdict
 from rollout.core.model import UnitKind
 from rollout.core.ramp_model import Gate, GateKind
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     Judge = Callable[[Gate, FeatureFlag, Sums, float], Verdict]
 
 _LOG_MAX = 690.0
+_STAYS = (Result.FAIL, Result.ERROR)
 _UNDER_WAY_S = 60.0
 """How long after their age the first units of a step may take to be counted."""
 
@@ -59,7 +60,7 @@ def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
         verdict = judge(gate, flag, sums, now_s)
     except InvalidArgument as fault:
         return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
-    if gate.metric in DRAWN and not is_drawn(flag.share_millipct) and verdict.result is not Result.FAIL:
+    if gate.metric in DRAWN and not is_drawn(flag.share_millipct) and verdict.result not in _STAYS:
         share = "the candidate" if flag.share_millipct else "the baseline"
         return replace(
             verdict, result=Result.PASS, reason=f"not asked: everybody has {share}", value=verdict.value or 1.0
@@ -131,13 +132,17 @@ def _stopped(flag: FeatureFlag, found: Mapping[str, Verdict]) -> dict[str, Verdi
     leader = found[together.leader]
     if together.log_value < -math.log(alpha_of(stoppers[together.leader], flag)) or leader.result is Result.FAIL:
         return {}
-    text = f"together with {', '.join(together.others)}: e-value {_value(together.log_value):.4g}; {leader.reason}"
+    others = f" with {', '.join(together.others)}" if together.others else ""
+    text = f"together{others}: e-value {_value(together.log_value):.4g}; {leader.reason}"
     return {together.leader: replace(leader, result=Result.FAIL, reason=text)}
 
 
 def _log_value(gate: Gate, flag: FeatureFlag, verdict: Verdict) -> float:
+    """What it adds to the average: what has a stricter limit of its own (a judge's later version) adds less."""
     by_users = gate.metric in DRAWN and flag.bucket_by in _BY_UNIT
-    return 0.0 if by_users or not verdict.value else math.log(verdict.value)
+    if by_users or not verdict.value or not verdict.limit:
+        return 0.0
+    return math.log(verdict.value) - max(0.0, math.log(verdict.limit / limit_of(gate, flag)))
 
 
 def _age_s(gate: Gate, flag: FeatureFlag) -> float:
@@ -175,11 +180,11 @@ def _harm_value(gate: Gate, flag: FeatureFlag, sums: Sums) -> float:
 def _excluded_latency(gate: Gate, flag: FeatureFlag, sums: Sums) -> float | None:
     """The smallest margin with which the candidate is proven in time."""
     limit = math.log(limit_of(gate, flag))
-    for each in sorted(series_of(flag), key=lambda series: series.margin):
-        if each.metric == gate.metric and each.plan.noninferiority:
-            scope = _scope(gate, gathered_of(flag, each, sums))
-            if noninferiority_log_value(each.plan, 0.0, [scope]) >= limit:
-                return each.margin
+    proofs = [each for each in series_of(flag) if each.metric == gate.metric and each.plan.noninferiority]
+    for each in sorted(proofs, key=lambda series: series.margin):
+        scope = _scope(gate, gathered_of(flag, each, sums))
+        if noninferiority_log_value(each.plan, 0.0, [scope]) >= limit:
+            return each.margin
     return None
 
 

@@ -1,5 +1,7 @@
+from msgspec.structs import replace
+
 from rollout.api.state_views import hold_view, ramp_state_view, verdict_view, whole
-from rollout.core.gates import Result, Verdict
+from rollout.core.gates import Estimate, Result, Verdict
 from rollout.core.hold import Hold, HoldReason
 from rollout.core.model import FeatureFlag, Kill
 from rollout.core.ramp_model import Cause, Pause, Phase, Progress, RampPlan, Step
@@ -26,7 +28,16 @@ def test_a_hold_has_its_numbers_and_its_text() -> None:
 
 def test_a_verdict_has_its_numbers() -> None:
     assert verdict_view(VERDICT).model_dump(mode="json") == {
-        "gate": "errors", "result": "FAIL", "value": 0.5, "limit": 0.02, "samples": 40, "reason": "at most 0.02 wanted"
+        "gate": "errors", "result": "FAIL", "value": 0.5, "limit": 0.02, "samples": 40, "reason": "at most 0.02 wanted",
+        "estimate": None,
+    }  # fmt: skip
+
+
+def test_what_stands_behind_a_verdict_is_shown_whole() -> None:
+    estimate = Estimate(effect=-0.01, lower=-0.02, upper=0.0, margin=0.05)
+    assert verdict_view(replace(VERDICT, estimate=estimate)).model_dump(mode="json")["estimate"] == {
+        "effect": -0.01, "lower": -0.02, "upper": 0.0, "margin": 0.05, "excluded": None, "expected_s": None,
+        "harm_value": None,
     }  # fmt: skip
 
 

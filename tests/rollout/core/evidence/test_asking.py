@@ -37,7 +37,7 @@ def test_what_can_be_asked() -> None:
         (replace(PROOF, early=(EarlyMargin(5_000, 0.05),)), "no wider than what follows"),
         (replace(PROOF, early=(EarlyMargin(5_000, 0.1), EarlyMargin(25_000, 0.2))), "no wider than what follows"),
         (replace(PROOF, early=(EarlyMargin(5_000, 0.1), EarlyMargin(5_000, 0.2))), "two early margins for the same"),
-        (replace(PAIRS, kind=GateKind.THRESHOLD, limit=0.5), "sets a threshold for pairs"),
+        (replace(PAIRS, kind=GateKind.THRESHOLD, limit=1.5), "has a limit of 1.5, but it is a rate"),
         (replace(FLOOR, limit=1.0), "has a limit of 1, but it is a rate"),
         (replace(FLOOR, limit=0.0), "has a limit of 0, but it is a rate"),
         (replace(WITHIN, direction="higher"), "latency is better the lower it is"),

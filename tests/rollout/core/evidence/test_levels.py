@@ -1,8 +1,8 @@
 import pytest
 from msgspec.structs import replace
 
-from rollout.core.evidence.levels import ALPHA, alpha_of, is_stopper, limit_of, weights_of
-from rollout.core.evidence.rollback import attempt_alpha
+from rollout.core.evidence.levels import alpha_of, is_stopper, limit_of, weights_of
+from rollout.core.evidence.rollback import ALPHA, attempt_alpha
 from rollout.core.model import FeatureFlag
 from rollout.core.ramp_model import Gate, GateKind, Progress, Role
 

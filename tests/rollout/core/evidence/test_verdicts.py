@@ -6,8 +6,9 @@ from msgspec.structs import replace
 from rollout.core.evidence import verdicts
 from rollout.core.evidence.error_harm import harm_log_value as errors_log_value
 from rollout.core.evidence.ledger import floor_log_value, gathered, harm_log_value, noninferiority_log_value
-from rollout.core.evidence.levels import HARM_WARNS, limit_of
+from rollout.core.evidence.levels import limit_of
 from rollout.core.evidence.plans import EPOCH_S, epoch_of, errors_key, key_of, series_of, vector_of
+from rollout.core.evidence.rollback import HARM_WARNS
 from rollout.core.evidence.verdicts import verdict_of, verdicts_of
 from rollout.core.gates import Estimate, Result, Verdict, judge
 from rollout.core.model import FeatureFlag, UnitKind
@@ -279,6 +280,23 @@ def test_pairs_wait_for_their_judge() -> None:
     verdict = verdicts_of(flag, {}, NOW_S)["lost"]
     assert (verdict.result, verdict.reason) == (Result.NO_DATA, "no pair has been judged yet")
     assert verdict_of(harm, replace(flag, share_millipct=0), {}, NOW_S).result is Result.NO_DATA
+
+
+def test_what_has_a_stricter_limit_of_its_own_adds_less(sums, monkeypatch) -> None:
+    """As a judge's third version: nine times the limit for one gate."""
+    harm = replace(HARM, name="lost", metric="judge")
+    flag = asking(harm, HARM)
+
+    def found(part: float, strictness: float) -> Result:
+        limit = limit_of(harm, flag) * strictness
+
+        def of_pairs(gate: Gate, _flag: FeatureFlag, _sums: object, now_s: float) -> Verdict:
+            return Verdict(gate.name, Result.PASS, "pairs", now_s, value=part * limit, limit=limit)
+
+        monkeypatch.setitem(verdicts._BY_METRIC, "judge", of_pairs)
+        return verdicts_of(flag, {}, NOW_S)["lost"].result
+
+    assert [found(part, each) for each in (1.0, 9.0) for part in (0.99, 1.01)] == [Result.PASS, Result.FAIL] * 2
 
 
 def test_users_who_keep_their_arm_are_judged_apart(sums, monkeypatch) -> None:
