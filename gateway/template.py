@@ -47,6 +47,9 @@ state_dir = "glidepath-data"    # last good snapshot, kill file, dev key
 # otlp_endpoint = "http://127.0.0.1:4318/v1/traces"   # needs the extra: pip install 'glidepath[otel]'
 # trace_ratio = 0.01            # of requests that bring no trace of their own
 
+[checks]                        # free checks of answers: empty, cut, a refusal, a loop, no JSON, ...
+# sample_millipct = 10000       # of 100 000; 0: none
+
 # What the keys of one tenant may use together; [tenant_defaults] is for those without a table of their own.
 # [tenants.acme]
 # requests_per_minute = 6000
