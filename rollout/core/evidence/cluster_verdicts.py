@@ -6,9 +6,10 @@
 | harm, a floor         | FAIL once the upper bound is below -margin, of the candidate's mean below the floor         |
 | either, too few users | INCONCLUSIVE with the reason, see `clusters.admissible`                                     |
 
-`value` is that bound, `limit` what it is compared with: bounds are no e-values and can't be averaged. So gates that can
-fail share the attempt's alpha evenly (union bound), and each looks for harm from the start of the ramp and afresh from
-each later cell j, at the weights of the restart mixture (union bound again). All of it is asymptotic, and says so.
+`value` is how far the sum lies beyond the question, in parts of what chance allows: at `limit`, which is 1, the bound
+has reached it. That is no e-value and can't be averaged. So gates that can fail share the attempt's alpha by weight
+(union bound), and each looks for harm from the start of the ramp and afresh from each later cell j, at the weights of
+the restart mixture (union bound again). All of it is asymptotic, and says so.
 
 Beside it there may be an exact test that knows each user by the first request alone. It needs no spread, so it can
 prove a candidate that hardly ever fails, and see the gross failure of a few users.
@@ -25,9 +26,10 @@ from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import clusters, restart
 from rollout.core.evidence.cluster_parts import part_of, stored
 from rollout.core.evidence.interval import decision_n_eff
-from rollout.core.evidence.levels import HARM_WARNS, limit_of
+from rollout.core.evidence.levels import limit_of
 from rollout.core.evidence.names import LATENCY, THUMBS, age_s_of, is_drawn
-from rollout.core.evidence.plans import floor_of, margin_of, series_for, step_of
+from rollout.core.evidence.plans import floor_of, series_for, step_of
+from rollout.core.evidence.rollback import HARM_WARNS
 from rollout.core.gates import Estimate, Result, Verdict
 from rollout.core.ramp_model import GateKind
 
@@ -48,6 +50,7 @@ DESIGN_EFFECT = 2.0
 _LOG_LATENCY_SIGMA = 0.8
 _RATING_VARIANCE = 0.05
 """Most requests are not rated, and left out."""
+_SHOWN = 1.0
 _ALPHA_MAX = 0.25
 _UNDER_WAY_S = 60.0
 """How long after their age the first requests of a step may take to be counted."""
@@ -64,16 +67,15 @@ class _Question(NamedTuple):
 
 
 class _Harm(NamedTuple):
-    """How strong the strongest evidence for harm is (1: shown), the upper bound there, and why it may be no answer."""
+    """How strong the strongest evidence for harm is (1: shown), and why none may be no answer."""
 
     evidence: float
-    upper: float | None
     doubt: str
 
 
 class _Found(NamedTuple):
     result: Result
-    value: float | None
+    value: float
     told: str
 
 
@@ -118,7 +120,7 @@ def _judged(
     gate: Gate, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: float, first: Verdict | None
 ) -> Verdict:
     proof = gate.kind is GateKind.NONINFERIORITY
-    margin = margin_of(gate, flag.share_millipct) if proof else gate.margin or 0.0
+    margin = gate.margin_at(flag.share_millipct) if proof else gate.margin or 0.0
     asked = _question(gate, flag, margin, min(_ALPHA_MAX, 1.0 / limit_of(gate, flag)) / (1 if first is None else 2))
     cells = _cells(asked, flag, sums)
     scope = clusters.total(
@@ -138,29 +140,29 @@ def _judged(
     reason = "; ".join(part for part in (found.told, _text(asked, scope, estimate)) if part)
     return Verdict(
         gate.name, found.result, reason, now_s,
-        from_s=began_s, metric=gate.metric, value=found.value, limit=asked.worst, samples=scope.units,
+        from_s=began_s, metric=gate.metric, value=found.value, limit=_SHOWN, samples=scope.units,
         estimate=estimate,
     )  # fmt: skip
 
 
 def _proof(asked: _Question, scope: ClusterSums, harm: _Harm, first: Verdict | None) -> _Found:
     usable = clusters.admissible(scope, asked.worst, binary=True)
-    lower = clusters.lower_bound(scope, asked.tuned, asked.alpha)
-    if harm.evidence >= 1.0:
-        return _Found(Result.INCONCLUSIVE, lower, "harm at the final margin looks likely")
-    if usable.admissible and clusters.evidence_against(scope, asked.worst, asked.tuned, asked.alpha) >= 1.0:
-        return _Found(Result.PASS, lower, "")
+    evidence = max(0.0, clusters.evidence_against(scope, asked.worst, asked.tuned, asked.alpha))
+    if harm.evidence >= _SHOWN:
+        return _Found(Result.INCONCLUSIVE, evidence, "harm at the final margin looks likely")
+    if usable.admissible and evidence >= _SHOWN:
+        return _Found(Result.PASS, evidence, "")
     if first is not None and first.result is Result.PASS and _is_twice_the_limit(first):
-        return _Found(Result.PASS, lower, "proven by users' first requests")
-    return _Found(Result.INCONCLUSIVE, lower, usable.reason)
+        return _Found(Result.PASS, evidence, "proven by users' first requests")
+    return _Found(Result.INCONCLUSIVE, evidence, usable.reason)
 
 
 def _shown(harm: _Harm, first: Verdict | None) -> _Found:
-    if harm.evidence >= 1.0:
-        return _Found(Result.FAIL, harm.upper, "")
+    if harm.evidence >= _SHOWN:
+        return _Found(Result.FAIL, harm.evidence, "")
     if first is not None and first.result is Result.FAIL and _is_twice_the_limit(first):
-        return _Found(Result.FAIL, harm.upper, "shown by users' first requests")
-    return _Found(Result.INCONCLUSIVE if harm.doubt else Result.PASS, harm.upper, harm.doubt)
+        return _Found(Result.FAIL, harm.evidence, "shown by users' first requests")
+    return _Found(Result.INCONCLUSIVE if harm.doubt else Result.PASS, harm.evidence, harm.doubt)
 
 
 def _is_twice_the_limit(first: Verdict) -> bool:
@@ -190,15 +192,12 @@ def _harm(asked: _Question, cells: Mapping[Cell, ClusterSums]) -> _Harm:
     """Look for it from each cell on: the j-th of them at the weight of the j-th epoch of a restart mixture."""
     to_now = list(accumulate((clusters.mirrored(each) for each in reversed(list(cells.values()))), clusters.add))[::-1]
     whole = to_now[0] if to_now else clusters.ClusterSums()
-    doubt = clusters.admissible(whole, -asked.worst, binary=False).reason
-    strongest = _Harm(0.0, None if doubt else -clusters.lower_bound(whole, asked.tuned, asked.alpha / 2), doubt)
+    strongest = 0.0
     for number, each in enumerate(to_now):
         if clusters.admissible(each, -asked.worst, binary=True, harm=True).admissible:
             alpha = asked.alpha * restart.weight_of(number)
-            evidence = clusters.evidence_against(each, -asked.worst, asked.tuned, alpha)
-            if evidence > strongest.evidence:
-                strongest = _Harm(evidence, -clusters.lower_bound(each, asked.tuned, alpha), doubt)
-    return strongest
+            strongest = max(strongest, clusters.evidence_against(each, -asked.worst, asked.tuned, alpha))
+    return _Harm(strongest, clusters.admissible(whole, -asked.worst, binary=False).reason)
 
 
 def _estimate(asked: _Question, scope: ClusterSums, margin: float, passed_s: float) -> Estimate | None:
