@@ -40,6 +40,7 @@ _DURATION = (*_MODEL, "error_type")
 _REQUEST = ("feature", "assigned", "served", "reason", "outcome")
 _CAUSE = ("feature", "cause")
 _FEEDBACK = ("feature", "arm", "kind")
+_COST = ("feature", "arm")
 _SHADOW = ("feature", "arm", "end")
 _CHECK = ("check", "result")
 _RESULTS = {True: "fault", False: "fine", None: "not_applicable"}
@@ -270,6 +271,7 @@ class Metrics(Collector):
             "glidepath_quality_score_sum", "Sum of scores in [0,1]; the last feedback per request counts.", _FEEDBACK
         )
         self.quality_units = Sum("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
+        self.cost = Counter("glidepath_cost_usd", "Tokens at their price: of ramps, by assigned arm.", _COST)
         wait = "Commit of a change to its being in force."
         self.propagation = Histogram("glidepath_propagation_seconds", wait, (), PROPAGATION_BUCKETS)
         self.losses = Losses()

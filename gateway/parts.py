@@ -15,7 +15,7 @@ from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
 from gateway.checking import Checking
 from gateway.cluster_collector import ClusterCollector
-from gateway.collector import Collector, SumStore
+from gateway.collector import Collector, PaidPairs, SumStore
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
 from gateway.core.shedding import Shedding
@@ -27,6 +27,7 @@ from gateway.http.port import PublicPort
 from gateway.http.server import Reception
 from gateway.judges import build_judges
 from gateway.metrics import Metrics
+from gateway.pricing import pricing
 from gateway.quotas import Quotas, QuotaStore
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
@@ -130,10 +131,8 @@ def build_parts(
     metrics = Metrics()
     units, clusters = _units(settings, store, follower, metrics)
     answers = AnswerIndex(metrics, rated=_each(units.take_rating, clusters.take_rating))
-    sinks = _sinks(settings.observability, metrics)
-    settled = Settled(answers, time.time())
-    collector = Collector(store, lambda: follower.snapshot, time.monotonic)
-    metrics.follow(metrics.losses.requests, lambda: collector.lost)
+    sinks, settled = _sinks(settings.observability, metrics), Settled(answers, time.time())
+    collector = _collector(settings, store, follower, metrics)
     recorder = Recorder(metrics, answers, (*sinks, collector, units, clusters), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
@@ -141,7 +140,8 @@ def build_parts(
     upstreams = _upstreams(settings, given)
     door = Door(tenants, quotas.admission, prices(settings), _shedding(server))
     judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
-    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=judges)
+    pairs = PaidPairs(collector, judges)
+    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=pairs)
     relay = Relay(
         keyring=keyring,
         snapshot=lambda: follower.snapshot,
@@ -151,9 +151,7 @@ def build_parts(
         next_request_id=lambda: f"req_{prefix}{next(numbers):08x}",
         trace_ratio=observed.trace_ratio if observed.otlp_endpoint else None,
         shadows=shadows,
-        checking=_checking(
-            settings, follower, _each(metrics.checking.add, units.take_check, clusters.take_check), metrics
-        ),
+        checking=_checking(settings, follower, _each(units.take_check, clusters.take_check), metrics),
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
     metrics.add_source(judge_gauges(judges))
@@ -163,21 +161,16 @@ def build_parts(
     reception = Reception(relay.accept, RELAY_PATHS, body_max_bytes=server.body_max_bytes, limits=_limits(server))
     port = PublicPort(app, reception, keep_alive_s=server.keep_alive_s)
     return Parts(
-        relay,
-        recorder,
-        metrics,
-        answers,
-        settled,
-        port,
-        keyring,
-        quotas,
-        tenants,
-        collector,
-        units,
-        clusters,
-        judges,
+        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, clusters, judges,
         sinks,
-    )
+    )  # fmt: skip
+
+
+def _collector(settings: Settings, store: SumStore, follower: Follower, metrics: Metrics) -> Collector:
+    prices = {name: each.tokens for name, each in pricing(settings).items()}
+    collector = Collector(store, lambda: follower.snapshot, time.monotonic, prices, metrics.cost.add)
+    metrics.follow(metrics.losses.requests, lambda: collector.lost)
+    return collector
 
 
 def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
@@ -218,7 +211,8 @@ def _checking(
     millipct = settings.checks.sample_millipct
     if not millipct:
         return None
-    return Checking(millipct, snapshot=lambda: follower.snapshot, found=found, skipped=metrics.checking.skip)
+    all_found = _each(metrics.checking.add, found)
+    return Checking(millipct, snapshot=lambda: follower.snapshot, found=all_found, skipped=metrics.checking.skip)
 
 
 def _each(*sinks: Callable[P, None]) -> Callable[P, None]:

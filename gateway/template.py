@@ -63,6 +63,7 @@ state_dir = "glidepath-data"    # last good snapshot, kill file, dev key
 kind = "vllm"
 base_urls = ["http://127.0.0.1:8000/v1"]
 model = "demo-moe-good"
+# price = { gpus = 8, gpu_usd_per_hour = 2.5 }        # what it runs on, all replicas together: see docs/cost.md
 
 [upstreams.partner]             # the baseline: whoever answers today
 kind = "openai"                 # "vllm" | "openai" (and compatible) | "azure" (its v1 API) | "anthropic"

@@ -6,8 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.core.evaluation.answers import EvalAnswer, decode_lines, encode_line, key_of
+from gateway.core.evaluation.gpu_time import gpu_time
 from gateway.core.evaluation.prompt_set import EvaluationError, body_of, read_prompts
 from gateway.core.evaluation.report import markdown
 from gateway.core.evaluation.summary import EvalReport, Trial, judged, sum_up
@@ -142,4 +144,6 @@ def _report(
         for prompt, both in zip(prompts, pairs, strict=True)
     ]
     names = plan.candidate.name, plan.baseline.name
-    return sum_up(trials, names, (plan.candidate.price, plan.baseline.price), plan.max_drop)
+    report = sum_up(trials, names, (plan.candidate.price, plan.baseline.price), plan.max_drop)
+    asked = (answers[ask.key] for ask in asks)
+    return replace(report, gpu_time=gpu_time(asked, plan.concurrency, plan.candidate.gpus, plan.baseline.gpus))

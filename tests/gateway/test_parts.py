@@ -8,6 +8,7 @@ import pytest
 
 from gateway.access_log import AccessLog
 from gateway.auth import first_key_record
+from gateway.collector import PaidPairs
 from gateway.core.checks.answer_checks import Checks
 from gateway.core.checks.sampling import CheckedAnswer
 from gateway.core.errors import ApiError
@@ -113,7 +114,9 @@ async def test_records_reach_the_access_log(build, tmp_path: Path, relay_gateway
 async def test_judges_get_their_keys_and_the_pairs_of_shadow_calls(build) -> None:
     judge = {"url": "http://127.0.0.1:9/v1", "model": "judge-1"}
     parts = build(judges={"j": judge, "k": judge})
-    assert parts.relay.shadows.sink is parts.judges
+    sink = parts.relay.shadows.sink
+    assert isinstance(sink, PaidPairs)
+    assert sink.sink is parts.judges
     heads = {name: each._line.head for name, each in parts.judges.judges.items()}
     assert {name for name, head in heads.items() if b"sk-judge" in head} == {"j"}
     names = {(reading.name, *labels) for reading in parts.metrics.readings() for labels, _ in reading.series}

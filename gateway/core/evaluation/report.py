@@ -9,6 +9,7 @@ from rollout.core.cost import PICOUSD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.core.evaluation.gpu_time import GpuTime
     from gateway.core.evaluation.summary import ArmReport, EvalReport, Example, GroupReport
 
 SHOWN_CHARS = 600
@@ -54,6 +55,7 @@ def _lines(report: EvalReport) -> Iterator[str]:
     yield from _faults(report.total)
     yield ""
     yield from _speed(report.total)
+    yield from _gpus(report.gpu_time)
     yield from _examples(report)
 
 
@@ -85,6 +87,15 @@ def _speed(total: GroupReport) -> Iterator[str]:
         times = (arm.ttft_p50_s, arm.ttft_p95_s, arm.total_p50_s, arm.total_p95_s)
         cells = [*map(_seconds, times), str(arm.prompt_tokens), str(arm.completion_tokens), _money(arm)]
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _gpus(time: GpuTime | None) -> Iterator[str]:
+    """A run asks for little at once, so its GPU time says nothing of what a request costs under full load."""
+    if time is not None and time.known:
+        arms = (("candidate", time.candidate_picousd), ("baseline", time.baseline_picousd))
+        paid = (f"{name} ${picousd / PICOUSD:.4f}" for name, picousd in arms if picousd is not None)
+        yield ""
+        yield f"GPU time, used or not, for the {time.run_s:.0f} s of the run: {', '.join(paid)}."
 
 
 def _examples(report: EvalReport) -> Iterator[str]:

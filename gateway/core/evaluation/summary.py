@@ -16,6 +16,7 @@ import msgspec
 from gateway.core.checks.answer_checks import CHECKS, Checks, check
 from gateway.core.checks.asked import asked
 from gateway.core.checks.ending import Ending
+from gateway.core.evaluation.gpu_time import GpuTime
 from gateway.core.evaluation.paired import Bounds, Pairs, Verdict, count_pairs, judge, newcombe, prompts_to_decide
 from gateway.core.evaluation.scoring import Scorer, is_right
 
@@ -117,6 +118,7 @@ class EvalReport(msgspec.Struct, frozen=True):
     worse: int
     better: int
     examples: list[Example]
+    gpu_time: GpuTime | None = None
 
 
 def judged(prompt: EvalPrompt, body: bytes, answer: EvalAnswer, scorer: Scorer) -> Judged:

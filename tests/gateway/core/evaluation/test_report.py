@@ -5,9 +5,10 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from gateway.core.evaluation.gpu_time import GpuTime
 from gateway.core.evaluation.report import SHOWN_CHARS, headline, markdown
 from gateway.core.evaluation.summary import Trial, sum_up
-from rollout.core.cost import token_price
+from rollout.core.cost import PICOUSD, token_price
 
 Make = Callable[..., Trial]
 NAMES = ("in|house", "partner")
@@ -64,3 +65,19 @@ def test_a_cost_says_what_it_leaves_out(trial: Make, counted: bool) -> None:  # 
         one = one._replace(baseline=one.baseline._replace(answer=answer))
     text = markdown(sum_up([one], NAMES, PRICES, 0.05))
     assert ("1 answers without token counts" in text) is not counted
+
+
+@pytest.mark.parametrize(
+    ("time", "line"),
+    [
+        (GpuTime(59.4, PICOUSD // 3, None), "GPU time, used or not, for the 59 s of the run: candidate $0.3333."),
+        (GpuTime(1.0, PICOUSD, 2 * PICOUSD), "the 1 s of the run: candidate $1.0000, baseline $2.0000."),
+        (GpuTime(1.0, None, None), None),
+        (None, None),
+    ],
+)
+def test_gpu_time_is_told_apart_where_it_has_a_price(trial: Make, time: GpuTime | None, line: str | None) -> None:
+    report = msgspec.structs.replace(sum_up([trial("x", "y")], NAMES, PRICES, 0.05), gpu_time=time)
+    text = markdown(report)
+    assert ("GPU time" in text) is (line is not None)
+    assert line is None or line in text
