@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, Protocol
 
 from gateway.access_log import AccessLog
 from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
 from gateway.checking import Checking
+from gateway.cluster_collector import ClusterCollector
 from gateway.collector import Collector, PaidPairs, SumStore
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     FlagRouter = Callable[[Callable[[], Snapshot], Callable[[Request], Asker]], APIRouter]
 
 STANDARD_OUTPUT = "-"
+P = ParamSpec("P")
 
 
 class ClosableSink(Sink, Protocol):
@@ -96,12 +99,14 @@ class Parts(NamedTuple):
     collector: Collector
     units: UnitCollector
     pairs: PairCollector
+    clusters: ClusterCollector
     judges: Judges
     sinks: Sequence[ClosableSink]
 
     async def count_units(self) -> None:
         """Have evidence counted until cancelled."""
-        await self.units.run(Requests(self.recorder.settle, self.relay.under_way))
+        requests = Requests(self.recorder.settle, self.relay.under_way)
+        await asyncio.gather(self.units.run(requests), self.clusters.run(requests))
 
     def adopt_keys(self, records: Sequence[KeyRecord]) -> None:
         """Put these keys and their limits in force."""
@@ -126,11 +131,11 @@ def build_parts(
     `flag_router`: makes what lets SDKs of feature flags read the same decisions.
     """
     metrics = Metrics()
-    units = _units(settings, store, follower, metrics)
-    answers = AnswerIndex(metrics, rated=units.take_rating)
+    units, clusters = _units(settings, store, follower, metrics)
+    answers = AnswerIndex(metrics, rated=_each(units.take_rating, clusters.take_rating))
     sinks, settled = _sinks(settings.observability, metrics), Settled(answers, time.time())
     collector = _collector(settings, store, follower, metrics)
-    recorder = Recorder(metrics, answers, (*sinks, collector, units), settled.add_other)
+    recorder = Recorder(metrics, answers, (*sinks, collector, units, clusters), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
     observed, server = settings.observability, settings.server
@@ -149,7 +154,7 @@ def build_parts(
         next_request_id=lambda: f"req_{prefix}{next(numbers):08x}",
         trace_ratio=observed.trace_ratio if observed.otlp_endpoint else None,
         shadows=shadows,
-        checking=_checking(settings, follower, units, metrics),
+        checking=_checking(settings, follower, _each(units.take_check, clusters.take_check), metrics),
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
     app = build_app(relay, recorder, answers, unready, others)
@@ -159,7 +164,7 @@ def build_parts(
     port = PublicPort(app, reception, keep_alive_s=server.keep_alive_s)
     return Parts(
         *(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants),
-        *(collector, units, pairs, judges, sinks),
+        *(collector, units, pairs, clusters, judges, sinks),
     )
 
 
@@ -207,24 +212,35 @@ def _pairs(store: WorkerStore, follower: Follower, metrics: Metrics) -> PairColl
     return pairs
 
 
-def _units(settings: Settings, store: WorkerStore, follower: Follower, metrics: Metrics) -> UnitCollector:
-    checked = settings.checks.sample_millipct
-    units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time, checked_millipct=checked)
-    metrics.follow(metrics.losses.units, lambda: units.lost)
+def _units(
+    settings: Settings, store: WorkerStore, follower: Follower, metrics: Metrics
+) -> tuple[UnitCollector, ClusterCollector]:
+    checked, clocks = settings.checks.sample_millipct, (time.monotonic, time.time)
+    units = UnitCollector(store, lambda: follower.snapshot, *clocks, checked_millipct=checked)
+    clusters = ClusterCollector(store, lambda: follower.snapshot, *clocks, checked_millipct=checked)
+    metrics.follow(metrics.losses.units, lambda: units.lost + clusters.lost)
     metrics.follow(metrics.losses.latencies, lambda: units.beyond)
-    return units
+    return units, clusters
 
 
-def _checking(settings: Settings, follower: Follower, units: UnitCollector, metrics: Metrics) -> Checking | None:
+def _checking(
+    settings: Settings, follower: Follower, found: Callable[[CheckedAnswer], None], metrics: Metrics
+) -> Checking | None:
     millipct = settings.checks.sample_millipct
     if not millipct:
         return None
+    all_found = _each(metrics.checking.add, found)
+    return Checking(millipct, snapshot=lambda: follower.snapshot, found=all_found, skipped=metrics.checking.skip)
 
-    def found(answer: CheckedAnswer) -> None:
-        metrics.checking.add(answer)
-        units.take_check(answer)
 
-    return Checking(millipct, snapshot=lambda: follower.snapshot, found=found, skipped=metrics.checking.skip)
+def _each(*sinks: Callable[P, None]) -> Callable[P, None]:
+    """One sink that stands for several."""
+
+    def take(*given: P.args, **named: P.kwargs) -> None:
+        for sink in sinks:
+            sink(*given, **named)
+
+    return take
 
 
 def _shedding(server: ServerSettings) -> Shedding[Guest]:

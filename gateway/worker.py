@@ -257,6 +257,7 @@ class Worker:
         await self._parts.collector.flush()
         await self._parts.units.close()
         await self._parts.pairs.close()
+        await self._parts.clusters.close()
         await self._uses.close()
         for sink in self._parts.sinks:
             await asyncio.to_thread(sink.close)

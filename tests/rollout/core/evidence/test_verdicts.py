@@ -309,3 +309,15 @@ def test_users_who_keep_their_arm_are_judged_apart(sums, monkeypatch) -> None:
     flag = asking(HARM, PROOF, bucket_by=UnitKind.USER)
     assert {each.reason for each in verdicts_of(flag, {}, NOW_S).values()} == {"users"}
     assert {each.result for each in verdicts_of(flag, {}, NOW_S).values()} == {Result.PASS}
+
+
+def test_users_first_requests_prove_where_nothing_else_can(sums) -> None:
+    """What is said of users has a cluster-robust bound; beside it each first request counts as any unit does."""
+    flag = asking(HARM, PROOF, bucket_by=UnitKind.USER)
+    given = sums((flag.progress, 2_100.0, rows(3_000)), flag=flag)
+    of_units = verdict_of(PROOF, replace(flag, bucket_by=UnitKind.CONVERSATION), given, NOW_S)
+    assert of_units.result is Result.PASS
+    silent = verdict_of(PROOF, flag, given, NOW_S)
+    assert (silent.result, silent.samples) == (Result.NO_DATA, 0)  # their other requests were never seen
+    worse = sums((flag.progress, 2_100.0, rows(3_000, 900)), flag=flag)
+    assert verdict_of(HARM, flag, worse, NOW_S).result is Result.FAIL
