@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from gateway.core.recent import Recent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gateway.core.outcome import Record
     from gateway.core.recent import Key
@@ -109,6 +109,8 @@ class AnswerIndex:
         self._age_max_s = age_max_s
         self._recent = Recent(answers_max)
         self._scores: dict[Key, dict[str, float]] = {}
+        self.when_rated: Callable[[Record, str, float], None] | None = None
+        """Told each feedback that counts: the answer, kind and value."""
 
     @property
     def complete_since_s(self) -> float:
@@ -151,6 +153,8 @@ class AnswerIndex:
         self._metrics.quality_sum.add(labels, value - (before or 0.0))
         if before is None:
             self._metrics.quality_units.add(labels)
+        if self.when_rated is not None:
+            self.when_rated(answered, kind, value)
         return answered
 
     def give_away(self, count: int) -> Iterator[tuple[tuple[Record, ...], Scores]]:

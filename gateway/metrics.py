@@ -172,6 +172,9 @@ class Losses:
         self.access_log = Counter(
             "glidepath_access_log_dropped", "Lines lost because writing failed or did not keep up.", ()
         )
+        self.texts = Counter(
+            "glidepath_spool_lost", "Texts and marks that a flag wants kept, lost: too long, too many, no room.", ()
+        )
         self.spans = Counter(
             "glidepath_spans_dropped", "Spans lost because the collector failed or did not keep up.", ()
         )
@@ -243,6 +246,8 @@ class Metrics(Collector):
         self.quality_units = Sum("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
         wait = "Commit of a change to its being in force."
         self.propagation = Histogram("glidepath_propagation_seconds", wait, (), PROPAGATION_BUCKETS)
+        kept = "Texts and marks that were written, redacted, because a flag wants them kept."
+        self.kept = Counter("glidepath_spool_written", kept, ())
         self.losses = Losses()
         self.shadows = ShadowCounts()
         self.judging = JudgeCounts()

@@ -30,6 +30,8 @@ from gateway.relay import RELAY_PATHS, Relay
 from gateway.scores import NoEvidence
 from gateway.settled import Settled
 from gateway.shadow import Shadows
+from gateway.spool import PairsKeptToo, ScoresKeptToo, Spool
+from gateway.spool_files import SpoolFiles
 from gateway.start_error import StartError
 from gateway.tenants import Tenants, prices
 from gateway.unit_collector import Requests, UnitCollector, UnitStore
@@ -55,10 +57,12 @@ if TYPE_CHECKING:
     FlagRouter = Callable[[Callable[[], Snapshot], Callable[[Request], Asker]], APIRouter]
 
 STANDARD_OUTPUT = "-"
+SPOOL_FOLDER = "spool"
+"""Of kept texts, under the state folder."""
 
 
-class ClosableSink(Sink, Protocol):
-    """A sink that has something to finish."""
+class Closable(Protocol):
+    """Whatever has something to finish."""
 
     def close(self) -> None:
         """Finish."""
@@ -92,7 +96,7 @@ class Parts(NamedTuple):
     collector: Collector
     units: UnitCollector
     judges: Judges
-    sinks: Sequence[ClosableSink]
+    sinks: Sequence[Closable]
 
     async def count_units(self) -> None:
         """Have evidence counted until cancelled."""
@@ -134,8 +138,11 @@ def build_parts(
     observed = settings.observability
     upstreams = _upstreams(settings, given)
     door = Door(tenants, quotas.admission, prices(settings), _shedding(settings.server))
-    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
-    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=judges)
+    spool = _spool(settings, follower, tenants, metrics)
+    answers.when_rated = spool.take_rating
+    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics, spool=spool)
+    pairs = PairsKeptToo(spool, judges)
+    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=pairs)
     relay = Relay(
         keyring=keyring,
         snapshot=lambda: follower.snapshot,
@@ -156,8 +163,16 @@ def build_parts(
     )
     port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
     return Parts(
-        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, sinks
+        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, (*sinks, spool)
     )
+
+
+def _spool(settings: Settings, follower: Follower, tenants: Tenants, metrics: Metrics) -> Spool:
+    files = SpoolFiles(Path(settings.store.state_dir) / SPOOL_FOLDER)
+    spool = Spool(files, settings.spool, lambda: follower.snapshot, tenants)
+    metrics.follow(metrics.kept, lambda: spool.written)
+    metrics.follow(metrics.losses.texts, lambda: spool.lost)
+    return spool
 
 
 def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
@@ -168,7 +183,14 @@ def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
 
 
 def _judges(
-    settings: Settings, given: Secrets, follower: Follower, tenants: Tenants, *, quotas: Quotas, metrics: Metrics
+    settings: Settings,
+    given: Secrets,
+    follower: Follower,
+    tenants: Tenants,
+    *,
+    quotas: Quotas,
+    metrics: Metrics,
+    spool: Spool,
 ) -> Judges:
     return build_judges(
         settings,
@@ -176,7 +198,7 @@ def _judges(
         snapshot=lambda: follower.snapshot,
         tenants=tenants,
         leasing=quotas.admission.leasing,
-        sink=NoEvidence(),
+        sink=ScoresKeptToo(spool, NoEvidence()),
         counts=metrics.judging,
     )
 
@@ -198,6 +220,10 @@ def _holder(record: KeyRecord) -> Holder:
         record.requests_per_minute, record.tokens_per_minute, record.concurrent_max, record.budget_microusd_per_day
     )
     return Holder(record.id, record.tenant, limits)
+
+
+class ClosableSink(Sink, Closable, Protocol):
+    """A sink that has something to finish."""
 
 
 def _sinks(observed: ObservabilitySettings, metrics: Metrics) -> list[ClosableSink]:

@@ -47,6 +47,10 @@ state_dir = "glidepath-data"    # last good snapshot, kill file, dev key
 # otlp_endpoint = "http://127.0.0.1:4318/v1/traces"   # needs the extra: pip install 'glidepath[otel]'
 # trace_ratio = 0.01            # of requests that bring no trace of their own
 
+[spool]                         # texts that flags want kept (shadow.keep), redacted, under state_dir; see docs/export.md
+# size_max_mb = 512             # of this replica; the oldest go first
+# patterns = { customer = "K-[0-9]{8}" }    # more to redact: becomes [CUSTOMER]
+
 # What the keys of one tenant may use together; [tenant_defaults] is for those without a table of their own.
 # [tenants.acme]
 # requests_per_minute = 6000
@@ -54,6 +58,7 @@ state_dir = "glidepath-data"    # last good snapshot, kill file, dev key
 # concurrent_max = 200
 # budget_usd_per_day = 50.0
 # regions = ["eu"]              # only upstreams of these regions may see its data
+# keep_texts = false            # never in the spool, whatever a flag says; default: unless it has regions
 # priority = "batch"            # yields to interactive requests under load
 
 [upstreams.inhouse]             # the candidate: your model on vLLM (several base_urls: several replicas)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from gateway.core.errors import nearest
 from gateway.settings.automation import ControllerSettings, PrometheusSettings, WebhookSettings
 from gateway.settings.judges import JudgeSettings
+from gateway.settings.spool import SpoolSettings
 from gateway.settings.upstreams import UpstreamSettings
 from gateway.settings.values import Count, Dollars, Name, Port, Rate, Ratio, Seconds, SecondsOrNone, Section, Text
 
@@ -62,6 +63,8 @@ class TenantSettings(Section):
     concurrent_max: Count | None = None
     budget_usd_per_day: Dollars | None = None
     regions: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    keep_texts: bool | None = None
+    """Whether flags may have its texts kept; without it: unless it has regions, as nobody says where this gateway is."""
     priority: Literal["interactive", "batch"] | None = None
 
 
@@ -82,6 +85,7 @@ class Settings(Section):
     prometheus: PrometheusSettings | None = None
     webhooks: dict[Name, WebhookSettings] = Field(default_factory=dict)
     observability: ObservabilitySettings = ObservabilitySettings()
+    spool: SpoolSettings = SpoolSettings()
     tenant_defaults: TenantSettings = TenantSettings()
     tenants: dict[Name, TenantSettings] = Field(default_factory=dict)
     upstreams: dict[Name, UpstreamSettings] = Field(default_factory=dict)
