@@ -31,7 +31,7 @@ from gateway.scores import NoEvidence
 from gateway.settled import Settled
 from gateway.shadow import Shadows
 from gateway.spool import PairsKeptToo, ScoresKeptToo, Spool
-from gateway.spool_files import SpoolFiles
+from gateway.spool_files import SPOOL_FOLDER, SpoolFiles
 from gateway.start_error import StartError
 from gateway.tenants import Tenants, prices
 from gateway.unit_collector import Requests, UnitCollector, UnitStore
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     FlagRouter = Callable[[Callable[[], Snapshot], Callable[[Request], Asker]], APIRouter]
 
 STANDARD_OUTPUT = "-"
-SPOOL_FOLDER = "spool"
-"""Of kept texts, under the state folder."""
 
 
 class Closable(Protocol):
@@ -162,8 +160,9 @@ def build_parts(
         relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
     )
     port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
+    ends: tuple[Closable, ...] = (*sinks, spool)
     return Parts(
-        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, (*sinks, spool)
+        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, ends
     )
 
 

@@ -1,4 +1,4 @@
-"""The files that kept texts are in: one for each feature and hour, of which whole ones are deleted when their time is up.
+"""The files of kept texts: one for each feature and hour, of which whole ones are deleted when their time is up.
 
 A name is a digest of the feature, the hour, and the hour after which it must be gone, so nothing that anybody chose is
 in it. All methods block: they are for threads.
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from gateway.core.keeping import Line
 
+SPOOL_FOLDER, EXPORT_LOG = "spool", "exports.jsonl"
+"""Under the state folder: the files, and who exported what."""
 HOUR_S = 3_600
 _SUFFIX = ".jsonl"
 _DIGEST_BYTES = 8

@@ -47,7 +47,7 @@ state_dir = "glidepath-data"    # last good snapshot, kill file, dev key
 # otlp_endpoint = "http://127.0.0.1:4318/v1/traces"   # needs the extra: pip install 'glidepath[otel]'
 # trace_ratio = 0.01            # of requests that bring no trace of their own
 
-[spool]                         # texts that flags want kept (shadow.keep), redacted, under state_dir; see docs/export.md
+[spool]                         # texts that flags want kept (shadow.keep), redacted, under state_dir
 # size_max_mb = 512             # of this replica; the oldest go first
 # patterns = { customer = "K-[0-9]{8}" }    # more to redact: becomes [CUSTOMER]
 

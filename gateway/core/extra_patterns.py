@@ -1,6 +1,6 @@
-"""Patterns of an operator's own for redaction, such as customer numbers: a subset that can't take long.
+r"""Patterns of an operator's own for redaction, such as customer numbers: a subset that can't take long.
 
-Literal signs, `.`, classes (`[0-9A-F]`, `\\d`, `\\w`, `\\s`) and `\\b`, each but the last perhaps with `?`, `{m}` or
+Literal signs, `.`, classes (`[0-9A-F]`, `\d`, `\w`, `\s`) and `\b`, each perhaps with `?`, `{m}` or
 `{m,n}`: no groups, no alternatives, no open repetition. With those a pattern may take time that grows with a power of
 the text.
 """
@@ -28,9 +28,8 @@ def finder_of(name: str, pattern: str) -> Finder:
     while place < len(pattern):
         found = _ATOM.match(pattern, place)
         if found is None:
-            raise ValueError(
-                f"{pattern[place : place + 10]!r} is not possible here: use literal signs, classes, ?, {{m}} and {{m,n}}"
-            )
+            here = pattern[place : place + 10]
+            raise ValueError(f"{here!r} is not possible: use literal signs, classes, ?, {{m}} and {{m,n}}")
         low, high = _times(found["repeat"])
         ways *= high - low + 1
         least += 0 if found["atom"] == r"\b" else low

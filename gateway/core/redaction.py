@@ -177,8 +177,6 @@ _FINDERS = (
     Finder("NUMBER", re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)", re.ASCII)),
     Finder("PHONE", re.compile(r"(?<![\w+])\+\(?\d(?:[ .\-/()]{0,2}\d){6,14}(?!\d)", re.ASCII)),
     Finder("PHONE", re.compile(r"(?<![\d.])\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?!\d)", re.ASCII)),
-    Finder(
-        "PHONE", re.compile(r"(?<![\d.,])\(?0\d{1,5}\)?[ /-]{1,2}\d(?:[ /-]?\d){4,11}(?!\d)", re.ASCII), _phone
-    ),
+    Finder("PHONE", re.compile(r"(?<![\d.,])\(?0\d{1,5}\)?[ /-]{1,2}\d(?:[ /-]?\d){4,11}(?!\d)", re.ASCII), _phone),
     Finder("NUMBER", re.compile(r"(?<!\d)(?<!\d\.)\d{9,}+", re.ASCII)),
 )

@@ -113,7 +113,11 @@ def _rated(texts: Texts, answer: Side, mark: Mark) -> Rated:
 
 
 def _preference(
-    texts: Texts, source: str, candidate: bool, version: str, votes: tuple[int, int] | None  # noqa: FBT001
+    texts: Texts,
+    source: str,
+    candidate: bool,
+    version: str,
+    votes: tuple[int, int] | None,  # noqa: FBT001
 ) -> Iterator[bytes]:
     if texts.candidate is None or texts.baseline is None or texts.candidate.text == texts.baseline.text:
         return

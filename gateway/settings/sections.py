@@ -64,7 +64,7 @@ class TenantSettings(Section):
     budget_usd_per_day: Dollars | None = None
     regions: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     keep_texts: bool | None = None
-    """Whether flags may have its texts kept; without it: unless it has regions, as nobody says where this gateway is."""
+    """Whether flags may have its texts kept; by default unless it has regions: nobody says where this gateway is."""
     priority: Literal["interactive", "batch"] | None = None
 
 

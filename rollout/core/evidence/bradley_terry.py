@@ -191,8 +191,9 @@ def _between_voters(own: Sequence[tuple[str, int, int, int, float]], chances: _A
         excess = won - count * chances[one, other]
         score[one] += excess
         score[other] -= excess
-    rows = np.array(list(scores.values())).reshape(len(scores), len(chances))
-    return rows.T @ rows * (len(rows) / (len(rows) - 1) if len(rows) > 1 else 0.0)
+    rows: _Array = np.array(list(scores.values())).reshape(len(scores), len(chances))
+    between: _Array = rows.T @ rows * (len(rows) / (len(rows) - 1) if len(rows) > 1 else 0.0)
+    return between
 
 
 def _rating(name: str, votes: int, strength: float, half: float | None) -> Rating:
