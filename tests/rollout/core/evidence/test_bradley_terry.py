@@ -147,3 +147,10 @@ def test_quantiles_fall_to_those_of_the_normal_distribution() -> None:
     assert all(before > after for before, after in pairwise(values))
     assert values[-1] == pytest.approx(1.972, abs=0.001)
     assert t_quantile(10**9) == pytest.approx(1.96, abs=1e-4)
+
+
+def test_a_fit_that_is_cut_short_has_gone_the_right_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    votes = [Comparison(voter, "new", "old", 1.0) for voter in "xyz"]
+    whole = by_name(rate(votes, "old"))["new"].strength
+    monkeypatch.setattr("rollout.core.evidence.bradley_terry._STEPS_MAX", 1)
+    assert 0 < by_name(rate(votes, "old"))["new"].strength < whole
