@@ -26,6 +26,7 @@ _NDJSON = "application/x-ndjson"
 Authorize = Callable[..., Callable[..., Awaitable[str] | str]]
 Feature = Annotated[str, InPath(pattern=NAME_PATTERN)]
 Format = Literal["preference", "rated"]
+Wanted = Annotated[Format, Query(alias="format")]
 Within = Annotated[float, Query(gt=0, le=KEEP_MAX_S, description="how far back, in seconds")]
 
 
@@ -57,16 +58,16 @@ def export_router(exports: Exports, authorize: Authorize) -> APIRouter:
     async def training_data(
         feature: Feature,
         actor: operator,
-        format: Format = "preference",
-        within_s: Within = KEEP_MAX_S,  # noqa: A002  its name in the query
+        wanted: Wanted = "preference",
+        within_s: Within = KEEP_MAX_S,
     ) -> Response:
         flags = exports.flags()
         if feature not in flags:
             raise UnknownFeature(feature, flags)
         since_s = exports.clock() - within_s
-        voted = majorities(await exports.store.votes(feature)) if format == "preference" else {}
-        await asyncio.to_thread(_note, exports, actor, feature, format, since_s)
-        lines = _lines(exports.files, feature, format, since_s, voted)
+        voted = majorities(await exports.store.votes(feature)) if wanted == "preference" else {}
+        await asyncio.to_thread(_note, exports, actor, feature, wanted, since_s)
+        lines = _lines(exports.files, feature, wanted, since_s, voted)
         return StreamingResponse(lines, media_type=_NDJSON, headers={"cache-control": "no-store"})
 
     return routes

@@ -79,11 +79,11 @@ def preferences(
     for each in texts:
         for mark in by_id.get(each.id, ()):
             if mark.value != _EVEN:
-                yield from _preference(each, "judge", mark.value > _EVEN, mark.version, None)
+                yield from _preference(each, "judge", mark.version, None, candidate=mark.value > _EVEN)
         votes = voted.get(each.id)
         if votes is not None:
             ours, theirs = votes
-            yield from _preference(each, "arena", ours > theirs, "", (max(votes), min(votes)))
+            yield from _preference(each, "arena", "", (max(votes), min(votes)), candidate=ours > theirs)
 
 
 def rated(texts: Iterable[Texts], ratings: Mapping[tuple[str, str], Mark]) -> Iterator[bytes]:
@@ -113,11 +113,7 @@ def _rated(texts: Texts, answer: Side, mark: Mark) -> Rated:
 
 
 def _preference(
-    texts: Texts,
-    source: str,
-    candidate: bool,
-    version: str,
-    votes: tuple[int, int] | None,  # noqa: FBT001
+    texts: Texts, source: str, version: str, votes: tuple[int, int] | None, *, candidate: bool
 ) -> Iterator[bytes]:
     if texts.candidate is None or texts.baseline is None or texts.candidate.text == texts.baseline.text:
         return

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +11,10 @@ from rollout.core.model import Keep
 from rollout.core.votes import Choice
 from tests.gateway.operators import Operators
 from tests.gateway.texts import flag, texts
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

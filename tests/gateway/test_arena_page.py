@@ -47,7 +47,8 @@ async def client(stack) -> httpx2.AsyncClient:
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"), [("/arena", "text/html"), ("/arena/arena.js", "text/javascript"), ("/arena/arena.css", "text/css")]
+    ("path", "kind"),
+    [("/arena", "text/html"), ("/arena/arena.js", "text/javascript"), ("/arena/arena.css", "text/css")],
 )
 async def test_files_come_with_a_strict_policy(client: httpx2.AsyncClient, path: str, kind: str) -> None:
     answer = await client.get(path)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import stat
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,10 @@ from rollout.core.errors import StoreUnavailable
 from rollout.core.votes import Choice, Vote
 from tests.gateway.operators import Operators
 from tests.gateway.texts import HOUR_S, NOW_S, texts
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PATH = "/features/draft/training-data"
 
@@ -36,13 +39,20 @@ async def test_preferences_of_judges_and_people(here: Operators) -> None:
     answer = await here.get(PATH, "operator")
     assert answer.headers["content-type"] == "application/x-ndjson"
     assert answer.headers["cache-control"] == "no-store"
-    assert [(each["source"], each["chosen_model"]) for each in lines(answer)] == [("judge", "inhouse"), ("arena", "partner")]
+    assert [(each["source"], each["chosen_model"]) for each in lines(answer)] == [
+        ("judge", "inhouse"),
+        ("arena", "partner"),
+    ]
 
 
 async def test_rated_answers(here: Operators) -> None:
     here.put(texts(1), texts(2), Mark(texts(1).id, NOW_S, "feedback", "accepted", 1.0))
     (found,) = lines(await here.get(PATH, "operator", format="rated"))
-    assert (found["rating"], found["kind"], found["messages"][-1]) == (1.0, "accepted", {"role": "assistant", "content": "theirs"})
+    assert (found["rating"], found["kind"], found["messages"][-1]) == (
+        1.0,
+        "accepted",
+        {"role": "assistant", "content": "theirs"},
+    )
 
 
 async def test_only_what_is_new_enough(here: Operators) -> None:
@@ -56,9 +66,8 @@ async def test_who_exports_is_noted_first(here: Operators, caplog: pytest.LogCap
     await here.get(PATH, "operator")
     await here.get(PATH, "operator", format="rated", within_s=60)
     first, second = map(json.loads, here.log.read_text().splitlines())
-    assert first == {
-        "at_s": NOW_S, "actor": "operator", "feature": "draft", "format": "preference", "since_s": NOW_S - 90 * 24 * HOUR_S
-    }  # fmt: skip
+    whose = {"actor": "operator", "feature": "draft", "format": "preference"}
+    assert first == {"at_s": NOW_S, "since_s": NOW_S - 90 * 24 * HOUR_S, **whose}
     assert (second["format"], second["since_s"]) == ("rated", NOW_S - 60)
     assert stat.S_IMODE(here.log.stat().st_mode) == 0o600
     assert "exported as rated by operator" in caplog.text
@@ -87,7 +96,9 @@ async def test_only_operators_export(here: Operators, name: str, status: int) ->
         (PATH, {"within_s": "nan"}, 422),
     ],
 )
-async def test_what_cannot_be_meant_is_a_problem(here: Operators, path: str, params: dict[str, object], status: int) -> None:
+async def test_what_cannot_be_meant_is_a_problem(
+    here: Operators, path: str, params: dict[str, object], status: int
+) -> None:
     answer = await here.get(path, "operator", **params)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
 

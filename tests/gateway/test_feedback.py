@@ -247,3 +247,13 @@ def test_what_was_taken_over_and_forgotten_is_not_called_complete(metrics: Metri
         index.add(replace(RECORD, request_id=f"r{second}", at_s=float(second)))
     assert not index.find_all("r210")
     assert index.complete_since_s == 210.0
+
+
+def test_whoever_listens_hears_what_counts(answers: AnswerIndex) -> None:
+    heard: list[tuple[Record, str, float]] = []
+    answers.when_rated = lambda *each: heard.append(each)
+    answers.take(rating(0), "acme", 101.0)
+    answers.take(rating(1), "acme", 101.0)
+    with pytest.raises(LateFeedbackError):
+        answers.take(rating(1), "acme", 1_000.0)
+    assert heard == [(RECORD, "rating", 0.5), (RECORD, "rating", 1.0)]

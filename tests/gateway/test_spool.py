@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -18,6 +17,10 @@ from gateway.spool_files import SpoolFiles
 from gateway.tenants import Tenants
 from rollout.core.model import Keep
 from tests.gateway.texts import BOTH, NOW_S, flag, pair, snapshot
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RECORD = Record(
     "r-1", 100.0, "chat", "draft", "baseline", "baseline", "SPLIT", "user", 5, 2, "acme", "partner", False, 200,

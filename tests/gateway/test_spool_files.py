@@ -3,13 +3,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from pathlib import Path
 
 import pytest
 
 from gateway.core.keeping import Mark, encode
 from gateway.spool_files import HOUR_S, SpoolFiles
 from tests.gateway.texts import NOW_S, texts
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -26,7 +29,9 @@ def put(files: SpoolFiles, number: int, at_s: float = NOW_S, ttl_s: float = 7_20
     files.append(feature, at_s, ttl_s, encode(texts(number, at_s)))
 
 
-def numbers(files: SpoolFiles, feature: str = "draft", since_s: float = 0.0, *, newest_first: bool = False) -> list[int]:
+def numbers(
+    files: SpoolFiles, feature: str = "draft", since_s: float = 0.0, *, newest_first: bool = False
+) -> list[int]:
     return [int(line.id, 16) for line in files.read(feature, since_s, newest_first=newest_first)]
 
 

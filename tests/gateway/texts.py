@@ -38,12 +38,12 @@ def pair(
     prompt = json.dumps({"messages": [{"role": "user", "content": asked}]}).encode()
     own = answers.pop(assigned)
     (other,) = answers.values()
-    return ShadowPair(
-        request_id, NOW_S, feature, 7, tenant, "user", "u", "chat", False, prompt, own, other, True  # noqa: FBT003
-    )
+    return ShadowPair(request_id, NOW_S, feature, 7, tenant, "user", "u", "chat", False, prompt, own, other, True)
 
 
-def texts(number: int = 0, at_s: float = NOW_S, ours: str = "ours", theirs: str = "theirs", feature: str = "draft") -> Texts:
+def texts(
+    number: int = 0, at_s: float = NOW_S, ours: str = "ours", theirs: str = "theirs", feature: str = "draft"
+) -> Texts:
     return Texts(
         f"{number:032x}",
         at_s,

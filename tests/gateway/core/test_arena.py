@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -11,6 +10,10 @@ from gateway.core.arena import candidate_is_left, choice_of, chosen, opened, sea
 from gateway.core.keeping import Mark
 from rollout.core.votes import Choice
 from tests.gateway.texts import texts
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 KEY = b"k" * 32
 NONE = frozenset[str]()
@@ -36,7 +39,12 @@ def test_pairs_that_fewest_have_voted_on_come_first() -> None:
 
 def test_what_cannot_be_compared_is_not_shown() -> None:
     mark = Mark("0" * 32, 1.0, "judge", "third", 1.0)
-    lines = [mark, texts(1, ours="same", theirs="same"), replace(texts(2), candidate=None), replace(texts(3), baseline=None)]
+    lines = [
+        mark,
+        texts(1, ours="same", theirs="same"),
+        replace(texts(2), candidate=None),
+        replace(texts(3), baseline=None),
+    ]
     assert chosen(lines, NONE, {}, first) is None
     assert chosen([*lines, texts(4)], NONE, {}, first) == texts(4)
     assert chosen([texts(4)], frozenset({texts(4).id}), {}, first) is None

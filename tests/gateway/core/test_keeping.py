@@ -61,13 +61,18 @@ def test_what_is_too_long_does_not_fit() -> None:
 
 
 def test_ids_tell_requests_apart_and_say_nothing() -> None:
-    ids = {id_of(*each) for each in (("f", "t", "r"), ("f", "t", "r2"), ("f", "t2", "r"), ("f2", "t", "r"), ("f", "tr", ""))}
+    ids = {
+        id_of(*each)
+        for each in (("f", "t", "r"), ("f", "t", "r2"), ("f", "t2", "r"), ("f2", "t", "r"), ("f", "tr", ""))
+    }
     assert len(ids) == 5
     assert id_of("f", "t", "r") == id_of("f", "t", "r")
     assert all(len(each) == 32 for each in ids)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}\n", b"[1]\n", b'{"type":"other"}\n', b"\xff\n", encode(MARK)[:-1], encode(MARK)[5:]])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{}\n", b"[1]\n", b'{"type":"other"}\n', b"\xff\n", encode(MARK)[:-1], encode(MARK)[5:]]
+)
 def test_damaged_lines_are_none(damage: bytes) -> None:
     assert decode(damage) is None
     assert decode(encode(MARK)) == MARK

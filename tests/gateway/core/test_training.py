@@ -43,7 +43,9 @@ def test_a_preference_has_the_shape_that_trainers_read() -> None:
 
 def test_the_loser_is_rejected_ties_are_left_out_and_people_count_apart() -> None:
     marks = marks_of([judge(1, 0.0), judge(2, 0.5), judge(3, 1.0), judge(3, 0.0, "fourth")], "judge")
-    found = lines(preferences([texts(number) for number in range(5)], marks, {f"{2:032x}": (1, 3), f"{4:032x}": (2, 0)}))
+    found = lines(
+        preferences([texts(number) for number in range(5)], marks, {f"{2:032x}": (1, 3), f"{4:032x}": (2, 0)})
+    )
     told = [(int(str(each["id"]), 16), each["source"], each["chosen_model"], each["votes"]) for each in found]
     assert told == [
         (1, "judge", "partner", None),

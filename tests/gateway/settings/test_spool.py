@@ -6,7 +6,7 @@ from gateway.settings.spool import SpoolSettings
 
 def test_patterns_are_checked_when_read() -> None:
     assert SpoolSettings(patterns={"customer": "K-[0-9]{8}"}).size_max_mb == 512
-    with pytest.raises(ValidationError, match="customer: .*not possible"):
+    with pytest.raises(ValidationError, match=r"customer: .*not possible"):
         SpoolSettings(patterns={"customer": "(a+)+"})
 
 
