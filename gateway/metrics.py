@@ -172,9 +172,6 @@ class Losses:
         self.access_log = Counter(
             "glidepath_access_log_dropped", "Lines lost because writing failed or did not keep up.", ()
         )
-        self.texts = Counter(
-            "glidepath_spool_lost", "Texts and marks that a flag wants kept, lost: too long, too many, no room.", ()
-        )
         self.spans = Counter(
             "glidepath_spans_dropped", "Spans lost because the collector failed or did not keep up.", ()
         )
@@ -193,6 +190,9 @@ class ShadowCounts:
         self.pairs = Counter("glidepath_shadow_pairs", "Pairs of answers handed over.", ("feature",))
         text = "Pairs lost because their judge did not keep up."
         self.pairs_lost = Counter("glidepath_shadow_pairs_lost", text, ())
+        text = "Texts and what was found about them, written because a flag wants them kept."
+        self.kept = Counter("glidepath_spool_written", text, ())
+        self.not_kept = Counter("glidepath_spool_lost", "Those that were not: too long, too many, no room.", ())
 
 
 class JudgeCounts:
@@ -246,8 +246,6 @@ class Metrics(Collector):
         self.quality_units = Sum("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
         wait = "Commit of a change to its being in force."
         self.propagation = Histogram("glidepath_propagation_seconds", wait, (), PROPAGATION_BUCKETS)
-        kept = "Texts and marks that were written, redacted, because a flag wants them kept."
-        self.kept = Counter("glidepath_spool_written", kept, ())
         self.losses = Losses()
         self.shadows = ShadowCounts()
         self.judging = JudgeCounts()

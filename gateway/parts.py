@@ -133,14 +133,11 @@ def build_parts(
     recorder = Recorder(metrics, answers, (*sinks, collector, units), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
-    observed = settings.observability
+    observed, server = settings.observability, settings.server
     upstreams = _upstreams(settings, given)
-    door = Door(tenants, quotas.admission, prices(settings), _shedding(settings.server))
-    spool = _spool(settings, follower, tenants, metrics)
-    answers.when_rated = spool.take_rating
-    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics, spool=spool)
-    pairs = PairsKeptToo(spool, judges)
-    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=pairs)
+    door = Door(tenants, quotas.admission, prices(settings), _shedding(server))
+    judges, kept = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics, answers=answers)
+    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=kept)
     relay = Relay(
         keyring=keyring,
         snapshot=lambda: follower.snapshot,
@@ -156,21 +153,31 @@ def build_parts(
     app = build_app(relay, recorder, answers, unready, others)
     if flag_router is not None:
         app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
-    reception = Reception(
-        relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
-    )
-    port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
-    ends: tuple[Closable, ...] = (*sinks, spool)
+    reception = Reception(relay.accept, RELAY_PATHS, body_max_bytes=server.body_max_bytes, limits=_limits(server))
+    port = PublicPort(app, reception, keep_alive_s=server.keep_alive_s)
     return Parts(
-        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, ends
+        relay,
+        recorder,
+        metrics,
+        answers,
+        settled,
+        port,
+        keyring,
+        quotas,
+        tenants,
+        collector,
+        units,
+        judges,
+        (*sinks, kept),
     )
 
 
-def _spool(settings: Settings, follower: Follower, tenants: Tenants, metrics: Metrics) -> Spool:
+def _spool(settings: Settings, follower: Follower, tenants: Tenants, metrics: Metrics, answers: AnswerIndex) -> Spool:
     files = SpoolFiles(Path(settings.store.state_dir) / SPOOL_FOLDER)
     spool = Spool(files, settings.spool, lambda: follower.snapshot, tenants)
-    metrics.follow(metrics.kept, lambda: spool.written)
-    metrics.follow(metrics.losses.texts, lambda: spool.lost)
+    answers.when_rated = spool.take_rating
+    metrics.follow(metrics.shadows.kept, lambda: spool.written)
+    metrics.follow(metrics.shadows.not_kept, lambda: spool.lost)
     return spool
 
 
@@ -189,9 +196,11 @@ def _judges(
     *,
     quotas: Quotas,
     metrics: Metrics,
-    spool: Spool,
-) -> Judges:
-    return build_judges(
+    answers: AnswerIndex,
+) -> tuple[Judges, PairsKeptToo]:
+    """The judges, and who gets the pairs: the judges and the spool."""
+    spool = _spool(settings, follower, tenants, metrics, answers)
+    judges = build_judges(
         settings,
         given.judge_keys,
         snapshot=lambda: follower.snapshot,
@@ -200,6 +209,7 @@ def _judges(
         sink=ScoresKeptToo(spool, NoEvidence()),
         counts=metrics.judging,
     )
+    return judges, PairsKeptToo(spool, judges)
 
 
 def _shedding(server: ServerSettings) -> Shedding[Guest]:

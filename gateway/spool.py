@@ -176,12 +176,16 @@ class PairsKeptToo:
     """A `PairSink`: the spool gets each pair before the one whose pairs they are."""
 
     def __init__(self, spool: Spool, sink: PairSink) -> None:
-        self._spool, self._sink = spool, sink
+        self.spool, self.sink = spool, sink
+
+    def close(self) -> None:
+        """Write what was taken."""
+        self.spool.close()
 
     def take(self, pair: ShadowPair) -> int:
         """PairSink: what the spool loses is counted there."""
-        self._spool.take(pair)
-        return self._sink.take(pair)
+        self.spool.take(pair)
+        return self.sink.take(pair)
 
 
 class ScoresKeptToo:

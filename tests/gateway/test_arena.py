@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
@@ -11,7 +12,6 @@ from rollout.core.model import Keep
 from rollout.core.votes import Choice
 from tests.gateway.operators import Operators
 from tests.gateway.texts import flag, texts
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rollout.adapters.sqlite import SqliteStore
 from tests.gateway.operators import Operators
 from tests.gateway.texts import texts
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import stat
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,7 +12,6 @@ from rollout.core.errors import StoreUnavailable
 from rollout.core.votes import Choice, Vote
 from tests.gateway.operators import Operators
 from tests.gateway.texts import HOUR_S, NOW_S, texts
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

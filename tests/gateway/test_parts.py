@@ -12,6 +12,7 @@ from gateway.core.errors import ApiError
 from gateway.feedback import UnknownAnswerError
 from gateway.parts import Parts, Secrets, build_parts, load_tracing
 from gateway.settings import Settings
+from gateway.spool import PairsKeptToo
 from gateway.start_error import StartError
 from rollout.adapters.clock import WallClock
 from rollout.adapters.sqlite import SqliteStore
@@ -92,7 +93,7 @@ async def test_each_upstream_has_its_own_secrets_and_request_ids_differ(build) -
 
 async def test_records_reach_the_access_log(build, tmp_path: Path, relay_gateway, upstream, wire, until) -> None:
     parts = build(observability={"access_log": str(tmp_path / "access.log")})
-    (log,) = parts.sinks
+    log, _ = parts.sinks
     assert isinstance(log, AccessLog)
     server = await upstream(wire.plain("{}"))
     gateway = await relay_gateway(candidate=server.port, baseline=server.port, record=parts.recorder.record)
@@ -111,7 +112,11 @@ async def test_records_reach_the_access_log(build, tmp_path: Path, relay_gateway
 async def test_judges_get_their_keys_and_the_pairs_of_shadow_calls(build) -> None:
     judge = {"url": "http://127.0.0.1:9/v1", "model": "judge-1"}
     parts = build(judges={"j": judge, "k": judge})
-    assert parts.relay.shadows.sink is parts.judges
+    (kept,) = parts.sinks
+    assert isinstance(kept, PairsKeptToo)
+    assert parts.relay.shadows.sink is kept
+    assert kept.sink is parts.judges
+    assert parts.answers.when_rated == kept.spool.take_rating
     heads = {name: each._line.head for name, each in parts.judges.judges.items()}
     assert {name for name, head in heads.items() if b"sk-judge" in head} == {"j"}
     names = {(reading.name, *labels) for reading in parts.metrics.readings() for labels, _ in reading.series}

@@ -3,13 +3,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.core.keeping import Mark, encode
 from gateway.spool_files import HOUR_S, SpoolFiles
 from tests.gateway.texts import NOW_S, texts
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

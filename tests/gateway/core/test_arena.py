@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,6 @@ from gateway.core.arena import candidate_is_left, choice_of, chosen, opened, sea
 from gateway.core.keeping import Mark
 from rollout.core.votes import Choice
 from tests.gateway.texts import texts
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pytest

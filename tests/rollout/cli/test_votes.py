@@ -23,8 +23,8 @@ from tests.rollout.admin_port import authorize_exactly, open_port
 from tests.rollout.terminal import Cli, run
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 FLAGS = {"draft": flag()}
 
