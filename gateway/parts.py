@@ -155,20 +155,9 @@ def build_parts(
         app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
     reception = Reception(relay.accept, RELAY_PATHS, body_max_bytes=server.body_max_bytes, limits=_limits(server))
     port = PublicPort(app, reception, keep_alive_s=server.keep_alive_s)
+    ends: Sequence[Closable] = (*sinks, kept)
     return Parts(
-        relay,
-        recorder,
-        metrics,
-        answers,
-        settled,
-        port,
-        keyring,
-        quotas,
-        tenants,
-        collector,
-        units,
-        judges,
-        (*sinks, kept),
+        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, ends
     )
 
 
