@@ -149,7 +149,6 @@ def build_parts(
         shadows=shadows,
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
-    metrics.add_source(judge_gauges(judges))
     app = build_app(relay, recorder, answers, unready, others)
     if flag_router is not None:
         app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
@@ -198,6 +197,7 @@ def _judges(
         sink=ScoresKeptToo(spool, NoEvidence()),
         counts=metrics.judging,
     )
+    metrics.add_source(judge_gauges(judges))
     return judges, PairsKeptToo(spool, judges)
 
 
