@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     Reals = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-_RATIO_BATCHES = 4
 _CLOSE = 1.0 - 1e-9
 _WINS = np.array([0.0, 0.5, 1.0])
 _JUDGE_HARM = grown(pairwise.for_harm(_WINS, plan.wins_lost(plan.JUDGE_HARM))[np.newaxis])
@@ -64,7 +63,7 @@ class EngineGate:
         self._errors, self._harm, self._judge = Harm(1, len(counts.LOG_RATIOS)), Harm(len(HARM), bets), Harm(1, bets)
         self._proof, self._judged = Proof(len(PROOF), bets), Proof(len(plan.STAGES), bets)
         self._weights = np.array([self._engine.weight(name) for name in plan.METRICS])
-        self._baseline = [round(plan.UNITS_BEFORE * BASE_ERROR_RATE), plan.UNITS_BEFORE]
+        self._baseline_errors, self._baseline_units = round(plan.UNITS_BEFORE * BASE_ERROR_RATE), plan.UNITS_BEFORE
         self.allowed_ratio = self._ratio()
         self._units: dict[int, list[int]] = {}
         self._batches = 0
@@ -108,7 +107,7 @@ class EngineGate:
         self.allowed_ratio = self._ratio()
 
     def _ratio(self) -> float:
-        return counts.allowed_ratio(*self._baseline, plan.ERROR_RATIO_HARM, plan.ERROR_HARM)
+        return counts.allowed_ratio(self._baseline_errors, self._baseline_units, plan.ERROR_RATIO_HARM, plan.ERROR_HARM)
 
     def _growths(self, batch: Batch, taken: Taken, stage: int) -> _Batch:
         wins = counted([taken.wins], width=len(_WINS))
@@ -165,9 +164,10 @@ class EngineGate:
 
     def _promote(self, batch: Batch, taken: Taken, grown_by: _Batch, stage: int) -> bool:
         """Whether after some unit all that is required was proven, and nothing of it warned."""
-        limit = -math.log(self._engine.alpha)
-        judged = self._judged.bound(grown_by.judged.rises())[stage]
-        if min(judged, *self._proof.bound(grown_by.proof.rises())) < limit:
+        engine = self._engine
+        limits = -np.log([engine.judge_alpha if name == "judge" else engine.alpha for name in plan.REQUIRED])
+        bounds = (*self._proof.bound(grown_by.proof.rises()), self._judged.bound(grown_by.judged.rises())[stage])
+        if (np.array(bounds) < limits).any():
             return False
         walks = [
             (self._proof.walk(row, grown_by.proof.of_units(row, column.kind)), column.positions)
@@ -176,8 +176,8 @@ class EngineGate:
         walks.append((self._judged.walk(stage, grown_by.judged.of_units(stage, taken.wins)), taken.paired))
         proven = np.array([_at_units(values, positions, len(batch.candidate)) for values, positions in walks])
         required = [name in plan.REQUIRED for name in plan.METRICS]
-        quiet = self._walked(batch, taken, grown_by)[required] < self._engine.warn
-        return bool(((proven >= limit) & quiet).all(axis=0).any())
+        quiet = self._walked(batch, taken, grown_by)[required] < engine.warn
+        return bool(((proven >= limits[:, np.newaxis]) & quiet).all(axis=0).any())
 
     def _advance(self, batch: Batch, grown_by: _Batch) -> None:
         self._errors.advance(grown_by.errors.totals())
@@ -186,17 +186,15 @@ class EngineGate:
         self._proof.advance(grown_by.proof.totals())
         self._judged.advance(grown_by.judged.totals())
         of_baseline = batch.reported & ~batch.candidate
-        self._baseline[0] += int((batch.failed & of_baseline).sum())
-        self._baseline[1] += int(of_baseline.sum())
+        self._baseline_errors += int((batch.failed & of_baseline).sum())
+        self._baseline_units += int(of_baseline.sum())
 
     def _mismatch(self, batch: Batch) -> bool:
-        """Now and then: whether the arms' sizes contradict the share."""
+        """Whether the arms' sizes contradict the share."""
         candidates = int((batch.candidate & batch.reported).sum())
         of_share = self._units.setdefault(batch.share_millipct, [0, 0])
         of_share[0] += candidates
         of_share[1] += int(batch.reported.sum()) - candidates
-        if self._batches % _RATIO_BATCHES:
-            return False
         rows = ((share, *both) for share, both in sorted(self._units.items()))
         return sample_ratio.mismatch(counts.ArmCounts(tuple((share, one, other) for share, one, other in rows)))
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 OUTCOMES = 3
 KINDS = 2 * OUTCOMES
-BLOCKS = 25
+BLOCKS = 60
 LEFT_OUT = 2
 """An outcome beside 0 and 1: scored at its prediction."""
 _CANDIDATE = np.repeat([False, True], OUTCOMES)
@@ -67,7 +67,8 @@ class Growths(NamedTuple):
 
     def of_units(self, series: int, kind: Integers) -> Reals:
         """Log growths [bets, n] of the units of one series."""
-        return self.each[series][:, kind]
+        own: Reals = self.each[series][:, kind]
+        return own
 
 
 def kind_of(candidate: Flags, outcome: Integers) -> Integers:

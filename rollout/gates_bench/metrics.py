@@ -51,9 +51,7 @@ class Series:
 
     def column(self, batch: Batch, positions: Integers, outcome: Integers) -> Column:
         """Units at `positions` of a batch; `outcome`: 0, 1 or LEFT_OUT."""
-        column = Column(
-            kind_of(batch.candidate[positions], outcome), positions, batch.share_millipct, self._mean.value
-        )
+        column = Column(kind_of(batch.candidate[positions], outcome), positions, batch.share_millipct, self._mean.value)
         bad, good = np.bincount(outcome, minlength=OUTCOMES)[:LEFT_OUT].tolist()
         steps = self._mean.steps + good * _STEPS_PER_OUTCOME
         self._mean = RunningMean(self._mean.prior, steps, self._mean.count + bad + good)
@@ -84,17 +82,15 @@ class Yardstick:
 class Latency:
     """A quantile with a series for each of its margins."""
 
-    def __init__(self, compared: Quantile) -> None:
+    def __init__(self, compared: Quantile, yardstick: Yardstick) -> None:
         self.compared = compared
-        self.yardstick = Yardstick()
+        self._yardstick = yardstick
         self._series: dict[float, Series] = {}
 
     def columns(self, batch: Batch, seen: Integers, margins: list[float]) -> list[Column]:
         """One for each margin; empty ones before there is a yardstick."""
         latency_s: Reals = getattr(batch, self.compared.column)[seen]
-        yardstick_s = self.yardstick.quantile_s(self.compared.quantile)
-        candidate = batch.candidate[seen]
-        self.yardstick.learn(latency_s[~candidate])
+        yardstick_s = self._yardstick.quantile_s(self.compared.quantile)
         if yardstick_s is None:
             return [_NOT_YET] * len(margins)
         yardsticks_s = np.full(len(seen), yardstick_s)
@@ -110,13 +106,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self._errors, self._form, self._thumbs = Series(0.99), Series(0.99), Series(0.7)
-        self._latencies = [Latency(compared) for compared in plan.LATENCIES]
+        self._yardsticks = {compared.column: Yardstick() for compared in plan.LATENCIES}
+        self._latencies = [Latency(compared, self._yardsticks[compared.column]) for compared in plan.LATENCIES]
         self._rated: deque[Column] = deque([_NOT_YET] * plan.FEEDBACK_BATCHES)
 
     def learn(self, batch: Batch) -> None:
-        """Units of the baseline from before the ramp: yardsticks are known at its start."""
-        for latency in self._latencies:
-            latency.yardstick.learn(getattr(batch, latency.compared.column))
+        """What the baseline did; once before the ramp, so that yardsticks are known at its start."""
+        of_baseline = batch.reported & ~batch.candidate
+        for column, yardstick in self._yardsticks.items():
+            yardstick.learn(getattr(batch, column)[of_baseline])
 
     def take(self, batch: Batch, stage: int) -> Taken:
         """Take a batch in; what of it, or of those before, comes of age."""
@@ -130,6 +128,7 @@ class Metrics:
             watched, *own = latency.columns(batch, seen, [plan.LATENCY_HARM, *proven])
             harm.append(watched)
             proof += own
+        self.learn(batch)
         self._rated.append(self._thumbs.column(batch, seen, batch.vote[seen]))
         harm.append(self._rated.popleft())
         return Taken(harm, proof, seen[failed], *judged(batch))
@@ -146,5 +145,3 @@ def judged(batch: Batch) -> tuple[Integers, Integers]:
     reported = batch.reported[batch.paired]
     wins = 1 + (difference > plan.TIE).astype(np.int64) - (difference < -plan.TIE)
     return wins[reported], batch.paired[reported]
-
-

@@ -15,13 +15,15 @@ from rollout.core.evidence.rollback import attempt_alpha
 from rollout.core.ramp_model import Evidence
 
 ALPHA, HARM_WARNS = 0.05, 10.0
-"""As in rollout.core.evidence.verdicts."""
+"""As in rollout.core.evidence.levels; so are the weights."""
 REQUESTS_PER_S = 20.0
-BATCH_UNITS = 1_000
-STAGE_UNITS_MIN = 10_000
+BATCH_UNITS = 3_000
+LOOK_UNITS = 1_000
+"""How often rivals look: each 50 s."""
+STAGE_UNITS_MIN = 12_000
 STAGE_UNITS_MAX = (300_000, 150_000, 150_000, 150_000)
 """A ramp that has not proven what it must by then is held."""
-YARDSTICK_BATCHES = 5
+YARDSTICK_BATCHES = 2
 YARDSTICK_COUNT_MIN = 200
 UNITS_BEFORE = 20_000
 """Units of the baseline that were seen before the ramp."""
@@ -39,7 +41,12 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alpha: float = attempt_alpha(ALPHA, 1)
     warn: float = HARM_WARNS
     epoch_batches: int = round(EPOCH_S * REQUESTS_PER_S / BATCH_UNITS)
-    weights: dict[str, float] = {}
+    weights: dict[str, float] = msgspec.field(default_factory=lambda: {"errors": 2.0})
+
+    @property
+    def judge_alpha(self) -> float:
+        """Of a proof by the first version of a judge: there may be others in the same attempt."""
+        return attempt_alpha(self.alpha, 1)
 
     def weight(self, metric: str) -> float:
         """Its part of the average of all."""

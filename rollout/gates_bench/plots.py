@@ -98,7 +98,10 @@ def e_values(paths: Iterable[Path], alpha: float) -> str:
     elements = [text(20, 18, "The combined e-value of one run each, looked at with every batch; - - -: rollback")]
     elements += _legend([(path.scenario, colour) for path, colour in zip(told, COLOURS, strict=False)], 36)
     for power in range(-3, 4):
-        elements += [line((60, y.at(power)), (_WIDTH - _RIGHT, y.at(power))), text(54, y.at(power) + 4, f"1e{power}", anchor="end")]
+        elements += [
+            line((60, y.at(power)), (_WIDTH - _RIGHT, y.at(power))),
+            text(54, y.at(power) + 4, f"1e{power}", anchor="end"),
+        ]
     elements.append(line((60, limit), (_WIDTH - _RIGHT, limit), "#222222", dashed=True))
     elements.append(text(_WIDTH - _RIGHT, bottom + 18, f"{last:,} units", anchor="end"))
     for path, colour in zip(told, COLOURS, strict=False):

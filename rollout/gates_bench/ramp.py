@@ -62,9 +62,7 @@ class _Exposure:
         share = plan.STAGES[min(stage, len(plan.STAGES) - 1)].share_millipct / 100_000
         waited = round(plan.AGE_UNITS * share)
         delay = self.since_onset + plan.AGE_UNITS
-        return Run(
-            end, reason, stage, self.units, self.decisive, self.pairs, self.decisive + waited, delay
-        )
+        return Run(end, reason, stage, self.units, self.decisive, self.pairs, self.decisive + waited, delay)
 
 
 def begun(scenario: Scenario, seed: int, engine: Engine | None) -> tuple[World, EngineGate]:

@@ -91,16 +91,17 @@ def median(values: Sequence[float | None]) -> Median:
     return Median(middle, (low, high), q90)
 
 
-def row(
-    scenario: Scenario, runs: Sequence[Run], fresh: Sequence[Run] = (), oracle: Sequence[int | None] = ()
-) -> Row:
+def row(scenario: Scenario, runs: Sequence[Run], fresh: Sequence[Run] = (), oracle: Sequence[int | None] = ()) -> Row:
     """Sum up the runs of one scenario."""
     ends = [each.end for each in runs]
     reasons = [each.reason for each in runs if each.reason]
     found = Row(
         scenario=scenario.name,
         truth=scenario.truth,
-        **{end: wilson(ends.count(end), len(runs)) for end in ENDS},
+        rolled_back=wilson(ends.count("rolled_back"), len(runs)),
+        completed=wilson(ends.count("completed"), len(runs)),
+        held=wilson(ends.count("held"), len(runs)),
+        frozen=wilson(ends.count("frozen"), len(runs)),
         reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
         minutes=median([_minutes(each.units) if each.end in {"completed", "rolled_back"} else None for each in runs]),
     )
@@ -125,9 +126,7 @@ def row(
 def beside(scenario: Scenario, gate: str, false_rollback: float, exposed: Sequence[int | None]) -> Beside:
     """Sum up the ramps of one gate; None in `exposed`: it did not roll back."""
     caught = sum(each is not None for each in exposed)
-    return Beside(
-        scenario.name, scenario.truth, gate, false_rollback, wilson(caught, len(exposed)), median(exposed)
-    )
+    return Beside(scenario.name, scenario.truth, gate, false_rollback, wilson(caught, len(exposed)), median(exposed))
 
 
 def _with_oracle(found: Row, scenario: Scenario, oracle: Sequence[int | None]) -> Row:

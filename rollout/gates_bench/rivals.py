@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rollout.gates_bench.traffic import Batch
 
 ENGINE = "engine"
-STAGE_BATCHES = 15
+STAGE_BATCHES = 5
 WINDOW_LOOKS = 10
 KNOWN_P95_S = 1.65
 """The baseline's p95 of the first content, as somebody would have read it off a dashboard beforehand."""
@@ -73,10 +73,11 @@ def paced(scenario: Scenario, seed: int, engine: Engine | None = None) -> dict[s
             if at is not None:
                 waited = round(plan.AGE_UNITS * limits.share_millipct / 100_000)
                 _note(highs[ENGINE], High(1.0, exposed + int(harmed[: at + 1].sum()) + waited))
-            exposed += int(harmed.sum())
-            looks.append(_points(batch))
-            for name, severity in RIVALS.items():
-                _note(highs[name], High(severity(looks), exposed))
+            for start in range(0, plan.BATCH_UNITS, plan.LOOK_UNITS):
+                exposed += int(harmed[start : start + plan.LOOK_UNITS].sum())
+                looks.append(_points(batch, slice(start, start + plan.LOOK_UNITS)))
+                for name, severity in RIVALS.items():
+                    _note(highs[name], High(severity(looks), exposed))
         gate.leave_stage()
     return highs
 
@@ -97,19 +98,21 @@ def _note(highs: list[High], high: High) -> None:
         highs.append(high)
 
 
-def _points(batch: Batch) -> Points:
+def _points(batch: Batch, when: slice) -> Points:
     """What a dashboard shows: failures that callers saw, p95 of the answers that came, quality of judged answers."""
+    judged = (batch.paired >= when.start) & (batch.paired < when.stop)
     return Points(
-        _point(batch, batch.candidate, batch.candidate_quality), _point(batch, ~batch.candidate, batch.baseline_quality)
+        _point(batch, when, batch.candidate[when], batch.candidate_quality[judged]),
+        _point(batch, when, ~batch.candidate[when], batch.baseline_quality[judged]),
     )
 
 
-def _point(batch: Batch, arm: NDArray[np.bool_], quality: NDArray[np.float64]) -> Point:
-    seen = arm & batch.reported
-    ttft_s = batch.ttft_s[seen & ~batch.failed]
+def _point(batch: Batch, when: slice, arm: NDArray[np.bool_], quality: NDArray[np.float64]) -> Point:
+    seen = arm & batch.reported[when]
+    ttft_s = batch.ttft_s[when][seen & ~batch.failed[when]]
     p95_s = float(np.quantile(ttft_s, 0.95, method="lower")) if len(ttft_s) else KNOWN_P95_S
     scored = (len(quality), float(quality.mean()), float(quality.var())) if len(quality) else (0, 0.0, 0.0)
-    return Point(int(seen.sum()), int(batch.visible[seen].sum()), p95_s, *scored)
+    return Point(int(seen.sum()), int(batch.visible[when][seen].sum()), p95_s, *scored)
 
 
 def _absolute(looks: Sequence[Points]) -> float:

@@ -1,4 +1,4 @@
-"""The seeded generator: conversations of Zipf users under day waves, heavy-tailed latency, rare ratings, judged pairs."""
+"""The seeded generator: conversations of Zipf users under day waves, heavy tails, rare ratings, pairs."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ class World:
             total_s,
             self._votes(candidate, mean + treated * scenario.quality),
             paired,
-            *qualities,
+            qualities[0],
+            qualities[1],
             self._reported(candidate, total_s),
             level > 0,
         )
