@@ -13,7 +13,7 @@ _UNITS, _REPEATS = 1_000, 200
 
 
 def cost_us() -> float:
-    """Microseconds for each outcome of a metric with one margin of proof and one of harm, in batches; the best of many."""
+    """Microseconds for each outcome of a metric with one margin each of proof and harm, in batches; best of many."""
     random = np.random.default_rng(1)
     plan = MetricPlan((0.03,), (0.03,))
     candidate, outcome = random.random(_UNITS) < 0.25, random.random(_UNITS)  # noqa: PLR2004  any share

@@ -11,7 +11,7 @@ from rollout.core.evidence import counts, pairwise, rollback, sample_ratio
 from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.rollback import Combined, HarmValue
 from rollout.gates_bench import plan
-from rollout.gates_bench.kinds import Growths, counted, error_growths, growths, grown
+from rollout.gates_bench.kinds import Growths, counted, error_growths, grown, growths
 from rollout.gates_bench.looks import Harm, Proof
 from rollout.gates_bench.metrics import HARM, HARM_MARGINS, PROOF, Metrics, proof_margins
 from rollout.gates_bench.plan import Engine
@@ -120,7 +120,7 @@ class EngineGate:
         )
 
     def _rollback(self, batch: Batch, taken: Taken, grown_by: _Batch) -> tuple[int | None, str]:
-        """Where the product's combination of all metrics first reaches 1 / alpha, and the metric that leads it there."""
+        """Where the product's combination of all metrics first reaches 1 / alpha, and the metric that leads it."""
         limit = 1.0 / self._engine.alpha
         if not self._close(self._bounds(grown_by)[:, np.newaxis], limit).any():
             return None, ""

@@ -44,7 +44,7 @@ class Harm:
         return self._valued(self._begun)
 
     def walk(self, series: int, log_growths: Reals) -> Reals:
-        """The e-value of one series before and after each of n units, from their log growths [bets, n]: n + 1 values."""
+        """E-values of one series before and after each of n units, n + 1 of them, from their log growths [bets, n]."""
         with np.errstate(over="ignore"):
             paths = self._begun[series][:, np.newaxis] * np.exp(log_growths.cumsum(axis=1))
         return self._valued(np.hstack([self._begun[series][:, np.newaxis], paths]).T)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rollout.gates_bench import plots, results, tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from rollout.gates_bench.results import Results
 
@@ -22,7 +22,7 @@ def read(folder: Path) -> Results:
 
 
 def write(folder: Path, found: Results) -> None:
-    """latest.json and plots into `folder`; tables into `<folder>.md` beside it and the README above, if there are any."""
+    """latest.json and plots into `folder`; tables into the pages that go with it."""
     (folder / "latest.json").write_bytes(results.encoded(found))
     for name, drawing in plots.all_of(found).items():
         (folder / name).write_text(drawing, "utf-8")

@@ -90,7 +90,7 @@ METRICS = ("errors", "form", *(each.name for each in LATENCIES), "thumbs", "judg
 """All are watched for harm."""
 REQUIRED = ("errors", "form", "ttft_p95", "total_p95", "judge")
 """And these have to be proven for a promotion."""
-AGES_S = {name: AGE_S for name in METRICS} | {"thumbs": FEEDBACK_AGE_S, "judge": 2 * AGE_S}
+AGES_S = dict.fromkeys(METRICS, AGE_S) | {"thumbs": FEEDBACK_AGE_S, "judge": 2 * AGE_S}
 ERROR_RATIO_HARM, ERROR_HARM = 1.25, 0.003
 LATENCY_HARM, JUDGE_HARM, FORM_HARM, THUMBS_HARM = 0.10, 0.03, 0.005, 0.002
 

@@ -37,10 +37,12 @@ class Median(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One scenario. `minutes`: of the ramp as a whole; for harm: `exposed`, `decisive`: candidate units since it began
-    until the ramp was stopped, until the unit that decided; `scored`: answers judged until then; `delay_minutes`:
-    from the onset to the stop. `fresh_*`: of a test that begins with the harm; `oracle`: candidate units or answers of
-    one who knows the effect, to be compared with `decisive` or `scored`: `regret`.
+    """One scenario.
+
+    `minutes`: of the ramp as a whole. For harm: `exposed`, `decisive`: candidate units since it began until the ramp
+    was stopped, until the unit that decided; `scored`: answers judged until then; `delay_minutes`: from the onset to
+    the stop. `fresh_*`: of a test that begins with the harm; `oracle`: candidate units or answers of one who knows the
+    effect, to be compared with `decisive` or `scored`: `regret`.
     """
 
     scenario: str

@@ -34,7 +34,7 @@ _IN_A_ROW = 3
 
 
 class Point(NamedTuple):
-    """What one look shows of an arm: units, failed, p95 of the first content; scored answers, their mean and variance."""
+    """What one look shows of an arm: units, failed, p95 of the first content; answers scored, mean, variance."""
 
     units: int
     failed: int
@@ -161,7 +161,7 @@ def _peeking(looks: Sequence[Points]) -> float:
     pooled = (failed + other_failed) / (n + m)
     of_errors = (failed / n - other_failed / m) / math.sqrt(max(pooled * (1 - pooled), 1e-9) * (1 / n + 1 / m))
     if not scored or not other_scored:
-        return of_errors
+        return float(of_errors)
     spread = math.sqrt(max(variance / scored**2 + other_variance / other_scored**2, 1e-12))
     return float(max(of_errors, (other_quality / other_scored - quality / scored) / spread))
 

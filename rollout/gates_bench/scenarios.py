@@ -23,8 +23,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     the baseline); `bad_form`: more answers without form, as a part of all; `lasting_units`: effects end after these;
     `drift`: they grow from nothing after the onset; `route_share`: part of the traffic that the error ratio applies to;
     `hidden`: callers see nothing of failures, the baseline answers instead; `coupling`: slowdown for each unit of share
-    above 40 %; `wave`: day wave, relative for latency, a quarter of it for quality; `icc`: part of the variance that
-    is the user's; `burst`: units in a row of one user; `unhappy`: how much likelier a bad answer is rated; `late_votes`:
+    above 40 %; `wave`: day wave, relative for latency, a quarter of it for quality; `icc`: part of the variance that is
+    the user's; `burst`: units in a row of one user; `unhappy`: how much likelier a bad answer is rated; `late_votes`:
     part of the candidate's ratings that come too late; `lost`: part of its units that never report; `lost_slow`: the
     slowest are lost; `outage`: the baseline fails 30 % of the time for a while; `dwell`: factor on the time at a stage.
     """

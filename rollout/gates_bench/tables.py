@@ -128,11 +128,11 @@ def _percent(rate: float | None, ci95: tuple[float | None, float | None] | None)
     if rate is None or ci95 is None:
         return "-"
     low, high = (each or 0.0 for each in ci95)
-    return f"{rate:.1%} ({low:.1%}–{high:.1%})" if rate else f"0 (≤ {high:.1%})"
+    return f"{rate:.1%} ({low:.1%} to {high:.1%})" if rate else f"0 (≤ {high:.1%})"
 
 
 def _value(value: float | None, ci95: tuple[float | None, float | None] | None) -> str:
-    return _number(value) if ci95 is None else f"{_number(value)} ({_number(ci95[0])}–{_number(ci95[1])})"
+    return _number(value) if ci95 is None else f"{_number(value)} ({_number(ci95[0])} to {_number(ci95[1])})"
 
 
 def _caught(row: Beside) -> str:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rollout.gates_bench.report import Rate, Row
 from rollout.gates_bench.scenarios import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rollout.gates_bench.report import Median
+    from rollout.gates_bench.report import Median, Rate, Row
 
 RATES = {
     "false_rollback_max": ("false rollback over a whole ramp", Truth.FINE, "rolled_back", 0.02),
