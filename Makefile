@@ -9,7 +9,7 @@ UNIT   := -n auto --dist loadfile -m "not system and not vllm and not slow and n
 .PHONY: demo up setup setup-dev compile test test-long check style bench load lock clean
 
 ## the main job
-demo: setup            ## live traffic while a ramp goes from 1 % to 100 %, and another one is rolled back
+demo: setup            ## live traffic while evidence ramps a share from 1 % to 100 %, and rolls three others back
 	$(GLIDE) demo
 
 up: setup              ## the same system, left running

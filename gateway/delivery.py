@@ -167,7 +167,7 @@ class StreamDelivery:
         if self._change is not None:
             forward = self._change(forward)
         if self._ttft_s is None and view.content_begun:
-            self._ttft_s = now_s - incoming.arrived_at_s
+            self._ttft_s = incoming.ttft_s = now_s - incoming.arrived_at_s
         if complete:
             self._end(forward, view.end())
         elif forward and incoming.begun:

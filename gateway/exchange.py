@@ -142,7 +142,7 @@ class Exchange:
 
     def on_caller_gone(self) -> None:
         """Listener: nobody waits for the answer; the upstream sees the abort at once."""
-        self.settle(Outcome.CANCELLED, "caller_gone")
+        self.settle(Outcome.CANCELLED, "caller_gone", ttft_s=self.incoming.ttft_s)
 
     def on_caller_blocked(self) -> None:
         """Listener: the caller is slow; stop reading from the upstream."""
@@ -291,10 +291,8 @@ class Exchange:
                 return None
             self._delivery = ErrorDelivery(self, attempt, continues=call.place is not None)
         elif (sampler := self._relay.sampled.get(chosen.feature)) is not None:
-            own_id, fallen_back = self._request_id, self._fallen_back
-            self._delivery = sampler.deliver(
-                self, attempt, self._wire, call, chosen, request_id=own_id, fallen_back=fallen_back
-            )
+            wire, own_id, back = self._wire, self._request_id, self._fallen_back
+            self._delivery = sampler.deliver(self, attempt, wire, call, chosen, request_id=own_id, fallen_back=back)
         else:
             self._delivery = deliver(self, attempt, self._wire, usage_wanted=call.usage_wanted, previous=call.previous)
         return self._delivery

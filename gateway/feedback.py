@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from gateway.core.recent import Recent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gateway.core.outcome import Record
     from gateway.core.recent import Key
@@ -104,8 +104,17 @@ class SilenceError(Exception):
 class AnswerIndex:
     """Recent answers by request id, bounded in number and age, and how they were rated."""
 
-    def __init__(self, metrics: Metrics, *, answers_max: int = ANSWERS_MAX, age_max_s: float = AGE_MAX_S) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        answers_max: int = ANSWERS_MAX,
+        age_max_s: float = AGE_MAX_S,
+        rated: Callable[[Record, str, float], None] = lambda *_: None,
+    ) -> None:
+        """`rated`: told each feedback that is taken, of what kind and how good; also what another index had taken."""
         self._metrics = metrics
+        self._rated = rated
         self._age_max_s = age_max_s
         self._recent = Recent(answers_max)
         self._scores: dict[Key, dict[str, float]] = {}
@@ -151,6 +160,7 @@ class AnswerIndex:
         self._metrics.quality_sum.add(labels, value - (before or 0.0))
         if before is None:
             self._metrics.quality_units.add(labels)
+        self._rated(answered, kind, value)
         return answered
 
     def give_away(self, count: int) -> Iterator[tuple[tuple[Record, ...], Scores]]:
@@ -161,10 +171,12 @@ class AnswerIndex:
 
     def receive(self, records: tuple[Record, ...], scores: Scores) -> None:
         """Take over what another index gave away, as older than everything here; what comes last doesn't fit."""
-        known = {(record.tenant, record.request_id) for record in records if self._recent.receive(record)}
+        known = {(record.tenant, record.request_id): record for record in records if self._recent.receive(record)}
         for tenant, request_id, kind, score in scores:
-            if (tenant, request_id) in known:
+            record = known.get((tenant, request_id))
+            if record is not None:
                 self._scores.setdefault((tenant, request_id), {})[kind] = score
+                self._rated(record, kind, score)
 
     def __len__(self) -> int:
         return len(self._recent)

@@ -14,12 +14,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as ShownExemplar
 
+from gateway.core.checks.answer_checks import CHECKS
 from gateway.core.series import Exemplar, Reading, Series, keep_newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client.metrics_core import Metric
+
+    from gateway.core.checks.sampling import CheckedAnswer
 
 TTFT_BUCKETS = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160,
@@ -37,7 +40,10 @@ _DURATION = (*_MODEL, "error_type")
 _REQUEST = ("feature", "assigned", "served", "reason", "outcome")
 _CAUSE = ("feature", "cause")
 _FEEDBACK = ("feature", "arm", "kind")
+_COST = ("feature", "arm")
 _SHADOW = ("feature", "arm", "end")
+_CHECK = ("check", "result")
+_RESULTS = {True: "fault", False: "fine", None: "not_applicable"}
 
 
 class Counter:
@@ -169,12 +175,37 @@ class Losses:
             "glidepath_uncounted_requests", "Requests of ramps that are not in the store's sums.", ()
         )
         self.units = Counter("glidepath_uncounted_units", "Units of ramps that are not in the evidence.", ())
+        self.pairs = Counter("glidepath_uncounted_pairs", "Judged pairs of ramps that are not in the evidence.", ())
+        self.latencies = Counter(
+            "glidepath_unmeasurable_latencies", "Latencies of units whose bound lies beyond the age of evidence.", ()
+        )
         self.access_log = Counter(
             "glidepath_access_log_dropped", "Lines lost because writing failed or did not keep up.", ()
         )
         self.spans = Counter(
             "glidepath_spans_dropped", "Spans lost because the collector failed or did not keep up.", ()
         )
+
+
+class CheckCounts:
+    """What free checks found in a sample of answers."""
+
+    def __init__(self) -> None:
+        self.checks = Counter(
+            "glidepath_checks", "Free checks of sampled answers by what they found.", ("feature", "arm", *_CHECK)
+        )
+        self.unchecked = Counter(
+            "glidepath_unchecked_answers", "Sampled answers that were not checked, by reason.", ("feature", "reason")
+        )
+
+    def add(self, answer: CheckedAnswer) -> None:
+        """Count each check of an answer."""
+        for name, found in zip(CHECKS, answer.checks, strict=True):
+            self.checks.add((answer.feature, answer.assigned, name, _RESULTS[found]))
+
+    def skip(self, feature: str, why: str) -> None:
+        """Count an answer that was not checked."""
+        self.unchecked.add((feature, why))
 
 
 class ShadowCounts:
@@ -199,6 +230,8 @@ class JudgeCounts:
         labels = ("feature", "judge")
         self.scores = Counter("glidepath_judge_scores", "Pairs with a score, by what was found.", (*labels, "result"))
         self.missed = Counter("glidepath_judge_missed", "Pairs without a score, by reason.", (*labels, "reason"))
+        text = "Tokens of questions to judges, as these report them: what the sample costs."
+        self.tokens = Counter("glidepath_judge_tokens", text, (*labels, "type"))
         text = "One question to a judge, until its answer or the end of patience."
         self.duration = Histogram("glidepath_judge_duration_seconds", text, ("judge",), DURATION_BUCKETS)
 
@@ -241,9 +274,11 @@ class Metrics(Collector):
             "glidepath_quality_score_sum", "Sum of scores in [0,1]; the last feedback per request counts.", _FEEDBACK
         )
         self.quality_units = Sum("glidepath_quality_score_units", "Requests with such a score.", _FEEDBACK)
+        self.cost = Counter("glidepath_cost_usd", "Tokens at their price: of ramps, by assigned arm.", _COST)
         wait = "Commit of a change to its being in force."
         self.propagation = Histogram("glidepath_propagation_seconds", wait, (), PROPAGATION_BUCKETS)
         self.losses = Losses()
+        self.checking = CheckCounts()
         self.shadows = ShadowCounts()
         self.judging = JudgeCounts()
         self._followed: list[tuple[Counter, Callable[[], float]]] = []
@@ -251,7 +286,7 @@ class Metrics(Collector):
         self._sent: dict[tuple[str, tuple[str, ...]], tuple[float, ...]] = {}
         self._families: dict[str, Counter | Histogram] = {
             own.name: own
-            for group in (self, self.losses, self.shadows, self.judging)
+            for group in (self, self.losses, self.checking, self.shadows, self.judging)
             for own in vars(group).values()
             if isinstance(own, (Counter, Histogram))
         }

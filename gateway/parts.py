@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from gateway.access_log import AccessLog
 from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
-from gateway.collector import Collector, SumStore
+from gateway.checking import Checking
+from gateway.collector import Collector, PaidPairs, SumStore
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
 from gateway.core.shedding import Shedding
@@ -24,10 +25,11 @@ from gateway.http.port import PublicPort
 from gateway.http.server import Reception
 from gateway.judges import build_judges
 from gateway.metrics import Metrics
+from gateway.pair_collector import PairCollector
+from gateway.pricing import pricing
 from gateway.quotas import Quotas, QuotaStore
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
-from gateway.scores import NoEvidence
 from gateway.settled import Settled
 from gateway.shadow import Shadows
 from gateway.start_error import StartError
@@ -40,9 +42,11 @@ if TYPE_CHECKING:
 
     from fastapi import APIRouter, Request
 
+    from gateway.core.checks.sampling import CheckedAnswer
     from gateway.door import Guest
     from gateway.feedback import Others
     from gateway.judges import Judges
+    from gateway.scores import ScoreSink
     from gateway.settings import Settings
     from gateway.settings.sections import ObservabilitySettings, ServerSettings
     from gateway.tracing import SpanSink
@@ -91,6 +95,7 @@ class Parts(NamedTuple):
     tenants: Tenants
     collector: Collector
     units: UnitCollector
+    pairs: PairCollector
     judges: Judges
     sinks: Sequence[ClosableSink]
 
@@ -121,21 +126,20 @@ def build_parts(
     `flag_router`: makes what lets SDKs of feature flags read the same decisions.
     """
     metrics = Metrics()
-    answers = AnswerIndex(metrics)
-    sinks = _sinks(settings.observability, metrics)
-    settled = Settled(answers, time.time())
-    collector = Collector(store, lambda: follower.snapshot, time.monotonic)
-    metrics.follow(metrics.losses.requests, lambda: collector.lost)
-    units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time)
-    metrics.follow(metrics.losses.units, lambda: units.lost)
+    units = _units(settings, store, follower, metrics)
+    answers = AnswerIndex(metrics, rated=units.take_rating)
+    sinks, settled = _sinks(settings.observability, metrics), Settled(answers, time.time())
+    collector = _collector(settings, store, follower, metrics)
     recorder = Recorder(metrics, answers, (*sinks, collector, units), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
-    observed = settings.observability
+    observed, server = settings.observability, settings.server
     upstreams = _upstreams(settings, given)
-    door = Door(tenants, quotas.admission, prices(settings), _shedding(settings.server))
-    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
-    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=judges)
+    door = Door(tenants, quotas.admission, prices(settings), _shedding(server))
+    pairs = _pairs(store, follower, metrics)
+    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics, sink=pairs)
+    paid = PaidPairs(collector, judges)
+    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=paid)
     relay = Relay(
         keyring=keyring,
         snapshot=lambda: follower.snapshot,
@@ -145,19 +149,25 @@ def build_parts(
         next_request_id=lambda: f"req_{prefix}{next(numbers):08x}",
         trace_ratio=observed.trace_ratio if observed.otlp_endpoint else None,
         shadows=shadows,
+        checking=_checking(settings, follower, units, metrics),
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
-    metrics.add_source(judge_gauges(judges))
     app = build_app(relay, recorder, answers, unready, others)
     if flag_router is not None:
         app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
-    reception = Reception(
-        relay.accept, RELAY_PATHS, body_max_bytes=settings.server.body_max_bytes, limits=_limits(settings.server)
-    )
-    port = PublicPort(app, reception, keep_alive_s=settings.server.keep_alive_s)
+    reception = Reception(relay.accept, RELAY_PATHS, body_max_bytes=server.body_max_bytes, limits=_limits(server))
+    port = PublicPort(app, reception, keep_alive_s=server.keep_alive_s)
     return Parts(
-        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, sinks
+        *(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants),
+        *(collector, units, pairs, judges, sinks),
     )
+
+
+def _collector(settings: Settings, store: SumStore, follower: Follower, metrics: Metrics) -> Collector:
+    prices = {name: each.tokens for name, each in pricing(settings).items()}
+    collector = Collector(store, lambda: follower.snapshot, time.monotonic, prices, metrics.cost.add)
+    metrics.follow(metrics.losses.requests, lambda: collector.lost)
+    return collector
 
 
 def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
@@ -168,17 +178,53 @@ def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
 
 
 def _judges(
-    settings: Settings, given: Secrets, follower: Follower, tenants: Tenants, *, quotas: Quotas, metrics: Metrics
+    settings: Settings,
+    given: Secrets,
+    follower: Follower,
+    tenants: Tenants,
+    *,
+    quotas: Quotas,
+    metrics: Metrics,
+    sink: ScoreSink,
 ) -> Judges:
-    return build_judges(
+    judges = build_judges(
         settings,
         given.judge_keys,
         snapshot=lambda: follower.snapshot,
         tenants=tenants,
         leasing=quotas.admission.leasing,
-        sink=NoEvidence(),
+        sink=sink,
         counts=metrics.judging,
+        proxy_credentials=given.proxy_credentials,
     )
+    metrics.add_source(judge_gauges(judges))
+    return judges
+
+
+def _pairs(store: WorkerStore, follower: Follower, metrics: Metrics) -> PairCollector:
+    pairs = PairCollector(store, lambda: follower.snapshot, time.monotonic)
+    metrics.follow(metrics.losses.pairs, lambda: pairs.lost)
+    return pairs
+
+
+def _units(settings: Settings, store: WorkerStore, follower: Follower, metrics: Metrics) -> UnitCollector:
+    checked = settings.checks.sample_millipct
+    units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time, checked_millipct=checked)
+    metrics.follow(metrics.losses.units, lambda: units.lost)
+    metrics.follow(metrics.losses.latencies, lambda: units.beyond)
+    return units
+
+
+def _checking(settings: Settings, follower: Follower, units: UnitCollector, metrics: Metrics) -> Checking | None:
+    millipct = settings.checks.sample_millipct
+    if not millipct:
+        return None
+
+    def found(answer: CheckedAnswer) -> None:
+        metrics.checking.add(answer)
+        units.take_check(answer)
+
+    return Checking(millipct, snapshot=lambda: follower.snapshot, found=found, skipped=metrics.checking.skip)
 
 
 def _shedding(server: ServerSettings) -> Shedding[Guest]:

@@ -84,7 +84,7 @@ class Relay:
         """What is known of the exchanges that arrived at least `age_s` ago and have not settled."""
         before_s = perf_counter() - age_s
         return [
-            each.make_record(UNDER_WAY, "", None, None)
+            each.make_record(UNDER_WAY, "", None, each.incoming.ttft_s)
             for each in self.active
             if each.incoming.arrived_at_s <= before_s
         ]

@@ -30,6 +30,7 @@ from gateway.fleet import Configuration, Fleet
 from gateway.listeners import Listeners, url_of
 from gateway.loop import loop_factory, repeat, spare_collections
 from gateway.metrics import REQUESTS
+from gateway.pricing import pricing
 from gateway.settings import SettingsError
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
@@ -178,7 +179,9 @@ class Supervisor:
         around = Surroundings(
             rate_of=self._traffic.per_s,
             upstreams=lambda: frozenset(self.fleet.configuration.settings.upstreams),
+            judges=lambda: frozenset(self.fleet.configuration.settings.judges),
             metrics=self._metrics,
+            prices=lambda: pricing(self.fleet.configuration.settings),
         )
         api = router(self._store, self._follower, self._clock, authorize, capacity, around=around, restore=restore)
         api.include_router(request_router(self.find_request, self._store.history, authorize))

@@ -1,27 +1,33 @@
 """Counts units once: as they come of age they are claimed in the store, and the new ones added to the sums of evidence.
 
-A sink of Records that works each second, off every path. A claim, and then the addition, is sent again under its id
-until the store has answered; one batch is on its way at a time.
+A sink of Records that works each second, off every path. A claim, and then each addition, is sent again under its id
+until the store has answered; one batch is on its way at a time. Units whose callers' ratings count later are kept until
+then, and added once more, without another claim.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from math import inf
 from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from gateway.core.check_results import CheckResults
+from gateway.core.held_units import HeldUnits, Ratings
 from gateway.core.unit_sums import Books
 from gateway.core.units import Waiting
 from rollout.core.claims import CLAIMS_PER_FLUSH_MAX, REMEMBER_FLUSH_S
 from rollout.core.errors import RolloutError, StoreUnavailable
-from rollout.core.evidence.names import AGES_S
+from rollout.core.sums import VALUES_PER_FLUSH_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
+    from gateway.core.checks.sampling import CheckedAnswer
+    from gateway.core.held_units import Held
     from gateway.core.outcome import Record
-    from gateway.core.units import Unit
+    from gateway.core.unit_sums import Judged
     from rollout.core.claims import Claim
     from rollout.core.model import Snapshot
     from rollout.core.sums import SumKey
@@ -52,16 +58,20 @@ class Requests(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """Units on their way. `deltas`: None until they are claimed."""
+    """Units on their way. `rated`: those whose ratings count now.
+
+    `parts`: what is still to be added, each with its id; None until the units are claimed.
+    """
 
     id: str
-    units: Sequence[tuple[Unit, Claim]]
+    units: Sequence[Judged]
+    rated: Sequence[tuple[Held, Sequence[float]]]
     began_s: float
-    deltas: Mapping[SumKey, Sequence[int]] | None = None
+    parts: Sequence[tuple[str, Mapping[SumKey, Sequence[int]]]] | None = None
 
 
 class UnitCollector:
-    """One worker's. `lost` (counter): units of age that could not be counted, of both arms alike."""
+    """One worker's."""
 
     def __init__(
         self,
@@ -69,25 +79,57 @@ class UnitCollector:
         snapshot: Callable[[], Snapshot],
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        *,
+        checked_millipct: int = 0,
     ) -> None:
-        """`clock`: any seconds that only grow; `wall_clock`: Unix time, as in Records."""
+        """`clock`: any seconds that only grow; `wall_clock`: Unix time, as in Records.
+
+        `checked_millipct`: of requests whose answers are checked.
+        """
         self._store, self._snapshot, self._clock, self._wall_clock = store, snapshot, clock, wall_clock
-        self._age_s = AGES_S["errors"]
-        self._waiting = Waiting(self._age_s)
-        self._books = Books()
-        self._due: list[Unit] = []
+        self._checks = CheckResults()
+        self._books = Books(checked_millipct, self._checks.take)
+        self._waiting = Waiting(self._books.places.age_s_of)
+        self._held, self._ratings = HeldUnits(), Ratings()
+        self._due: list[Judged] = []
+        self._rated: list[tuple[Held, Sequence[float]]] = []
         self._batch: _Batch | None = None
+        self._warned: set[tuple[str, str]] = set()
         self._lost = 0
 
     @property
     def lost(self) -> int:
-        """Units that are in no sum though they should be."""
-        return self._lost + self._waiting.thinned + self._books.unplaced
+        """Units that are not in a sum, or not in all, though they should be; of both arms alike."""
+        given_up = self._waiting.thinned + self._waiting.ageless + self._held.thinned
+        return self._lost + given_up + self._books.unplaced
+
+    @property
+    def beyond(self) -> int:
+        """Outcomes that can't be known: their bound of latency lies beyond the age at which units are looked at."""
+        return self._books.beyond.total()
 
     def take(self, records: Sequence[Record]) -> None:
         """Take a batch of settled requests."""
         self._books.learn(self._snapshot())
         self._waiting.add(records)
+
+    def take_check(self, answer: CheckedAnswer) -> None:
+        """Take what free checks found."""
+        self._checks.add(answer)
+
+    def take_rating(self, record: Record, kind: str, value: float) -> None:
+        """Take what a caller said of the answer to a request; `value`: in [0, 1]."""
+        if record.unit_digest:
+            request = (record.tenant, record.request_id)
+            self._ratings.add(record.feature, record.unit_digest, request, kind, value)
+
+    def give_away(self, count: int) -> Iterator[tuple[Held, ...]]:
+        """Hand over the units that wait for ratings, `count` at a time; nothing is left here."""
+        yield from self._held.give_away(count)
+
+    def receive(self, held: Iterable[Held]) -> None:
+        """Take over what another worker gave away."""
+        self._held.add(held)
 
     async def run(self, requests: Requests) -> None:
         """Work until cancelled."""
@@ -95,32 +137,45 @@ class UnitCollector:
             await asyncio.sleep(EVERY_S)
             try:
                 await requests.settled()
-                self.look(requests.under_way(self._age_s / 2))  # the wall clock may have been set forward
+                self._books.learn(self._snapshot())
+                youngest_s = min((place.age_s for place in self._books.places.current), default=inf)
+                # Half of it: the wall clock may have been set forward.
+                self.look(requests.under_way(youngest_s / 2))
             except Exception:  # noqa: BLE001  counting must not end the worker
                 _log.exception("units could not be looked at")
             await self.flush()
 
     async def close(self) -> None:
-        """Count what is due and give up who is younger, both arms alike. Never raises."""
-        self._due += self._waiting.due(self._wall_clock(), ())
+        """Count what is due and give up who is younger, both arms alike; see also `give_away`. Never raises."""
+        self._find_due(())
         await self.flush()
-        self._lost += len(self._due) + len(self._waiting) + (len(self._batch.units) if self._batch else 0)
+        batch = self._batch
+        on_its_way = len(batch.units) + len(batch.rated) if batch else 0
+        self._lost += len(self._due) + len(self._rated) + len(self._waiting) + on_its_way
 
     def look(self, under_way: Sequence[Record]) -> None:
         """Find out who has come of age; all that has settled must have been taken."""
-        self._books.learn(self._snapshot())
-        self._due += self._waiting.due(self._wall_clock(), under_way)
-        surplus = len(self._due) - DUE_MAX
-        if surplus > 0:  # of both arms: who they are is known by now, however slow they were
+        self._find_due(under_way)
+        surplus = max(0, len(self._due) - DUE_MAX) + max(0, len(self._rated) - DUE_MAX)
+        if surplus:  # of both arms: who they are is known by now, however slow they were
             _log.warning("%d units are not counted for ramps: the store does not keep up", surplus)
             self._lost += surplus
-            del self._due[DUE_MAX:]
+            del self._due[DUE_MAX:], self._rated[DUE_MAX:]
+        for feature, metric in self._books.beyond.keys() - self._warned:
+            self._warned.add((feature, metric))
+            _log.warning(
+                "%s of %s can't be judged: its bound is longer than the age at which units are looked at; "
+                "give the flag a larger evidence.age",
+                metric,
+                feature,
+            )
 
     async def flush(self) -> None:
         """Claim, then add; what the store didn't answer is sent again with the next. Never raises."""
-        if self._batch is None and self._due:
+        if self._batch is None and (self._due or self._rated):
             units, self._due = self._due[:CLAIMS_PER_FLUSH_MAX], self._due[CLAIMS_PER_FLUSH_MAX:]
-            self._batch = _Batch(token_hex(16), self._books.claims(units), self._clock())
+            rated, self._rated = self._rated[:CLAIMS_PER_FLUSH_MAX], self._rated[CLAIMS_PER_FLUSH_MAX:]
+            self._batch = _Batch(token_hex(16), units, rated, self._clock())
         batch = self._batch
         if batch is None:
             return
@@ -138,18 +193,46 @@ class UnitCollector:
             _log.exception("units could not be counted")
             self._give_up(batch, "a defect")
 
+    def _find_due(self, under_way: Sequence[Record]) -> None:
+        self._books.learn(self._snapshot())
+        now_s = self._wall_clock()
+        self._due += self._books.judged(now_s, self._waiting.due(now_s, under_way))
+        ripe = self._held.ripe(now_s)
+        self._rated += [(unit, self._ratings.take(unit.feature, unit.digest)) for unit in ripe]
+
     async def _send(self, batch: _Batch) -> None:
         """Each step that the store has answered is not taken again."""
-        if batch.deltas is None:
-            new = await self._store.claim_units([claim for _, claim in batch.units], batch.id)
-            units = [pair for pair, is_new in zip(batch.units, new, strict=True) if is_new]
-            deltas = self._books.summed([unit for unit, _ in units], self._age_s)
-            batch = self._batch = batch._replace(units=units, deltas=deltas)
-        if batch.deltas:
-            await self._store.add_sums(batch.deltas, batch.id)
+        if batch.parts is None:
+            claims = [unit.claim for unit in batch.units]
+            new = await self._store.claim_units(claims, batch.id) if claims else ()
+            units = [unit for unit, is_new in zip(batch.units, new, strict=True) if is_new]
+            self._held.add(self._books.held(units))
+            deltas = self._books.summed(units)
+            parts = [*_in_parts(deltas, batch.id), *_in_parts(self._books.rated(batch.rated), f"{batch.id}.rated")]
+            batch = self._batch = batch._replace(units=units, parts=parts)
+        for done, (flush_id, part) in enumerate(batch.parts or (), start=1):
+            await self._store.add_sums(part, flush_id)
+            self._batch = batch._replace(parts=(batch.parts or ())[done:])
         self._batch = None
 
     def _give_up(self, batch: _Batch, why: str) -> None:
-        _log.warning("%d units are not counted for ramps: %s", len(batch.units), why)
-        self._lost += len(batch.units)
+        units = len(batch.units) + len(batch.rated)
+        _log.warning("%d units are not counted for ramps: %s", units, why)
+        self._lost += units
         self._batch = None
+
+
+def _in_parts(
+    deltas: Mapping[SumKey, Sequence[int]], flush_id: str
+) -> Iterator[tuple[str, Mapping[SumKey, Sequence[int]]]]:
+    """Split what is more than a store takes at once."""
+    part: dict[SumKey, Sequence[int]] = {}
+    values, number = 0, 0
+    for key, vector in deltas.items():
+        if values + len(vector) > VALUES_PER_FLUSH_MAX:
+            yield f"{flush_id}.{number}", part
+            part, values, number = {}, 0, number + 1
+        part[key] = vector
+        values += len(vector)
+    if part:
+        yield f"{flush_id}.{number}", part

@@ -103,6 +103,7 @@ class Worker:
                 parts.collector.run(),
                 parts.count_units(),
                 parts.judges.run(),
+                parts.pairs.run(),
                 repeat(_SWEEP_EVERY_S, self._sweep),
                 repeat(_SWEEP_CALLERS_EVERY_S, self._sweep_callers),
             )
@@ -146,6 +147,7 @@ class Worker:
             self._begin(self._reply(message))
         elif isinstance(message, say.Handover):
             self._parts.settled.receive(message.records, message.scores)
+            self._parts.units.receive(message.held)
 
     def _on_lost(self) -> None:
         """The supervisor is gone: nobody can be told what happens here from now on."""
@@ -254,6 +256,7 @@ class Worker:
         await self._parts.quotas.close()
         await self._parts.collector.flush()
         await self._parts.units.close()
+        await self._parts.pairs.close()
         await self._uses.close()
         for sink in self._parts.sinks:
             await asyncio.to_thread(sink.close)
@@ -264,6 +267,8 @@ class Worker:
         if order.replaced:
             for records, scores in self._parts.settled.give_away(_HANDED_OVER_AT_ONCE):
                 await self._channel.send_when_writable(say.Handover(records, scores))
+            for held in self._parts.units.give_away(_HANDED_OVER_AT_ONCE):
+                await self._channel.send_when_writable(say.Handover((), (), held))
         await self._channel.close()
 
 

@@ -15,7 +15,8 @@ from rollout.core import gates
 from rollout.core.audit import record_change
 from rollout.core.errors import DamagedFlags, RevisionConflict, RolloutError, StaleWriter
 from rollout.core.evidence.arms import sample_ratio_of
-from rollout.core.evidence.plans import is_gathered
+from rollout.core.evidence.folding import folds_of
+from rollout.core.evidence.names import is_gathered
 from rollout.core.evidence.verdicts import verdicts_of
 from rollout.core.lease import CONTROLLER
 from rollout.core.position import NOWHERE, Standing, compare
@@ -218,6 +219,8 @@ class Controller:
             await self._store.put_memory(flag.feature, revision, encode_memory(made.memory, shown), fencing=lease)
             if self._is_held(lease):
                 self.shown[flag.feature] = shown
+        for each in folds_of(flag, sums or {}, now_s):  # found otherwise by now: another look does it
+            await self._store.replace_sums(each)
 
     async def _commit(self, flag: FeatureFlag, made: Transition, lease: Lease, now_s: float) -> int:
         """Write and tell what a tick decided; the flag's revision afterwards."""

@@ -6,12 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.core.errors import InvalidDocument, RolloutError
-from rollout.core.evidence.names import MEASURED
 from rollout.core.position import Standing
 from rollout.core.prerequisites import check_prerequisites
 from rollout.core.promql import MetricQuery
 from rollout.core.ramp_flag import is_watched, queries_of
-from rollout.core.ramp_model import Phase, enforced
+from rollout.core.ramp_model import Phase
 from rollout.core.ramp_shown import decode_shown
 from rollout.core.readings import ReadingKind
 from rollout.surroundings import Check
@@ -51,7 +50,7 @@ async def examine(patient: Patient) -> list[Check]:
     flags = dict(patient.follower.flags)
     checks = [await _store(patient, flags), _snapshot(patient), *_kills(patient, flags), _prerequisites(flags)]
     checks += [each async for each in _controller(patient, flags)]
-    checks += [*_upstreams(patient, flags), *await _metrics(patient, flags), *_unmeasured(flags)]
+    checks += [*_upstreams(patient, flags), *_judges(patient, flags), *await _metrics(patient, flags)]
     for more in patient.around.checks:
         checks += await more()
     return checks
@@ -141,6 +140,17 @@ def _upstreams(patient: Patient, flags: Mapping[str, FeatureFlag]) -> Iterator[C
         yield Check("upstreams", "ok", "every feature's are configured")
 
 
+def _judges(patient: Patient, flags: Mapping[str, FeatureFlag]) -> Iterator[Check]:
+    known = patient.around.judges()
+    wanted = [(flag.feature, flag.shadow.judge) for flag in flags.values() if flag.shadow.judge]
+    missing = [(feature, judge) for feature, judge in wanted if known is not None and judge not in known]
+    for feature, judge in missing:
+        named = f"configured: {', '.join(sorted(known or ())) or 'none'}"
+        yield Check("judges", "warn", f"{feature}: {judge!r} is not configured, so nobody compares its answers", named)
+    if known is not None and wanted and not missing:
+        yield Check("judges", "ok", "every feature's are configured")
+
+
 async def _metrics(patient: Patient, flags: Mapping[str, FeatureFlag]) -> list[Check]:
     """Ask Prometheus whether it answers, and every query of a ramp that is under way."""
     asking = [flag for flag in flags.values() if any(gate.source == "promql" for gate in flag.gates)]
@@ -172,11 +182,3 @@ async def _asked(source: MetricSource, gate: str, query: MetricQuery | str) -> C
     told = f"{reading.value:g}" if reading.value is not None else reading.reason
     hint = "" if reading.kind is ReadingKind.OK else "until it is answered the gate holds the ramp"
     return Check("gates", _OF_READING[reading.kind], f"{gate}: {told}", hint)
-
-
-def _unmeasured(flags: Mapping[str, FeatureFlag]) -> Iterator[Check]:
-    for flag in filter(is_watched, flags.values()):
-        for gate in enforced(flag.gates):
-            if gate.source == "evidence" and gate.metric not in MEASURED:
-                told = f"{flag.feature}: gate {gate.name!r}: {gate.metric!r} is not measured yet"
-                yield Check("gates", "warn", told, "it holds the ramp; use a gate on PromQL")

@@ -13,12 +13,12 @@ from rollout.core.position import Position
 from rollout.core.promql import MetricQuery
 from rollout.core.quota import QuotaAsk, QuotaGrant
 from rollout.core.readings import Reading
-from rollout.core.sums import SumKey
+from rollout.core.sums import Replacement, SumKey
 
 __all__ = [
     "AuditEntry", "Claim", "Clock", "EvidenceSums", "FlagStore", "GateMemory", "KeyChange", "KeyEntry", "KeyRecord",
     "KeyStore", "Lease", "LeaseStore", "MetricQuery", "MetricSource", "Once", "Position", "QuotaAsk", "QuotaGrant",
-    "Reading", "Store", "SumKey", "UnitClaims",
+    "Reading", "Replacement", "Store", "SumKey", "UnitClaims",
 ]  # fmt: skip
 
 
@@ -133,8 +133,11 @@ class EvidenceSums(Protocol):
         """Return the sums of a feature, of all its epochs."""
         ...
 
-    async def drop_sums(self, feature: str, before_epoch: int | None = None) -> None:
-        """Forget the epochs below before_epoch, or all."""
+    async def replace_sums(self, asked: Replacement) -> bool:
+        """Forget the vectors that were found and put others in their place, atomically; or nothing, and False.
+
+        False when one of those found is not in the store exactly so (any more). InvalidArgument as `check_replacement`.
+        """
         ...
 
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from gateway.core.held_units import Held
 from gateway.core.outcome import Record
 from gateway.core.series import Reading, Series
 
@@ -75,11 +76,12 @@ class Counts(_Message, frozen=True):
 class Handover(_Message, frozen=True):
     """From a worker at its end, and on to its successor: settled requests that somebody may still ask about.
 
-    `scores`: tenant, request id, kind, score of those that have been rated.
+    `scores`: tenant, request id, kind, score of those that have been rated. `held`: units that wait for their ratings.
     """
 
     records: tuple[Record, ...]
     scores: tuple[tuple[str, str, str, float], ...]
+    held: tuple[Held, ...] = ()
 
 
 class Collect(_Message, frozen=True):

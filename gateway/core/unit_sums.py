@@ -1,140 +1,201 @@
-"""From units to vectors of evidence: where each belongs, and what it was predicted to be."""
+"""From units to vectors of evidence: what they came to, where that belongs, and what it was predicted to be."""
 
 from __future__ import annotations
 
 from collections import Counter
-from itertools import repeat
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
 import numpy as np
 
-from rollout.core.claims import Claim, draw_of
-from rollout.core.errors import InvalidArgument
+from gateway.core.checks.sampling import in_check_sample
+from gateway.core.held_units import Held
+from gateway.core.unit_outcomes import ABSENT, BEYOND, Outcome, form_of, outcomes_of, thumbs_of
+from gateway.core.unit_places import Places
+from gateway.core.yardsticks import Yardsticks
+from rollout.core.claims import Claim
 from rollout.core.evidence.arms import BASELINE, CANDIDATE, units_key
-from rollout.core.evidence.ledger import MetricPlan, gathered
-from rollout.core.evidence.names import gathers
-from rollout.core.evidence.plans import epoch_of, key_of, plans_of, prefix_of, vector_of
+from rollout.core.evidence.ledger import gathered
+from rollout.core.evidence.names import ERRORS, FORM, LATENCY, THUMBS
+from rollout.core.evidence.plans import ErrorCounts, epoch_of, vector_of
 from rollout.core.evidence.score import RunningMean, Units
-from rollout.core.model import EMPTY_SNAPSHOT
-from rollout.core.ramp_model import Progress
+from rollout.core.model import Arm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from gateway.core.unit_places import Place
     from gateway.core.units import Unit
-    from rollout.core.model import FeatureFlag, Snapshot
+    from rollout.core.evidence.ledger import MetricPlan
+    from rollout.core.evidence.plans import Series
+    from rollout.core.model import Snapshot
     from rollout.core.sums import SumKey
 
-_METRIC = "errors"
-_REVISIONS_KEPT = 64
-"""Of each feature: units come of age long after their revision."""
-_USUALLY_GOOD = RunningMean(prior=1.0)
+_MEANS_MAX = 4_096
+_VECTORS_MAX = 1_024
+_PREDICTION_STEPS = 1_024
+"""Predictions are rounded to these, so that what units of one kind add is worked out once."""
+Deltas = dict["SumKey", list[int]]
 
 
-class _Place(msgspec.Struct, frozen=True, eq=False):
-    """Where units of a revision belong, the share at their draw; `plan`: None if nothing was gathered after all."""
+class Judged(NamedTuple):
+    """A unit that has come of age: what it came to, for each series of its place."""
 
-    draw: str
-    share_millipct: int
-    progress: Progress
-    plan: MetricPlan | None
-    prefix: str
-
-
-class _Kind(NamedTuple):
-    """All that makes a difference between units of a batch."""
-
-    place: _Place
-    feature: str
-    epoch: int
+    place: Place
+    arrived_s: float
+    digest: int
     candidate: bool
     success: float | None
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def claim(self) -> Claim:
+        """What stands for it in the store."""
+        return Claim(self.place.flag.feature, self.place.draw, self.digest)
 
 
 class Books:
-    """One worker's. `unplaced` (counter): units of revisions that were never seen here, or are forgotten."""
+    """One worker's. `unplaced` (counter): units of revisions that are forgotten.
 
-    def __init__(self) -> None:
-        self._seen = EMPTY_SNAPSHOT
-        self._places: dict[str, dict[int, _Place]] = {}
-        self._means: dict[str, RunningMean] = {}
+    `beyond` (counter): outcomes that can't be known, their bound being beyond the age; of which features and metrics.
+    """
+
+    def __init__(self, millipct: int = 0, flawed: Callable[[Unit], bool | None] = lambda _: None) -> None:
+        """`millipct`: of requests whose answers are checked; `flawed`: what was found, None if nobody knows."""
+        self._millipct, self._flawed = millipct, flawed
+        self.places = Places()
+        self._yardsticks = Yardsticks()
+        self._means: dict[tuple[str, str], RunningMean] = {}
+        self._vector = lru_cache(_VECTORS_MAX)(_vector_of_one)
         self.unplaced = 0
+        self.beyond: Counter[tuple[str, str]] = Counter()
 
     def learn(self, snapshot: Snapshot) -> None:
         """Note where units of each revision belong."""
-        if snapshot is self._seen:
-            return
-        self._seen = snapshot
-        for name, feature in snapshot.features.items():
-            if gathers(feature.flag):
-                known = self._places.setdefault(name, {})
-                known[feature.flag.revision] = _place_of(feature.flag)
-                while len(known) > _REVISIONS_KEPT:
-                    del known[next(iter(known))]
+        self.places.learn(snapshot)
 
-    def claims(self, units: Sequence[Unit]) -> list[tuple[Unit, Claim]]:
-        """What to claim for which unit, without those that nobody knows where to put."""
-        placed = [(unit, self._place(unit)) for unit in units]
-        known = [(unit, Claim(unit.feature, place.draw, unit.digest)) for unit, place in placed if place is not None]
-        self.unplaced += len(units) - len(known)
-        return known
+    def judged(self, now_s: float, units: Sequence[Unit]) -> list[Judged]:
+        """What all units came to that have come of age by now. To be called in order of time."""
+        judged = [found for unit in units if (found := self._judged(unit)) is not None]
+        self.unplaced += len(units) - len(judged)
+        wanted = {place.flag.feature: place.latencies for place in self.places.current if place.latencies}
+        self._yardsticks.learn(now_s, units, wanted)
+        return judged
 
-    def summed(self, units: Sequence[Unit], age_s: float) -> dict[SumKey, list[int]]:
-        """What a batch of new units adds to each vector. Its outcomes are in the predictions of later batches only.
-
-        Units of one kind add the same, so the cost is that of the kinds, not of the units.
-        """
-        kinds = self._kinds(units, age_s)
-        means = {kind.feature: self._means.get(kind.feature, _USUALLY_GOOD) for kind in kinds}
-        deltas: dict[SumKey, list[int]] = {}
-        for kind, count in kinds.items():
-            self._add(deltas, kind, count, means[kind.feature].value)
-            if kind.success is not None:
-                outcomes = np.full(count, kind.success)
-                self._means[kind.feature] = self._means.get(kind.feature, _USUALLY_GOOD).after(outcomes)
+    def summed(self, units: Sequence[Judged]) -> Deltas:
+        """What a batch of new units adds to each vector. Its outcomes are in the predictions of later batches only."""
+        deltas: Deltas = {}
+        for (place, epoch, candidate), group in _grouped(units, lambda each: each.place.age_s):
+            feature, share = place.flag.feature, place.flag.share_millipct
+            arms = deltas.setdefault(units_key(feature, place.flag.progress, share), [0, 0])
+            arms[CANDIDATE if candidate else BASELINE] += len(group)
+            if place.counts_errors:
+                errors = sum(each.success == 0.0 for each in group)
+                row = (errors, 0, len(group), 0) if candidate else (0, errors, 0, len(group))
+                _add(deltas, place.errors_key(epoch), ErrorCounts(*row), 1)
+        self._add_series(deltas, units, lambda each: each.place.age_s)
         return deltas
 
-    def _kinds(self, units: Sequence[Unit], age_s: float) -> Counter[_Kind]:
-        kinds: Counter[_Kind] = Counter()
+    def held(self, units: Iterable[Judged]) -> Iterator[Held]:
+        """Of new units those that are asked for again when callers' ratings count."""
         for unit in units:
-            place = self._place(unit)
+            place = unit.place
+            if place.rated_after_s is not None:
+                at_s, flag = unit.arrived_s + place.rated_after_s, place.flag
+                yield Held(at_s, unit.arrived_s, flag.feature, flag.revision, unit.digest, unit.candidate)
+
+    def rated(self, units: Iterable[tuple[Held, Sequence[float]]]) -> Deltas:
+        """What units add at the age of callers' ratings; their ratings are beside them."""
+        found: list[Judged] = []
+        for unit, ratings in units:
+            place = self.places.of(unit.feature, unit.revision)
             if place is None:
                 self.unplaced += 1
                 continue
-            epoch = epoch_of(place.progress, unit.arrived_s + age_s)
-            kinds[_Kind(place, unit.feature, epoch, unit.candidate, unit.success)] += 1
-        return kinds
+            thumbs = thumbs_of(ratings)
+            outcomes = tuple(thumbs if each.metric == THUMBS else ABSENT for each in place.series)
+            found.append(Judged(place, unit.arrived_s, unit.digest, unit.candidate, None, outcomes))
+        deltas: Deltas = {}
+        self._add_series(deltas, found, lambda each: each.place.rated_after_s or 0.0)
+        return deltas
 
-    @staticmethod
-    def _add(deltas: dict[SumKey, list[int]], kind: _Kind, count: int, predicted: float) -> None:
-        place, feature = kind.place, kind.feature
-        arms = deltas.setdefault(units_key(feature, place.progress, place.share_millipct), [0, 0])
-        arms[CANDIDATE if kind.candidate else BASELINE] += count
-        if place.plan is None:
-            return
-        vector = vector_of(gathered(place.plan, _columns(kind, predicted)))
-        key = key_of(feature, place.progress, place.prefix, kind.epoch)
-        deltas[key] = [value + count * each for value, each in zip(deltas.get(key, repeat(0)), vector, strict=False)]
+    def _judged(self, unit: Unit) -> Judged | None:
+        place = self.places.of(unit.feature, unit.revision)
+        if place is None:
+            return None
+        yardsticks_s = self._yardsticks.at(unit.feature, unit.arrived_s) if place.latencies else {}
+        outcomes = outcomes_of(unit, place.series, yardsticks_s, self._form(unit))
+        if BEYOND in outcomes:
+            pairs = zip(place.series, outcomes, strict=True)
+            self.beyond.update((unit.feature, series.metric) for series, found in pairs if found == BEYOND)
+        return Judged(place, unit.arrived_s, unit.digest, unit.candidate, unit.success, outcomes)
 
-    def _place(self, unit: Unit) -> _Place | None:
-        return self._places.get(unit.feature, {}).get(unit.revision)
+    def _form(self, unit: Unit) -> Outcome:
+        sampled = in_check_sample(unit.request_id, self._millipct)
+        return form_of(sampled=sampled, flawed=self._flawed(unit) if sampled else None)
+
+    def _add_series(self, deltas: Deltas, units: Iterable[Judged], age_s: Callable[[Judged], float]) -> None:
+        """Units of one kind add the same, so the cost is that of the kinds, not of the units."""
+        news: list[tuple[tuple[str, str], float, int]] = []
+        for (place, epoch, candidate), group in _grouped(units, age_s):
+            arm = Arm.CANDIDATE if candidate else Arm.BASELINE
+            columns = zip(*(each.outcomes for each in group), strict=True)
+            for series, column in zip(place.series, columns, strict=True):
+                mean_key = (place.flag.feature, series.prefix)
+                predicted = self._predicted(mean_key, series)
+                for outcome, count in Counter(column).items():
+                    if outcome is not None and outcome < 0:
+                        continue
+                    known = predicted if outcome is None else outcome
+                    row = self._vector(series.plan, place.flag.share_millipct, arm, known, predicted)
+                    _add(deltas, place.key(series, epoch), row, count)
+                    if outcome is not None:
+                        news.append((mean_key, outcome, count))
+        for mean_key, outcome, count in news:
+            self._means[mean_key] = self._means[mean_key].after(np.full(count, outcome))
+
+    def _predicted(self, key: tuple[str, str], series: Series) -> float:
+        mean = self._means.get(key)
+        if mean is None:
+            if len(self._means) >= _MEANS_MAX:
+                self._means.clear()
+            mean = self._means[key] = RunningMean(prior=_usual(series.metric))
+        return round(mean.value * _PREDICTION_STEPS) / _PREDICTION_STEPS
 
 
-def _place_of(flag: FeatureFlag) -> _Place:
-    try:
-        plan = plans_of(flag).get(_METRIC)
-    except InvalidArgument:  # its gates say so
-        plan = None
-    prefix = "" if plan is None else prefix_of(_METRIC, plan)
-    return _Place(draw_of(flag.hash_version, flag.split_salt), flag.share_millipct, flag.progress, plan, prefix)
+def _usual(metric: str) -> float:
+    if metric in LATENCY:
+        return LATENCY[metric].quantile
+    return 1.0 if metric in (ERRORS, FORM) else 0.5
 
 
-def _columns(kind: _Kind, predicted: float) -> Units:
-    """One unit of it."""
-    return Units(
-        np.array([kind.place.share_millipct], np.int64),
-        np.array([kind.candidate], np.bool_),
-        np.array([predicted if kind.success is None else kind.success], np.float64),
+def _grouped(
+    units: Iterable[Judged], age_s: Callable[[Judged], float]
+) -> Iterator[tuple[tuple[Place, int, bool], list[Judged]]]:
+    """Units by place, epoch and arm."""
+    groups: dict[tuple[Place, int, bool], list[Judged]] = {}
+    for unit in units:
+        epoch = epoch_of(unit.place.flag.progress, unit.arrived_s + age_s(unit))
+        groups.setdefault((unit.place, epoch, unit.candidate), []).append(unit)
+    yield from groups.items()
+
+
+def _add(deltas: Deltas, key: SumKey, row: Sequence[int], count: int) -> None:
+    known = deltas.get(key)
+    if known is None:
+        deltas[key] = [count * each for each in row]
+    else:
+        deltas[key] = [value + count * each for value, each in zip(known, row, strict=True)]
+
+
+def _vector_of_one(
+    plan: MetricPlan, share_millipct: int, arm: Arm, outcome: float, predicted: float
+) -> tuple[int, ...]:
+    """What one unit of a kind adds."""
+    columns = Units(
+        np.array([share_millipct], np.int64),
+        np.array([arm is Arm.CANDIDATE], np.bool_),
+        np.array([outcome], np.float64),
         np.array([predicted], np.float64),
     )
+    return tuple(vector_of(gathered(plan, columns)))

@@ -6,6 +6,7 @@ whether it is kept when there are too many. See docs/decisions/0015.
 
 from __future__ import annotations
 
+from enum import Enum
 from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from rollout.core.claims import DIGEST_BITS
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gateway.core.outcome import Record
 
@@ -22,12 +23,28 @@ WAITING_MAX = 50_000
 PATIENCE_S = 10.0
 """Who waits this long for an answer to begin, and leaves, was failed."""
 NOT_THE_ARMS = frozenset({"caller_stalled", "draining"})
+_TOKENS_WITH_A_GAP = 2
+
+
+class End(Enum):
+    """How far a unit's first request has come at its age."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    LEFT = "left"
+    """Its caller has left, before what they waited for was over."""
+    OPEN = "open"
+    """Under way."""
+    OUTSIDE = "outside"
+    """Ended by what is not the arm's: the gateway ends, the caller stopped reading."""
 
 
 class Unit(NamedTuple):
     """A unit as its first request shows it. `arrived_s`: Unix time; `revision`: of the flag at the draw.
 
-    `success`: 1 or 0; None when it is left out, that is to be scored at its prediction.
+    `age_s`: when it is looked at, after its arrival. `success`: 1 or 0; None when it is left out, that is to be scored
+    at its prediction. Times since arrival: `total_s` so far or in all, `ttft_s` None if no content has come, or not in
+    a stream; `gap_s` between tokens, None where there are none to speak of. `stream`: whether one was asked for.
     """
 
     arrived_s: float
@@ -35,20 +52,37 @@ class Unit(NamedTuple):
     feature: str
     revision: int
     candidate: bool
+    age_s: float
+    request_id: str
     success: float | None
+    end: End
+    total_s: float
+    ttft_s: float | None = None
+    gap_s: float | None = None
+    stream: bool = False
 
 
-def unit_of(record: Record) -> Unit | None:
-    """The unit of a request, settled or under way; None if it is none: not drawn, nothing gathered, nobody asked."""
-    if not record.unit_digest or not record.attempts:
-        return None
+def is_unit(record: Record) -> bool:
+    """Whether a request may stand for a unit: not if nothing was drawn, nothing is gathered or nobody was asked."""
+    return record.unit_digest != 0 and record.attempts > 0
+
+
+def unit_of(record: Record, age_s: float) -> Unit:
+    """The unit of a request (see `is_unit`), settled or under way."""
     return Unit(
         record.at_s - record.duration_s,
         record.unit_digest,
         record.feature,
         record.revision,
         record.assigned == Arm.CANDIDATE,
+        age_s,
+        record.request_id,
         success_of(record),
+        end_of(record),
+        record.duration_s,
+        record.ttft_s,
+        _gap_s(record),
+        record.stream,
     )
 
 
@@ -56,26 +90,58 @@ def success_of(record: Record) -> float | None:
     """Whether the assigned arm gave an answer: 1 or 0, None if that is not for the arm to say."""
     if record.attempts > 1:
         return 0.0
-    begun = 0 < record.status < CALLER_ERRORS_FROM
     if record.outcome == UNDER_WAY:
-        return float(begun)
+        return float(_begun(record))
     if record.outcome == Outcome.CANCELLED:
-        return None if begun or record.duration_s < PATIENCE_S else 0.0
+        return 0.0 if _gave_up(record) else None
     if record.cause in NOT_THE_ARMS:
         return None
     return float(record.outcome == Outcome.OK)
 
 
-class Waiting:
-    """One worker's units that have not come of age. `thinned`: those given up because there were too many."""
+def end_of(record: Record) -> End:
+    """How far it has come for its caller, whoever answered."""
+    if record.outcome == UNDER_WAY:
+        return End.OPEN
+    if record.outcome == Outcome.CANCELLED:
+        return End.FAILED if _gave_up(record) else End.LEFT
+    if record.cause in NOT_THE_ARMS:
+        return End.OUTSIDE
+    return End.ANSWERED if record.outcome == Outcome.OK else End.FAILED
 
-    def __init__(self, age_s: float, most: int = WAITING_MAX) -> None:
-        """`most`: units that wait at once, beyond it the half with the larger digests is given up, now and later."""
-        self._age_s, self._most = age_s, most
+
+def _begun(record: Record) -> bool:
+    return 0 < record.status < CALLER_ERRORS_FROM
+
+
+def _gave_up(record: Record) -> bool:
+    """Whether a caller who left had waited long enough for an answer to begin."""
+    return not _begun(record) and record.duration_s >= PATIENCE_S
+
+
+def _gap_s(record: Record) -> float | None:
+    tokens, ttft_s = record.completion_tokens, record.ttft_s
+    if tokens is None or tokens < _TOKENS_WITH_A_GAP or ttft_s is None:
+        return None
+    return max(0.0, record.duration_s - ttft_s) / (tokens - 1)
+
+
+class Waiting:
+    """One worker's units that have not come of age. `thinned`: those given up because there were too many.
+
+    `ageless`: requests of revisions of which nobody knows the age.
+    """
+
+    def __init__(self, age_s_of: Callable[[str, int], float | None], most: int = WAITING_MAX) -> None:
+        """`age_s_of`: by feature and revision; None where that is unknown.
+
+        `most`: units that wait at once, beyond it the half with the larger digests is given up, now and later.
+        """
+        self._age_s_of, self._most = age_s_of, most
         self._units: dict[tuple[str, int], Unit] = {}
         self._below = 1 << DIGEST_BITS
-        self._handed_out_s = 0
-        self.thinned = 0
+        self._looked_s = 0.0
+        self.thinned = self.ageless = 0
 
     def __len__(self) -> int:
         return len(self._units)
@@ -83,12 +149,16 @@ class Waiting:
     def add(self, records: Iterable[Record]) -> None:
         """Take requests that have settled; of a unit the one that arrived first is kept.
 
-        What arrived before the last `due` looked was under way then, and handed out.
+        What had come of age when `due` looked last was under way then, and handed out.
         """
         for record in records:
-            unit = unit_of(record)
-            if unit is not None:
-                self._keep(unit)
+            if not is_unit(record):
+                continue
+            age_s = self._age_s_of(record.feature, record.revision)
+            if age_s is None:
+                self.ageless += 1
+            else:
+                self._keep(unit_of(record, age_s))
 
     def due(self, now_s: float, under_way: Iterable[Record]) -> list[Unit]:
         """Hand out, in order of arrival, all units whose first request came before the whole second `now_s` - age.
@@ -97,15 +167,22 @@ class Waiting:
         added before.
         """
         self.add(under_way)
-        until_s = floor(now_s - self._age_s)
-        due = sorted(unit for unit in self._units.values() if unit.arrived_s < until_s)
+        until_s: dict[float, int] = {}
+        due: list[Unit] = []
+        for unit in self._units.values():
+            age_s = unit.age_s
+            if age_s not in until_s:
+                until_s[age_s] = floor(now_s - age_s)
+            if unit.arrived_s < until_s[age_s]:
+                due.append(unit)
         for unit in due:
             del self._units[unit.feature, unit.digest]
-        self._handed_out_s = until_s  # also if the clock was set back: then some come again, and are not new
+        self._looked_s = now_s  # also if the clock was set back: then some come again, and are not new
+        due.sort()  # no two agree in arrival, digest and feature
         return due
 
     def _keep(self, unit: Unit) -> None:
-        if unit.arrived_s < self._handed_out_s:
+        if unit.arrived_s < floor(self._looked_s - unit.age_s):
             return
         if unit.digest >= self._below:
             self.thinned += 1

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from gateway.core.errors import nearest
 from gateway.evaluation.asking import EvalArm
+from gateway.pricing import pricing_of
 from gateway.settings.values import SettingsError
-from rollout.core.cost import TokenPrice, token_price
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.settings import Settings, UpstreamSettings
+    from rollout.core.cost import TokenPrice
 
 _CHAT_KINDS = frozenset({"vllm", "openai"})
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  an address that was listened on
@@ -37,7 +38,8 @@ def through_gateway(settings: Settings, name: str, arm: str, base_url: str | Non
     upstream = _upstream(settings, name)
     server = settings.server
     host = _EVERYWHERE.get(server.host, server.host)
-    return EvalArm(arm, name, base_url or f"http://{host}:{server.port}/v1", upstream.model, api_key, _price(upstream))
+    address = base_url or f"http://{host}:{server.port}/v1"
+    return EvalArm(arm, name, address, upstream.model, api_key, _price(upstream), pricing_of(upstream).gpus)
 
 
 def directly(settings: Settings, name: str, arm: str, keys: Mapping[str, str | None]) -> EvalArm:
@@ -47,7 +49,8 @@ def directly(settings: Settings, name: str, arm: str, keys: Mapping[str, str | N
         raise SettingsError(
             f"upstream {name!r} is of kind {upstream.kind}, which can't be asked directly", "leave --direct away"
         )
-    return EvalArm(arm, name, upstream.base_urls[0], upstream.model, keys.get(name), _price(upstream))
+    price, gpus = _price(upstream), pricing_of(upstream).gpus
+    return EvalArm(arm, name, upstream.base_urls[0], upstream.model, keys.get(name), price, gpus)
 
 
 def _upstream(settings: Settings, name: str) -> UpstreamSettings:
@@ -60,5 +63,5 @@ def _upstream(settings: Settings, name: str) -> UpstreamSettings:
 
 def _price(upstream: UpstreamSettings) -> TokenPrice | None:
     """None where none was set: a model that costs nothing would win each comparison."""
-    price = token_price(upstream.price.input_usd, upstream.price.output_usd)
+    price = pricing_of(upstream).tokens
     return price if any(price) else None

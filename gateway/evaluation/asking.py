@@ -13,6 +13,7 @@ from gateway.core.checks.ending import ending_of
 from gateway.core.evaluation.answers import EvalAnswer, key_of
 from gateway.core.evaluation.prompt_set import EvaluationError
 from gateway.core.sse import StreamTooLargeError, StreamView
+from rollout.core.cost import Gpus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,7 +30,7 @@ _NEVER = frozenset({401, 403, 404})
 
 
 class EvalArm(NamedTuple):
-    """Who is asked. `base_url` ends before `/chat/completions`; `price`: None if it is not known."""
+    """Who is asked. `base_url` ends before `/chat/completions`; `price`: of tokens, None if it is not known."""
 
     arm: str
     name: str
@@ -37,6 +38,7 @@ class EvalArm(NamedTuple):
     model: str
     api_key: str | None
     price: TokenPrice | None = None
+    gpus: Gpus = Gpus()
 
 
 class Broken(Exception):  # noqa: N818  named for what happened

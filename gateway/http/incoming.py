@@ -103,6 +103,8 @@ class Incoming:
     """Why it gets no answer but this."""
     begun = False
     """Whether the head of the answer has been written."""
+    ttft_s: float | None = None
+    """Arrival to the first content of a streamed answer, once it has come."""
     size = 0
     """Bytes of the body so far."""
     _chunked = False

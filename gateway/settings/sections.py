@@ -54,6 +54,12 @@ class ObservabilitySettings(Section):
     trace_ratio: Ratio = 0.01
 
 
+class ChecksSettings(Section):
+    """Free checks of answers: how many in 100 000 are looked at."""
+
+    sample_millipct: Annotated[int, Field(ge=0, le=100_000)] = 10_000
+
+
 class TenantSettings(Section):
     """What all keys of one tenant may use together. Absent limits don't limit."""
 
@@ -82,6 +88,7 @@ class Settings(Section):
     prometheus: PrometheusSettings | None = None
     webhooks: dict[Name, WebhookSettings] = Field(default_factory=dict)
     observability: ObservabilitySettings = ObservabilitySettings()
+    checks: ChecksSettings = ChecksSettings()
     tenant_defaults: TenantSettings = TenantSettings()
     tenants: dict[Name, TenantSettings] = Field(default_factory=dict)
     upstreams: dict[Name, UpstreamSettings] = Field(default_factory=dict)

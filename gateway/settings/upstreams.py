@@ -53,10 +53,18 @@ class TlsSettings(Section):
 
 
 class PriceSettings(Section):
-    """US dollars per million tokens."""
+    """US dollars per million tokens, and per hour of each GPU that the model runs on, all its replicas together."""
 
     input_usd: Dollars = 0
     output_usd: Dollars = 0
+    gpus: Annotated[int, Field(ge=0, le=65_536)] = 0
+    gpu_usd_per_hour: Annotated[float, Field(ge=0, le=10_000)] = 0
+
+    @model_validator(mode="after")
+    def _gpus_with_their_price(self) -> Self:
+        if bool(self.gpus) != bool(self.gpu_usd_per_hour):
+            raise ValueError("gpus and gpu_usd_per_hour go together")
+        return self
 
 
 class UpstreamSettings(Section):
@@ -95,9 +103,14 @@ class UpstreamSettings(Section):
     @field_validator("proxy_url")
     @classmethod
     def _usable_proxy(cls, url: str | None) -> str | None:
-        if url is not None and not (is_base_url(url) and urlsplit(url).scheme == "http"):
-            raise ValueError(f"{url!r} is not a proxy such as http://proxy.example:3128 (credentials: from the env)")
-        return url
+        return checked_proxy(url)
+
+
+def checked_proxy(url: str | None) -> str | None:
+    """`url`, or ValueError if it is no proxy."""
+    if url is not None and not (is_base_url(url) and urlsplit(url).scheme == "http"):
+        raise ValueError(f"{url!r} is not a proxy such as http://proxy.example:3128 (credentials: from the env)")
+    return url
 
 
 def is_base_url(url: str) -> bool:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from loadtests.demo.course import Stage, Standing
 from loadtests.demo.judge import fresh_counts
-from loadtests.demo.plan import BREAKING, FEATURES, MOVING, stage_names
+from loadtests.demo.layout import TRIALS
+from loadtests.demo.plan import FEATURES, MOVING, WORSE, stage_names
 from loadtests.demo.sample import ARMS, CANDIDATE, Sample
 from loadtests.report import quantile
 
@@ -62,9 +63,7 @@ def make_board(
     seen = {stage.name for stage in stages}
     begun = [_stage_line(number, stages, moving) for number in range(len(stages))]
     to_come = [StageLine(name, "to come", None, 0, 0) for name in stage_names() if name not in seen]
-    asked = {sample.feature for sample in samples}
-    features = (*FEATURES, *((BREAKING,) if BREAKING in asked else ()))
-    arms = tuple(arm_line(feature, arm, samples) for feature in features for arm in ARMS)
+    arms = tuple(arm_line(feature, arm, samples) for feature in FEATURES for arm in ARMS)
     problems = sum(sample.problem is not None for sample in samples)
     return Board(elapsed_s, tuple(ramps), (*begun, *to_come), arms, kill, len(samples), problems)
 
@@ -83,7 +82,9 @@ def arm_title(feature: str, arm: str) -> str:
     """Return what an arm is in the demo."""
     if arm != CANDIDATE:
         return "partner"
-    return "trial (simulated)" if feature == BREAKING else "in-house (vLLM)"
+    if feature in TRIALS:
+        return "trial (simulated)"
+    return "worse model (vLLM)" if feature == WORSE else "in-house (vLLM)"
 
 
 def _stage_line(number: int, stages: Sequence[Stage], samples: Iterable[Sample]) -> StageLine:

@@ -23,9 +23,9 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
     demo = subparsers.add_parser(
         "demo",
-        help="start everything, ramp a share from 1 %% to 100 %% under traffic, roll a breach back, judge, stop",
-        description="The controller ramps one feature through bake times and a PromQL gate to its end, and rolls "
-        "another one back whose candidate breaks. Needs Debian's prometheus; without it ramps run on time alone. "
+        help="start everything, ramp a share from 1 %% to 100 %% under traffic, roll three others back, judge, stop",
+        description="The controller ramps one feature to its end by evidence, and rolls three others back by it: a "
+        "worse model, errors, a latency regression. Without Debian's prometheus the PromQL floor is left out. "
         "Exit code 0: every check held; 1: one did not, or a part failed; 128 + N: stopped by signal N.",
     )
     _add_common(demo)
@@ -35,9 +35,9 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
         "up", help="start vLLM, the simulated partner, Prometheus and the gateway, and leave them running until Ctrl-C"
     )
     _add_common(up)
-    for part, default in Ports()._asdict().items():
+    for part, option in _PORTS.items():
         text = f"port of {'the operator API' if part == 'admin' else part} (default: %(default)s)"
-        up.add_argument(_PORTS[part], type=_port, default=default, dest=f"{part}_port", help=text)
+        up.add_argument(option, type=_port, default=getattr(Ports(), part), dest=f"{part}_port", help=text)
     up.set_defaults(run=run_up)
 
 
@@ -49,7 +49,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where configuration, store, key and logs are kept (default: %(default)s)",
     )
-    parser.add_argument("--model", type=Path, metavar="SPEC.toml", help="model spec (default: the good demo model)")
+    parser.add_argument(
+        "--model", type=Path, metavar="SPEC.toml", help="spec of the good model (default: the demo model)"
+    )
 
 
 def _port(text: str) -> int:
@@ -70,7 +72,7 @@ def run_up(args: argparse.Namespace) -> int:
     from loadtests.demo import run
     from loadtests.demo.layout import Ports
 
-    ports = Ports(*(getattr(args, f"{part}_port") for part in Ports._fields))
+    ports = Ports(**{part: getattr(args, f"{part}_port") for part in _PORTS})
     code = _until_signal(run.run_up(args.state_dir, args.model, ports, _PORTS))
     return 0 if code > _STOPPED_BY_SIGNAL else code
 

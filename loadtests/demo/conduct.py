@@ -10,14 +10,15 @@ from functools import partial
 from typing import Final, NoReturn
 
 from loadtests.demo.board import Board, make_board
-from loadtests.demo.breach import Breach
 from loadtests.demo.control import Operator, engine_requests
 from loadtests.demo.course import Standing
-from loadtests.demo.judge import Evidence, KillTimes, fresh_counts
+from loadtests.demo.injection import Injection
+from loadtests.demo.judge import EngineCount, Evidence, KillTimes, fresh_counts
+from loadtests.demo.layout import INHOUSE, INHOUSE_WORSE
 from loadtests.demo.plan import (
     BEFORE_KILL_MIN,
-    BREAKING,
-    FEATURES,
+    GOOD,
+    HARMS,
     KILLED_AT_MILLIPCT,
     KILLED_S,
     LIFTED_S,
@@ -25,18 +26,24 @@ from loadtests.demo.plan import (
     PANEL_ROUNDS,
     RAMP,
     RAMP_LIMIT_S,
-    STEADY_SHARES,
+    RAMPED,
+    STEADY,
+    STEADY_SHARE_MILLIPCT,
     WARM_UP_S,
+    WORSE,
 )
 from loadtests.demo.race import all_of, under_watch
 from loadtests.demo.ramp_judge import RampEvidence
 from loadtests.demo.ramps import documents
 from loadtests.demo.sample import CANDIDATE, Sample
+from loadtests.demo.setback import Setback
 from loadtests.demo.stack import Stack
 from loadtests.demo.status import StatusAnswer, status_of
 from loadtests.demo.traffic import Traffic
 from loadtests.demo.watch import Watcher
 
+_ASKED_OF: Final = {INHOUSE: GOOD, INHOUSE_WORSE: (WORSE,)}
+"""Whose candidate each vLLM is."""
 _ENGINE_POLL_S: Final = 0.2
 _ENGINE_LIMIT_S: Final = 5.0
 _GATHER_EVERY_S: Final = 0.1
@@ -48,8 +55,9 @@ class Conductor:
 
     def __init__(self, stack: Stack, operator: Operator, traffic: Traffic, say: Callable[[str], None]) -> None:
         self._stack, self._operator, self._traffic, self._say = stack, operator, traffic, say
+        injection = Injection(stack.running.simulator_url)
         self._moving = Watcher(operator, MOVING)
-        self._breach = Breach(stack, operator) if stack.gated else None
+        self._setbacks = [Setback(harm, stack, operator, injection, traffic) for harm in HARMS]
         self._kill = "not pulled"
         self._kill_times: KillTimes | None = None
         self._status: StatusAnswer | None = None
@@ -57,9 +65,12 @@ class Conductor:
     @property
     def board(self) -> Board:
         """Return how things stand."""
-        watchers = [self._moving, *([self._breach.watcher] if self._breach else ())]
-        standings = tuple(each.standing for each in watchers if each.standing is not None)
+        standings = tuple(each.standing for each in self._watchers if each.standing is not None)
         return make_board(self._stack.elapsed_s, self._moving.stages, standings, self._traffic.samples, self._kill)
+
+    @property
+    def _watchers(self) -> list[Watcher]:
+        return [self._moving, *(setback.watcher for setback in self._setbacks)]
 
     async def show(self, draw: Callable[[Board], None]) -> NoReturn:
         """Draw the board again and again."""
@@ -68,37 +79,37 @@ class Conductor:
             await asyncio.sleep(_SHOW_EVERY_S)
 
     async def conduct(self) -> tuple[Evidence, RampEvidence]:
-        """Go through both ramps and return what there is to judge. Raises DemoError."""
+        """Go through all ramps and return what there is to judge. Raises DemoError."""
         await self._prepare()
-        vllm_url = self._stack.running.vllm_url
-        engine_before = await engine_requests(vllm_url)
-        watches = [self._moving.run(), *([self._breach.watcher.run()] if self._breach else ())]
+        engines = self._stack.running.engines
+        before = {upstream: await engine_requests(url) for upstream, url in engines.items()}
+        watches = (watcher.run() for watcher in self._watchers)
         await under_watch(all_of(self._traffic.run(), self._operate()), *watches)
-        counted = await self._engine_count(vllm_url, engine_before)
+        counted = [await self._engine_count(upstream, url, before[upstream]) for upstream, url in engines.items()]
         seen = Evidence(
             stages=self._moving.stages,
             kill=self._kill_times or KillTimes(0.0, 0.0, 0.0),
             samples=self._traffic.samples,
             feedback_problems=self._traffic.feedback_problems,
-            engine_requests=counted,
+            engines=counted,
             quality=await self._operator.quality(),
         )
-        breach = self._breach.evidence(self._traffic.samples) if self._breach else None
-        return seen, RampEvidence(self._moving.entries, self._status, breach)
+        setbacks = [setback.evidence() for setback in self._setbacks]
+        moving = self._moving.entries, self._samples_of(MOVING), self._status
+        return seen, RampEvidence(*moving, self._stack.gated, setbacks)
 
     async def _prepare(self) -> None:
         """Bring the features to where an operator's work begins: shares at rest, the ramps' documents applied."""
-        for feature in (MOVING, BREAKING):
+        for feature in RAMPED:
             await self._operator.prepare(feature)
-        for feature, share_millipct in STEADY_SHARES.items():
-            await self._operator.set_share(feature, share_millipct)
-        await self._operator.apply(documents(gated=self._stack.gated))
+        await self._operator.set_share(STEADY, STEADY_SHARE_MILLIPCT)
+        await self._operator.apply(documents(self._stack.inhouse, gated=self._stack.gated))
 
     async def _operate(self) -> None:
         try:
             await asyncio.sleep(WARM_UP_S)
             await self._plan()
-            await all_of(self._raise(), *([self._breach.conduct()] if self._breach else ()))
+            await all_of(self._raise(), *(setback.conduct() for setback in self._setbacks))
         finally:
             self._traffic.end()
 
@@ -144,15 +155,16 @@ class Conductor:
     def _samples_of(self, feature: str) -> list[Sample]:
         return [sample for sample in self._traffic.samples if sample.feature == feature]
 
-    async def _engine_count(self, vllm_url: str, before: int) -> int:
-        """Return what vLLM counted since `before`; its page may lag behind the answers for a moment."""
-        expected = sum(each.served == CANDIDATE and each.feature in FEATURES for each in self._traffic.samples)
+    async def _engine_count(self, upstream: str, vllm_url: str, before: int) -> EngineCount:
+        """Return what a vLLM counted since `before`; its page may lag behind the answers for a moment."""
+        features = _ASKED_OF[upstream]
+        expected = sum(each.served == CANDIDATE and each.feature in features for each in self._traffic.samples)
         give_up_s = time.perf_counter() + _ENGINE_LIMIT_S
         while (counted := await engine_requests(vllm_url) - before) < expected:
             if time.perf_counter() > give_up_s:
                 break
             await asyncio.sleep(_ENGINE_POLL_S)
-        return counted
+        return EngineCount(upstream, features, counted)
 
 
 def _has_share(least_millipct: int, now: Standing) -> bool:

@@ -89,6 +89,10 @@ class Operator:
         """Lift a feature's kill, if there is one, and return the revision in force."""
         return await self._switch(feature, "unkill")
 
+    async def cost(self, feature: str) -> Mapping[str, Any]:
+        """Return what the operator API says of a feature's cost."""
+        return await self._call("GET", f"/features/{feature}/cost")
+
     async def quality(self) -> dict[tuple[str, str], Quality]:
         """Return what the gateway measured from feedback, by (feature, assigned arm)."""
         return quality_of(await fetch(self._http, "/metrics"))
@@ -123,18 +127,6 @@ async def fetch(client: httpx2.AsyncClient, url: str) -> str:
     except httpx2.HTTPError as fault:
         raise DemoError(f"no metrics from {url}: {fault or type(fault).__name__}", "see the logs") from None
     return answer.text
-
-
-async def break_model(simulator_url: str, model: str) -> None:
-    """Have a simulator answer every request to one of its models with an error from now on. Raises DemoError."""
-    faults = {"faults": [{"kind": "status", "status": 503, "model": model}]}
-    try:
-        async with httpx2.AsyncClient(timeout=_LIMIT_S, trust_env=False) as client:
-            (await client.post(f"{simulator_url}/simulator/faults", json=faults)).raise_for_status()
-    except httpx2.HTTPError as fault:
-        raise DemoError(
-            f"the simulator can't be told to fail: {fault or type(fault).__name__}", "see its log"
-        ) from None
 
 
 async def engine_requests(vllm_url: str) -> int:

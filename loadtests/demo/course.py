@@ -10,13 +10,23 @@ from loadtests.demo.plan import percent
 CONTROLLER: Final = "controller"
 
 
+class Estimate(NamedTuple):
+    """What evidence knows of an effect: candidate against baseline, an interval that holds at all times at once."""
+
+    effect: float | None
+    lower: float | None
+    upper: float | None
+
+
 class GateSaid(NamedTuple):
-    """What a gate said; `value` is None where there was none."""
+    """What a gate said; `value` is None where there was none, `estimate` is None but for gates of evidence."""
 
     gate: str
     result: str
     value: float | None
     limit: float | None
+    reason: str = ""
+    estimate: Estimate | None = None
 
     def __str__(self) -> str:
         """One line with value and limit."""
@@ -90,7 +100,7 @@ def standing_of(view: Mapping[str, Any]) -> Standing:
 
 def said_of(verdicts: Iterable[Mapping[str, Any]]) -> tuple[GateSaid, ...]:
     """Read verdicts as the operator API shows them."""
-    return tuple(GateSaid(each["gate"], each["result"], each.get("value"), each.get("limit")) for each in verdicts)
+    return tuple(_said(each) for each in verdicts)
 
 
 def entries_of(page: Sequence[Mapping[str, Any]], before: Sequence[Entry] = ()) -> tuple[Entry, ...]:
@@ -100,6 +110,11 @@ def entries_of(page: Sequence[Mapping[str, Any]], before: Sequence[Entry] = ()) 
         if not known or each["revision_after"] > known[-1].revision:
             known.append(_entry(each, known[-1] if known else None))
     return tuple(known)
+
+
+def rollback_of(entries: Sequence[Entry]) -> Entry | None:
+    """Return where the last start's ramp was rolled back, None if it was not."""
+    return next((entry for entry in of_this_run(entries) if entry.command == "roll_back"), None)
 
 
 def of_this_run(entries: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -120,6 +135,15 @@ def stages_of(entries: Sequence[Entry]) -> tuple[Stage, ...]:
         Stage(_name(entry, lifted=again), entry.share_millipct, entry.killed, entry.revision, until)
         for entry, until, again in zip(begun, ends, [False, *lifted], strict=False)
     )
+
+
+def _said(verdict: Mapping[str, Any]) -> GateSaid:
+    plain = (verdict["gate"], verdict["result"], verdict.get("value"), verdict.get("limit"))
+    return GateSaid(*plain, verdict.get("reason") or "", _estimate(verdict.get("estimate")))
+
+
+def _estimate(given: Mapping[str, Any] | None) -> Estimate | None:
+    return None if given is None else Estimate(given.get("effect"), given.get("lower"), given.get("upper"))
 
 
 def _name(entry: Entry, *, lifted: bool) -> str:

@@ -1,4 +1,4 @@
-"""Whether there is a Prometheus for the gates, and what is said where there is none."""
+"""Whether there is a Prometheus for the PromQL floor, and what is said where there is none."""
 
 import shutil
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ def find_prometheus(environment: Mapping[str, str]) -> str | None:
 
 def warning() -> str:
     """Return what must be said before a start without one."""
-    return f"WARNING: {_MISSING}. Ramps run on time alone; no gate is asked, and no breach is shown."
+    return f"WARNING: {_MISSING}. Ramps run on evidence alone; the PromQL floor is not asked."
 
 
 def ungated(environment: Mapping[str, str]) -> Verdict:
     """Return the verdict on what can't be shown without one: in CI that is a failure."""
-    check = "gates, and the rollback of a breach"
+    check = "the PromQL floor holds at each step"
     if environment.get(_CI):
         return Verdict(check, ok=False, found=f"{_MISSING} (in CI nothing may be skipped)")
     return Verdict(check, ok=True, found=f"SKIPPED: {_MISSING}", skipped=True)

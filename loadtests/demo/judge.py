@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from loadtests.demo.binomial import acceptance
 from loadtests.demo.course import Stage
-from loadtests.demo.plan import FEATURES, MOVING, PANEL_SIZE
+from loadtests.demo.plan import GOOD, MOVING, PANEL_SIZE
 from loadtests.demo.sample import ARMS, BASELINE, CANDIDATE, SPLIT, Sample
 
 ALPHA: Final = 1e-4
@@ -36,14 +36,22 @@ class Quality(NamedTuple):
     total: float
 
 
+class EngineCount(NamedTuple):
+    """How many requests a vLLM counted; `features`: those whose candidate it is."""
+
+    upstream: str
+    features: Sequence[str]
+    requests: int
+
+
 class Evidence(NamedTuple):
-    """All that is judged. `quality` is by (feature, assigned arm); `engine_requests`: what vLLM counted meanwhile."""
+    """All that is judged. `quality` is by (feature, assigned arm); `engines`: what each vLLM counted meanwhile."""
 
     stages: Sequence[Stage]
     kill: KillTimes
     samples: Sequence[Sample]
     feedback_problems: Sequence[str]
-    engine_requests: int
+    engines: Sequence[EngineCount]
     quality: Mapping[tuple[str, str], Quality]
 
 
@@ -59,16 +67,15 @@ class Verdict(NamedTuple):
 def judge(evidence: Evidence) -> tuple[Verdict, ...]:
     """Return the verdict of every check on what callers saw."""
     moving = [sample for sample in evidence.samples if sample.feature == MOVING]
-    # Those that vLLM is the candidate of.
-    own = [sample for sample in evidence.samples if sample.feature in FEATURES]
+    good = [sample for sample in evidence.samples if sample.feature in GOOD]
     return (
         no_failures(evidence.samples, evidence.feedback_problems),
         *(share_held(stage, moving) for stage in evidence.stages if not stage.killed),
         arms_kept(evidence.stages, moving),
         nobody_flipped_back(evidence.stages, moving),
         kill_held(evidence.kill, moving),
-        kill_was_narrow(evidence.kill, own),
-        engine_answered(own, evidence.engine_requests),
+        kill_was_narrow(evidence.kill, good),
+        *(engine_answered(evidence.samples, engine) for engine in evidence.engines),
         quality_measured(evidence.samples, evidence.quality),
     )
 
@@ -155,11 +162,11 @@ def kill_was_narrow(kill: KillTimes, samples: Iterable[Sample]) -> Verdict:
     return Verdict("kill touches no other feature", count > 0, f"{count} requests of others on the candidate meanwhile")
 
 
-def engine_answered(samples: Iterable[Sample], engine_requests: int) -> Verdict:
-    """Check that vLLM counted exactly the requests which callers saw served by the candidate."""
-    served = sum(sample.served == CANDIDATE for sample in samples)
-    found = f"vLLM counted {engine_requests} requests, callers saw {served}"
-    return Verdict("in-house answers come from vLLM", ok=0 < served == engine_requests, found=found)
+def engine_answered(samples: Iterable[Sample], engine: EngineCount) -> Verdict:
+    """Check that a vLLM counted exactly the requests which callers saw served by its features' candidate."""
+    served = sum(sample.served == CANDIDATE and sample.feature in engine.features for sample in samples)
+    found = f"it counted {engine.requests} requests, callers saw {served}"
+    return Verdict(f"answers of {engine.upstream} come from vLLM", ok=0 < served == engine.requests, found=found)
 
 
 def quality_measured(samples: Iterable[Sample], quality: Mapping[tuple[str, str], Quality]) -> Verdict:

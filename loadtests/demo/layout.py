@@ -1,18 +1,24 @@
 """Addresses, files, and the configurations of gateway and Prometheus of one stack (pure)."""
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from loadtests.demo.partner import Partner
-from loadtests.demo.plan import BREAKING, FEATURES
+from loadtests.demo.partner import Partner, Price
+from loadtests.demo.plan import BREAKING, FEATURES, SLOWING, WORSE
 
 HOST: Final = "127.0.0.1"
 INHOUSE: Final = "inhouse"
+INHOUSE_WORSE: Final = "inhouse-worse"
 PARTNER: Final = "partner"
-TRIAL: Final = "trial"
-"""Upstreams; the last one is a candidate that is made to break."""
-TRIAL_MODEL: Final = "simulated-trial"
+"""Upstreams, with those of TRIALS."""
+TRIALS: Final = {BREAKING: "trial-proofread", SLOWING: "trial-reply"}
+"""Simulated candidates, each of them harmed on its own: upstreams, by feature."""
+ENGINES: Final = {INHOUSE: "vllm", INHOUSE_WORSE: "vllm_worse"}
+"""The parts of the stack that serve the in-house upstreams."""
+INHOUSE_PRICE: Final = Price(0.05, 0.2)
+"""What our own tokens are reckoned at: an assumption, as every demo's."""
 _CONTROLLER_EVERY_S: Final = 0.5
 _SCRAPE_EVERY: Final = "1s"
 
@@ -26,6 +32,7 @@ class Ports(NamedTuple):
     simulator: int = 9000
     prometheus: int = 9190
     """Not 9090, where the distribution's own service is started when it is installed."""
+    vllm_worse: int = 8002
 
     def url(self, part: str) -> str:
         """Return scheme, host and port of one part."""
@@ -81,8 +88,20 @@ class Folder(NamedTuple):
         return self.root / f"{part}.ready"
 
 
-def gateway_config(folder: Folder, ports: Ports, inhouse_model: str, partner: Partner, *, gated: bool) -> str:
-    """Return the glidepath.toml of a stack; `gated`: with a Prometheus to ask."""
+def candidate_of(feature: str, inhouse: Collection[str]) -> str:
+    """Return the upstream of a feature's candidate; `inhouse`: those that are served here."""
+    if feature in TRIALS:
+        return TRIALS[feature]
+    return INHOUSE_WORSE if feature == WORSE and INHOUSE_WORSE in inhouse else INHOUSE
+
+
+def trial_model(upstream: str) -> str:
+    """Return the name of a trial's model."""
+    return f"simulated-{upstream}"
+
+
+def gateway_config(folder: Folder, ports: Ports, inhouse: Mapping[str, str], partner: Partner, *, gated: bool) -> str:
+    """Return the glidepath.toml of a stack. `inhouse`: served models by upstream; `gated`: with a Prometheus to ask."""
     simulator = ports.url("simulator") + "/v1"
     lines = [
         *("[server]", f"host = {_text(HOST)}", f"port = {ports.gateway}", ""),
@@ -90,12 +109,16 @@ def gateway_config(folder: Folder, ports: Ports, inhouse_model: str, partner: Pa
         *("[store]", f"url = {_text(f'sqlite:///{folder.store}')}", f"state_dir = {_text(str(folder.root))}", ""),
         *("[controller]", f"every_s = {_CONTROLLER_EVERY_S}", ""),
         *(("[prometheus]", f"url = {_text(ports.url('prometheus'))}", "") if gated else ()),
-        *_upstream(INHOUSE, "vllm", ports.url("vllm") + "/v1", inhouse_model, None),
-        *_upstream(PARTNER, "openai", partner.base_url, partner.model, partner.key_variable),
-        *_upstream(TRIAL, "openai", simulator, TRIAL_MODEL, None),
+        *_upstream(
+            PARTNER, "openai", partner.base_url, partner.model, partner.price, key_variable=partner.key_variable
+        ),
     ]
-    for feature in (*FEATURES, BREAKING):
-        candidate = TRIAL if feature == BREAKING else INHOUSE
+    for upstream, model in inhouse.items():
+        lines += _upstream(upstream, "vllm", ports.url(ENGINES[upstream]) + "/v1", model, INHOUSE_PRICE)
+    for upstream in TRIALS.values():
+        lines += _upstream(upstream, "openai", simulator, trial_model(upstream), INHOUSE_PRICE)
+    for feature in FEATURES:
+        candidate = candidate_of(feature, inhouse)
         lines += [f"[features.{feature}]", f"candidate = {_text(candidate)}", f"baseline = {_text(PARTNER)}", ""]
     return "\n".join(lines)
 
@@ -108,11 +131,15 @@ def prometheus_config(ports: Ports) -> str:
     return json.dumps({"global": every, "scrape_configs": [scrape]}, indent=2) + "\n"
 
 
-def _upstream(name: str, kind: str, base_url: str, model: str, key_variable: str | None) -> list[str]:
+def _upstream(
+    name: str, kind: str, base_url: str, model: str, price: Price | None, *, key_variable: str | None = None
+) -> list[str]:
     lines = [f"[upstreams.{name}]", f"kind = {_text(kind)}", f"base_urls = [{_text(base_url)}]"]
     lines.append(f"model = {_text(model)}")
     if key_variable is not None:
         lines.append(f"api_key_env = {_text(key_variable)}")
+    if price is not None:
+        lines.append(f"price = {{ input_usd = {price.input_usd}, output_usd = {price.output_usd} }}")
     return [*lines, ""]
 
 

@@ -14,13 +14,28 @@ _OPENAI_URL: Final = "https://api.openai.com/v1"
 _OPENAI_MODEL: Final = "gpt-4.1-mini"
 
 
+class Price(NamedTuple):
+    """US dollars per million tokens."""
+
+    input_usd: float
+    output_usd: float
+
+
+_LIST_PRICES: Final = {_OPENAI_MODEL: Price(0.4, 1.6)}
+"""As the vendor lists them. A simulated partner charges, in play money, what that model costs."""
+
+
 class Partner(NamedTuple):
-    """Where the baseline's requests go. `key_variable` names the variable that holds the key, None for no key."""
+    """Where the baseline's requests go. `key_variable` names the variable that holds the key, None for no key.
+
+    `price` is None where nobody told us.
+    """
 
     simulated: bool
     base_url: str
     model: str
     key_variable: str | None
+    price: Price | None = None
 
     @property
     def warning(self) -> str | None:
@@ -38,7 +53,10 @@ def choose_partner(environment: Mapping[str, str], simulator_url: str) -> Partne
     """Return the partner: the real one if a key or a partner's model is set. Raises PartnerSettingsError."""
     key, model, base_url = (environment.get(name, "").strip() for name in (KEY, MODEL, BASE_URL))
     if not key and not model:
-        return Partner(simulated=True, base_url=simulator_url, model=SIMULATED_MODEL, key_variable=None)
+        play_money = _LIST_PRICES[_OPENAI_MODEL]
+        return Partner(
+            simulated=True, base_url=simulator_url, model=SIMULATED_MODEL, key_variable=None, price=play_money
+        )
     if not key and not base_url:
         cause = f"{MODEL} is set, but neither {KEY} nor {BASE_URL}"
         raise PartnerSettingsError(cause, f"export {KEY}=..., or unset {MODEL} to use the simulator")
@@ -49,4 +67,5 @@ def choose_partner(environment: Mapping[str, str], simulator_url: str) -> Partne
         base_url=base_url or _OPENAI_URL,
         model=model or _OPENAI_MODEL,
         key_variable=KEY if key else None,
+        price=_LIST_PRICES.get(model or _OPENAI_MODEL),
     )

@@ -1,22 +1,28 @@
-"""What the demo does: the features, the steps of their ramps, the panel. Data only."""
+"""What the demo does: features, steps and margins of their ramps, what harms their candidates, the panel. Data only."""
 
 from typing import Final, NamedTuple
 
 MOVING: Final = "summarize"
-"""The feature whose share a ramp moves from 1 % to 100 %."""
-STEADY_SHARES: Final = {"rewrite": 50_000, "draft": 50_000}
-"""Features whose share stays: both arms answer them all the time, also while the moving one is killed."""
-FEATURES: Final = ("rewrite", MOVING, "draft")
-"""Those that vLLM is the candidate of."""
+"""The feature whose good candidate a ramp moves from 1 % to 100 %."""
+STEADY: Final = "draft"
+"""The feature whose share stays: both arms answer it all the time, also while the moving one is killed."""
+WORSE: Final = "rewrite"
+"""The feature whose candidate is the worse checkpoint."""
 BREAKING: Final = "proofread"
-"""A feature of its own, whose candidate breaks on purpose in the middle of its ramp."""
-BREAKING_TASK: Final = "rewrite"
-"""The task whose prompts the breaking feature is asked."""
-TASK_WEIGHTS: Final = {"rewrite": 1.0, MOVING: 4.0, "draft": 1.0}
-BREAKING_WEIGHT: Final = 1.0
+"""The feature whose candidate begins to fail in the middle of its ramp."""
+SLOWING: Final = "reply"
+"""The feature whose candidate becomes slow in the middle of its ramp."""
+STEADY_SHARE_MILLIPCT: Final = 50_000
+GOOD: Final = (MOVING, STEADY)
+"""Those that the good checkpoint is the candidate of."""
+RAMPED: Final = (MOVING, WORSE, BREAKING, SLOWING)
+FEATURES: Final = (MOVING, STEADY, WORSE, BREAKING, SLOWING)
+TASKS: Final = {MOVING: "summarize", STEADY: "draft", WORSE: "rewrite", BREAKING: "rewrite", SLOWING: "summarize"}
+"""Whose prompts a feature is asked."""
+WEIGHTS: Final = {MOVING: 6.0, STEADY: 0.5, WORSE: 1.5, BREAKING: 1.0, SLOWING: 1.0}
 
-CONCURRENCY: Final = 16
-"""Requests under way at once: what two cores answer without queueing."""
+CONCURRENCY: Final = 32
+"""Requests under way at once: what two cores answer without queueing for long."""
 PANEL_SIZE: Final = 24
 PANEL_ROUNDS: Final = 2
 """How often each conversation of the panel comes back within a step."""
@@ -24,20 +30,22 @@ PANEL_EVERY: Final = 2
 """One request in so many is the panel's, until its rounds of the step are through."""
 
 WARM_UP_S: Final = 3.0
-"""Traffic before the ramp begins, everything on the partner: it says how long the steps will take."""
+"""Traffic before the ramps begin, everything on the partner: it says how long the steps will take."""
 KILLED_AT_MILLIPCT: Final = 50_000
 BEFORE_KILL_MIN: Final = 40
 """Fresh conversations at that share before the kill."""
 KILLED_S: Final = 4.0
 LIFTED_S: Final = 3.5
 """How long the ramp stays paused after the kill was lifted."""
-BROKEN_AFTER_S: Final = 3.0
-"""How long the breaking feature is well in the step in which its candidate breaks."""
-BROKEN_AT_STEP: Final = 1
+INJECTED_AFTER_S: Final = 1.0
+"""How long a ramp is well in the step in which its candidate is harmed."""
+INJECTED_AT_STEP: Final = 1
+SLOWED_BY_S: Final = 3.0
+"""What the slow candidate waits before each answer."""
 AFTER_ROLLBACK_S: Final = 3.0
-"""How long traffic of the breaking feature goes on after its rollback."""
-ROLLBACK_LIMIT_S: Final = 60.0
-RAMP_LIMIT_S: Final = 300.0
+"""How long traffic of a feature goes on after its rollback."""
+ROLLBACK_LIMIT_S: Final = 110.0
+RAMP_LIMIT_S: Final = 240.0
 """How long a phase or a step may take before the demo gives up on it."""
 
 
@@ -53,19 +61,80 @@ RAMP: Final = (
     RampStep(1_000, 5, 1),
     RampStep(5_000, 5, 3),
     RampStep(25_000, 5, 20),
-    RampStep(50_000, 8, 40),
+    RampStep(50_000, 5, 40),
     RampStep(100_000, 5, 80),
 )
-BREAKING_RAMP: Final = (
+TRIAL_RAMP: Final = (
     RampStep(20_000, 4, 5),
-    # Longer than the breach takes to be seen: that it goes no further is the gate's doing.
+    # Longer than the harm takes to be seen: that it goes no further is the evidence's doing.
     RampStep(50_000, 120, 10),
     RampStep(100_000, 4, 10),
 )
+WORSE_RAMP: Final = (
+    # No proof that it is as good will come: it never leaves its first step.
+    RampStep(50_000, 4, 10),
+    RampStep(100_000, 4, 10),
+)
+RAMPS: Final = {MOVING: RAMP, WORSE: WORSE_RAMP, BREAKING: TRIAL_RAMP, SLOWING: TRIAL_RAMP}
 POST_MONITOR_S: Final = 3
 COOLDOWN_S: Final = 1
-UNGATED_BAKE: Final = 2
-"""Without gates a step takes so many times as long, since nothing then waits for the panel."""
+
+
+class Margins(NamedTuple):
+    """How much worse is still no worse, wide enough that seconds of traffic can prove it.
+
+    `early`: (share in millipct, margin of quality and errors below it); `latency`: which one harm is looked for in, and
+    `slower`: how much longer than the partner's is no harm yet, 1 is twice as long.
+    """
+
+    quality: float
+    errors: float
+    latency: str
+    slower: float
+    early: tuple[tuple[int, float], ...] = ()
+
+
+MARGINS: Final = {
+    # vLLM on busy cores is no faster than they let it be: a machine must not decide what the model deserves.
+    MOVING: Margins(0.1, 0.1, "ttft_p50", 4.0, ((5_000, 0.9), (25_000, 0.5), (50_000, 0.25))),
+    WORSE: Margins(0.05, 0.05, "ttft_p50", 4.0),
+    BREAKING: Margins(0.05, 0.01, "ttft_p95", 1.0, ((50_000, 0.5),)),
+    SLOWING: Margins(0.05, 0.01, "ttft_p95", 1.0, ((50_000, 0.5),)),
+}
+ALPHA: Final = 0.05
+AGE_S: Final = 4
+FEEDBACK_AGE_S: Final = 4
+"""How long after its first request a unit is looked at: longer than an answer and its rating take, and than what is
+held to be slow: a bound beyond it can't be measured.
+"""
+
+
+class Harm(NamedTuple):
+    """What must be rolled back, and by which gate. `injected`: by us, midway; else it is there at once."""
+
+    feature: str
+    what: str
+    gate: str
+    injected: bool = True
+
+
+QUALITY: Final = "quality"
+ERRORS: Final = "errors"
+PROOFS: Final = (QUALITY, ERRORS)
+"""Gates that must have shown that the candidate is no worse before the share rises."""
+QUALITY_HARM: Final = "quality-harm"
+ERRORS_HARM: Final = "errors-harm"
+LATENCY_HARM: Final = "latency-harm"
+HARMS: Final = (
+    Harm(WORSE, "worse checkpoint", QUALITY_HARM, injected=False),
+    Harm(BREAKING, "error burst", ERRORS_HARM),
+    Harm(SLOWING, "latency regression", LATENCY_HARM),
+)
+
+
+def last_share_millipct(harm: Harm) -> int:
+    """Return the share that a harmful ramp must not get beyond."""
+    return RAMPS[harm.feature][INJECTED_AT_STEP if harm.injected else 0].share_millipct
 
 
 def percent(share_millipct: int) -> str:

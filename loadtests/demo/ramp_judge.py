@@ -1,13 +1,13 @@
-"""Judges the demo's two ramps by the audit log, by what callers saw and by what `status` told a build (pure)."""
+"""Judges the demo's ramps by the audit log, by what callers saw and by what `status` told a build (pure)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from loadtests.demo.course import CONTROLLER, Entry, GateSaid, of_this_run, stages_of
+from loadtests.demo.course import CONTROLLER, Entry, GateSaid, of_this_run, rollback_of, stages_of
 from loadtests.demo.judge import Verdict
-from loadtests.demo.plan import BREAKING, BREAKING_RAMP, BROKEN_AT_STEP, MOVING, RAMP, percent, stage_names
-from loadtests.demo.ramps import ERRORS_GATE
+from loadtests.demo.plan import BREAKING, MOVING, PROOFS, RAMP, Harm, last_share_millipct, percent, stage_names
+from loadtests.demo.ramps import FLOOR_GATE
 from loadtests.demo.sample import BASELINE, CANDIDATE, Sample
 from loadtests.demo.status import COMPLETED, ROLLED_BACK, StatusAnswer
 
@@ -15,43 +15,58 @@ REQUESTS_AFTER_MIN: Final = 5
 _MOVES: Final = ("advance", "monitor", "complete")
 _PATH: Final = ("DRAFT", "READY", "RUNNING", "PAUSED", "RUNNING", "MONITORING", "COMPLETED")
 _ALL: Final = 100_000
+_TOGETHER: Final = "together with "
 
 
-class BreachEvidence(NamedTuple):
-    """What is left of the breaking feature's ramp. `broken_at_s`: Unix time, None if it never came to that."""
+class Began(NamedTuple):
+    """When a harm began: Unix time as in the audit log, and the callers' clock."""
 
+    at_s: float
+    clock_s: float
+
+
+class SetbackEvidence(NamedTuple):
+    """What is left of a harmful ramp: audit entries, oldest first; `began` is None if it never came to that."""
+
+    harm: Harm
     entries: Sequence[Entry]
-    broken_at_s: float | None
+    began: Began | None
     samples: Sequence[Sample]
     status: StatusAnswer | None
 
 
 class RampEvidence(NamedTuple):
-    """What is left of both ramps: the moving feature's audit entries, oldest first; no breach without gates."""
+    """What is left of all ramps: of the moving feature's its audit entries, oldest first. `gated`: by PromQL too."""
 
     entries: Sequence[Entry]
+    samples: Sequence[Sample]
     status: StatusAnswer | None
-    breach: BreachEvidence | None
+    gated: bool
+    setbacks: Sequence[SetbackEvidence]
 
 
 def judge_ramps(evidence: RampEvidence) -> tuple[Verdict, ...]:
     """Return the verdict of every check on the ramps."""
-    entries, breach = evidence.entries, evidence.breach
-    own = (
+    entries = evidence.entries
+    return (
         ramp_completed(entries),
         lifted_kill_paused(entries),
-        *((gates_passed(entries),) if breach is not None else ()),
+        evidence_decided(entries),
+        *((floor_passed(entries),) if evidence.gated else ()),
         status_told(MOVING, evidence.status, COMPLETED),
+        *(verdict for setback in evidence.setbacks for verdict in judge_setback(setback)),
     )
-    if breach is None:
-        return own
+
+
+def judge_setback(setback: SetbackEvidence) -> tuple[Verdict, ...]:
+    """Return the verdict of every check on one harmful ramp."""
+    feature = setback.harm.feature
     return (
-        *own,
-        breach_was_hidden(breach),
-        breach_rolled_back(breach),
-        breach_went_no_further(breach),
-        nobody_after(breach),
-        status_told(BREAKING, breach.status, ROLLED_BACK),
+        *((failures_were_hidden(setback),) if feature == BREAKING else ()),
+        rolled_back(setback),
+        went_no_further(setback),
+        nobody_after(setback),
+        *((status_told(feature, setback.status, ROLLED_BACK),) if setback.harm.injected else ()),
     )
 
 
@@ -85,17 +100,29 @@ def lifted_kill_paused(entries: Sequence[Entry]) -> Verdict:
     return Verdict(check, ok=False, found="no kill was lifted")
 
 
-def gates_passed(entries: Sequence[Entry]) -> Verdict:
-    """Check that the errors gate had passed, with a value, whenever the controller moved the share on."""
-    check = "the gate passes before each step"
+def evidence_decided(entries: Sequence[Entry]) -> Verdict:
+    """Check that each step was left for proof that the candidate is no worse: e-values at or above their limits."""
+    steps = steps_of(entries)
+    shown = [(said.value, said.limit) for step in steps if (said := said_by(step, PROOFS[0])) is not None]
+    proven = sum(all(is_proven(said_by(step, gate)) for gate in PROOFS) for step in steps)
+    values = ", ".join(f"{value:.3g}" for value, _ in shown if value is not None)
+    limit = next((limit for _, limit in shown if limit is not None), None)
+    found = f"{' and '.join(PROOFS)} proven before {proven} of {len(RAMP) - 1} steps"
+    if values and limit is not None:
+        found += f"; e-values of {PROOFS[0]}: {values}, limit {limit:g}"
+    return Verdict("evidence decides each step", proven == len(steps) == len(RAMP) - 1, found)
+
+
+def floor_passed(entries: Sequence[Entry]) -> Verdict:
+    """Check that the PromQL floor had passed, with a value, whenever the controller moved the share on."""
     moves = [entry for entry in of_this_run(entries) if entry.command in _MOVES and entry.actor == CONTROLLER]
-    said = [_said(entry) for entry in moves]
+    said = [said_by(entry, FLOOR_GATE) for entry in moves]
     values = [each.value for each in said if each is not None and each.result == "PASS" and each.value is not None]
     limits = [each.limit for each in said if each is not None and each.limit is not None]
-    found = f"{ERRORS_GATE} passed {len(values)} of {len(moves)} times"
+    found = f"{FLOOR_GATE} passed {len(values)} of {len(moves)} times"
     if values and limits:
         found += f", at most {max(values):.3g}, limit {limits[0]:g}"
-    return Verdict(check, bool(moves) and len(values) == len(moves), found)
+    return Verdict("the PromQL floor holds at each step", bool(moves) and len(values) == len(moves), found)
 
 
 def status_told(feature: str, answer: StatusAnswer | None, wanted: int) -> Verdict:
@@ -107,51 +134,80 @@ def status_told(feature: str, answer: StatusAnswer | None, wanted: int) -> Verdi
     return Verdict(check, answer.exit_code == wanted, found)
 
 
-def breach_was_hidden(breach: BreachEvidence) -> Verdict:
+def failures_were_hidden(setback: SetbackEvidence) -> Verdict:
     """Check that callers of the breaking feature saw no failure, though its candidate did fail."""
-    check = "breach: no caller sees a failure"
-    failed = sum(sample.problem is not None for sample in breach.samples)
-    helped = sum((sample.assigned, sample.served) == (CANDIDATE, BASELINE) for sample in breach.samples)
-    found = (
-        f"{helped} requests of the broken candidate answered by the partner, {failed} of {len(breach.samples)} failed"
-    )
+    check = f"{setback.harm.feature}: no caller sees a failure"
+    failed = sum(sample.problem is not None for sample in setback.samples)
+    helped = sum((sample.assigned, sample.served) == (CANDIDATE, BASELINE) for sample in setback.samples)
+    found = f"{helped} failed requests answered by the partner, {failed} of {len(setback.samples)} failed for callers"
     return Verdict(check, bool(helped) and not failed, found)
 
 
-def breach_rolled_back(breach: BreachEvidence) -> Verdict:
-    """Check that the controller took the share back, for a verdict that the audit log holds."""
-    check = "breach: the controller rolls back"
-    back = _rollback(breach.entries)
-    if back is None or breach.broken_at_s is None:
-        return Verdict(check, ok=False, found="it did not" if breach.broken_at_s else "the candidate was never broken")
-    said = _said(back)
-    took_s = back.at_s - breach.broken_at_s
-    held = said is not None and said.result == "FAIL" and _is_over(said)
-    ok = held and back.actor == CONTROLLER and back.share_millipct == 0 and took_s > 0
-    verdict = "no verdict" if said is None else str(said)
-    return Verdict(check, ok, f"share {percent(back.share_millipct)} {took_s:.1f} s after the breach: {verdict}")
+def rolled_back(setback: SetbackEvidence) -> Verdict:
+    """Check that the controller took the share back, for an e-value of harm that the audit log holds."""
+    harm, began = setback.harm, setback.began
+    check = f"{harm.feature}: {harm.what} is rolled back"
+    back = rollback_of(setback.entries)
+    if back is None or began is None:
+        return Verdict(check, ok=False, found="it was not" if began else "the candidate was never harmed")
+    said = said_by(back, harm.gate)
+    took_s = back.at_s - began.at_s
+    ok = is_harm(said) and back.actor == CONTROLLER and back.share_millipct == 0 and took_s > 0
+    verdict = f"{harm.gate} said nothing: {back.reason}" if said is None else str(said)
+    return Verdict(check, ok, f"share {percent(back.share_millipct)} after {took_s:.1f} s: {verdict}")
 
 
-def breach_went_no_further(breach: BreachEvidence) -> Verdict:
-    """Check that the share was never above that of the step in which the candidate broke."""
-    check = "breach: no step beyond it"
-    limit = BREAKING_RAMP[BROKEN_AT_STEP].share_millipct
-    shares = [entry.share_millipct for entry in of_this_run(breach.entries)]
+def went_no_further(setback: SetbackEvidence) -> Verdict:
+    """Check that the share was never above that of the step in which there was harm."""
+    limit = last_share_millipct(setback.harm)
+    shares = [entry.share_millipct for entry in of_this_run(setback.entries)]
     found = " > ".join(map(percent, shares)) or "the ramp was never started"
-    return Verdict(check, max(shares, default=0) == limit, found)
+    return Verdict(f"{setback.harm.feature}: no step beyond it", max(shares, default=0) == limit, found)
 
 
-def nobody_after(breach: BreachEvidence) -> Verdict:
+def nobody_after(setback: SetbackEvidence) -> Verdict:
     """Check that after the rollback nobody was given the candidate."""
-    check = "breach: nobody has the candidate after it"
-    back = _rollback(breach.entries)
-    if back is None:
+    check = f"{setback.harm.feature}: nobody has the candidate after it"
+    if rollback_of(setback.entries) is None:
         return Verdict(check, ok=False, found="it was not rolled back")
-    after = [sample for sample in breach.samples if sample.revision is not None and sample.revision >= back.revision]
+    after = after_rollback(setback)
     if len(after) < REQUESTS_AFTER_MIN:
         return Verdict(check, ok=False, found=f"only {len(after)} requests after it, too few to judge")
     wrong = sum(CANDIDATE in (sample.assigned, sample.served) for sample in after)
     return Verdict(check, not wrong, f"{wrong} of {len(after)} requests decided after it")
+
+
+def after_rollback(setback: SetbackEvidence) -> Sequence[Sample]:
+    """Return the requests that were decided after the rollback."""
+    back = rollback_of(setback.entries)
+    if back is None:
+        return ()
+    return [sample for sample in setback.samples if sample.revision is not None and sample.revision >= back.revision]
+
+
+def steps_of(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the controller's steps up, oldest first."""
+    return [entry for entry in of_this_run(entries) if entry.command == "advance" and entry.actor == CONTROLLER]
+
+
+def said_by(entry: Entry, gate: str) -> GateSaid | None:
+    """Return what a gate had said when the entry's change was decided."""
+    return next((said for said in entry.said if said.gate == gate), None)
+
+
+def is_proven(said: GateSaid | None) -> bool:
+    """Whether a gate of evidence passed by an e-value at or above its limit."""
+    if said is None or said.value is None or said.limit is None:
+        return False
+    return said.estimate is not None and said.result == "PASS" and said.value >= said.limit
+
+
+def is_harm(said: GateSaid | None) -> bool:
+    """Whether a gate of evidence failed: by its e-value, or as the one that has most part in the average of all."""
+    if said is None or said.value is None or said.limit is None:
+        return False
+    reached = said.value >= said.limit or said.reason.startswith(_TOGETHER)
+    return said.estimate is not None and said.result == "FAIL" and reached
 
 
 def _phases(entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -164,15 +220,3 @@ def _phases(entries: Sequence[Entry]) -> tuple[str, ...]:
         if entry.phase is not None and entry.phase != phases[-1]:
             phases.append(entry.phase)
     return tuple(phases)
-
-
-def _rollback(entries: Sequence[Entry]) -> Entry | None:
-    return next((entry for entry in of_this_run(entries) if entry.command == "roll_back"), None)
-
-
-def _said(entry: Entry) -> GateSaid | None:
-    return next((each for each in entry.said if each.gate == ERRORS_GATE), None)
-
-
-def _is_over(said: GateSaid) -> bool:
-    return said.value is not None and said.limit is not None and said.value > said.limit

@@ -1,42 +1,46 @@
-"""The flag documents of the demo's two ramps, gates in PromQL included (pure).
+"""The flag documents of the demo's ramps: gates of evidence, and for the moving feature a floor in PromQL (pure).
 
-A gate on errors must count them by the *assigned* arm: what the candidate failed at was answered by the baseline, so
-callers saw no error, and the candidate must still not get away with it.
+A floor on errors must count them by the *assigned* arm, as the evidence does: what the candidate failed at was answered
+by the baseline, so callers saw no error, and the candidate must still not get away with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, Final
 
-from loadtests.demo.layout import INHOUSE, PARTNER, TRIAL
+from loadtests.demo.layout import PARTNER, candidate_of
 from loadtests.demo.plan import (
-    BREAKING,
-    BREAKING_RAMP,
+    AGE_S,
+    ALPHA,
     COOLDOWN_S,
+    ERRORS,
+    ERRORS_HARM,
+    FEEDBACK_AGE_S,
+    LATENCY_HARM,
+    MARGINS,
     MOVING,
     POST_MONITOR_S,
-    RAMP,
-    UNGATED_BAKE,
-    RampStep,
+    QUALITY,
+    QUALITY_HARM,
+    RAMPS,
+    Margins,
 )
 
-ERRORS_GATE: Final = "candidate-errors"
+FLOOR_GATE: Final = "promql-errors"
 ERRORS_MAX: Final = 0.1
-REQUESTS_MIN: Final = {MOVING: 120, BREAKING: 10}
-"""Of both arms in a step, before the gate says anything: by then the panel has been through, on any machine."""
-LATENCY_GATE: Final = "candidate-p95-s"
-_LATENCY_MAX_S: Final = 5.0
+REQUESTS_MIN: Final = 120
+"""Of both arms in a step, before the floor says anything: by then the panel has been through, on any machine."""
 _PRIOR: Final = 10
 """Good requests that are added to those counted: one failure among the first three is no breach."""
 _FAILS: Final = 2
 _FRESH: Final = "10s"
 
 
-def documents(*, gated: bool) -> dict[str, Any]:
-    """Return the document of all features with a ramp: without gates only the moving one."""
-    flags = {MOVING: _flag(MOVING, INHOUSE, RAMP, gated=gated)}
-    if gated:
-        flags[BREAKING] = _flag(BREAKING, TRIAL, BREAKING_RAMP, gated=True)
-    return {"x-rollouts": flags}
+def documents(inhouse: Collection[str], *, gated: bool) -> dict[str, Any]:
+    """Return the document of all features with a ramp.
+
+    `inhouse`: the upstreams that are served here; `gated`: with a Prometheus to ask.
+    """
+    return {"x-rollouts": {feature: _flag(feature, inhouse, gated=gated) for feature in RAMPS}}
 
 
 def errors_query(feature: str) -> str:
@@ -53,46 +57,55 @@ def errors_query(feature: str) -> str:
     return f"({failed}) / ({_PRIOR} + sum(increase({assigned})))"
 
 
-def _flag(feature: str, candidate: str, steps: Sequence[RampStep], *, gated: bool) -> dict[str, Any]:
-    factor = 1 if gated else UNGATED_BAKE
+def _flag(feature: str, inhouse: Collection[str], *, gated: bool) -> dict[str, Any]:
     return {
-        "candidate": candidate,
+        "candidate": candidate_of(feature, inhouse),
         "baseline": PARTNER,
         "owner": "glidepath demo",
         "ramp": {
             "steps": [
-                {"share": step.share_millipct, "bake": f"{factor * step.bake_s}s", "min_samples": step.samples_min}
-                for step in steps
+                {"share": step.share_millipct, "bake": f"{step.bake_s}s", "min_samples": step.samples_min}
+                for step in RAMPS[feature]
             ],
             "cooldown": f"{COOLDOWN_S}s",
             "post_monitor": f"{POST_MONITOR_S}s",
         },
-        "gates": _gates(feature) if gated else [],
+        "evidence": {"age": f"{AGE_S}s", "feedback_age": f"{FEEDBACK_AGE_S}s"},
+        "gates": [*_evidence(MARGINS[feature]), *([_floor(feature)] if gated and feature == MOVING else [])],
         "rollback": {"mode": "instant", "to_share": 0},
     }
 
 
-def _gates(feature: str) -> list[dict[str, Any]]:
+def _evidence(margins: Margins) -> list[dict[str, Any]]:
+    """Quality carries over from step to step; errors, which may come with load, are proven anew in each."""
+    early = {"early": [{"below": below, "margin": margin} for below, margin in margins.early]} if margins.early else {}
+    return [
+        _gate(QUALITY, "noninferiority", "thumbs", margins.quality) | early | {"scope": "ramp"},
+        _gate(ERRORS, "noninferiority", "errors", margins.errors) | early,
+        _gate(QUALITY_HARM, "harm", "thumbs", margins.quality) | {"scope": "ramp"},
+        _gate(ERRORS_HARM, "harm", "errors", margins.errors) | {"scope": "ramp"},
+        _gate(LATENCY_HARM, "harm", margins.latency, margins.slower) | {"scope": "ramp"},
+    ]
+
+
+def _gate(name: str, kind: str, metric: str, margin: float) -> dict[str, Any]:
+    plain = {"name": name, "role": "hard", "source": "evidence", "kind": kind}
+    return plain | {"metric": metric, "margin": margin, "alpha": ALPHA}
+
+
+def _floor(feature: str) -> dict[str, Any]:
     asked = f'glidepath_requests_total{{feature="{feature}"}}'
-    errors = {
+    return {
+        "name": FLOOR_GATE,
+        "role": "hard",
+        "source": "promql",
+        "kind": "threshold",
+        "query": errors_query(feature),
+        "limit": ERRORS_MAX,
+        "max_age": _FRESH,
         "samples": f"sum(increase({asked}[$elapsed]))",
-        "min_samples": REQUESTS_MIN[feature],
+        "min_samples": REQUESTS_MIN,
         # A scrape that is looked at twice is one measurement.
         "newest": f"max(timestamp({asked}))",
         "failure": {"count": _FAILS},
     }
-    return [
-        _threshold(ERRORS_GATE, "hard", errors_query(feature), ERRORS_MAX) | errors,
-        _threshold(LATENCY_GATE, "observe", _latency_query(feature), _LATENCY_MAX_S),
-    ]
-
-
-def _latency_query(feature: str) -> str:
-    series = "gen_ai_server_request_duration_seconds_bucket"
-    labels = f'gen_ai_request_model="copilot/{feature}",glidepath_arm="candidate"'
-    return f"histogram_quantile(0.95, sum by (le) (rate({series}{{{labels}}}[$elapsed])))"
-
-
-def _threshold(name: str, role: str, query: str, limit: float) -> dict[str, Any]:
-    kind = {"source": "promql", "kind": "threshold", "query": query, "limit": limit, "max_age": _FRESH}
-    return {"name": name, "role": role} | kind

@@ -7,15 +7,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from loadtests.demo.plan import (
-    BREAKING,
-    BREAKING_TASK,
-    BREAKING_WEIGHT,
-    MOVING,
-    PANEL_EVERY,
-    PANEL_SIZE,
-    TASK_WEIGHTS,
-)
+from loadtests.demo.plan import MOVING, PANEL_EVERY, PANEL_SIZE, TASKS, WEIGHTS
 from loadtests.prompts import Prompt
 from loadtests.workload import Mix, PlannedRequest, requests_of
 
@@ -35,14 +27,14 @@ class Draw(NamedTuple):
 class Source:
     """Draws requests; every fresh one opens a conversation of its own, named after the seed."""
 
-    def __init__(self, prompts: Sequence[Prompt], seed: int, *, breaking: bool = False) -> None:
-        """Raise InvalidFileError when a task has no prompt. `breaking`: ask the breaking feature too."""
-        weights = TASK_WEIGHTS | ({BREAKING: BREAKING_WEIGHT} if breaking else {})
-        known = (*prompts, *_renamed(prompts)) if breaking else prompts
-        self._fresh: Iterator[PlannedRequest] = requests_of(0, known, Mix(tasks=weights, turns=1), seed)
-        asked = requests_of(1, prompts, Mix(tasks={MOVING: 1.0}, turns=1), seed)
-        self._panel = [request._replace(user="panel") for request in islice(asked, PANEL_SIZE)]
+    def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
+        """Raise InvalidFileError when a task has no prompt."""
+        asked = list(_by_feature(prompts))
+        self._fresh: Iterator[PlannedRequest] = requests_of(0, asked, Mix(tasks=WEIGHTS, turns=1), seed)
+        panel = requests_of(1, asked, Mix(tasks={MOVING: 1.0}, turns=1), seed)
+        self._panel = [request._replace(user="panel") for request in islice(panel, PANEL_SIZE)]
         self._waiting: deque[PlannedRequest] = deque()
+        self._dropped: set[str] = set()
         self._drawn = 0
 
     @property
@@ -55,14 +47,20 @@ class Source:
         for _ in range(rounds):
             self._waiting.extend(self._panel)
 
+    def drop(self, feature: str) -> None:
+        """Ask a feature nothing more, so that the others get its traffic; the moving one can't be dropped."""
+        self._dropped |= {feature} - {MOVING}
+
     def draw(self) -> Draw:
         """Return the next request."""
         self._drawn += 1
         if self._waiting and not self._drawn % PANEL_EVERY:
             return Draw(self._waiting.popleft(), panel=True)
-        return Draw(next(self._fresh), panel=False)
+        drawn = (Draw(request, panel=False) for request in self._fresh)
+        return next(each for each in drawn if each.feature not in self._dropped)
 
 
-def _renamed(prompts: Sequence[Prompt]) -> Iterator[Prompt]:
-    """Return the prompts that the breaking feature is asked; their right answers are the same."""
-    return (replace(prompt, task=BREAKING) for prompt in prompts if prompt.task == BREAKING_TASK)
+def _by_feature(prompts: Sequence[Prompt]) -> Iterator[Prompt]:
+    """Return what each feature is asked: the prompts of its task, whose right answers stay the same."""
+    for feature, task in TASKS.items():
+        yield from (replace(prompt, task=feature) for prompt in prompts if prompt.task == task)

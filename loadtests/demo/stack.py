@@ -1,4 +1,4 @@
-"""The whole system as child processes: vLLM, the simulator, Prometheus, the gateway. Stopped in reverse order."""
+"""The whole system as child processes: vLLMs, the simulator, Prometheus, the gateway. Stopped in reverse order."""
 
 import asyncio
 import re
@@ -16,7 +16,17 @@ from loadtests.demo.child import Child, Command
 from loadtests.demo.death import context, explain
 from loadtests.demo.errors import DemoError, ModelSpecError, PartFailedError, StateDirError
 from loadtests.demo.folder import BOOTSTRAP_KEY, development_key
-from loadtests.demo.layout import HOST, TRIAL_MODEL, Folder, Ports, gateway_config, prometheus_config
+from loadtests.demo.layout import (
+    ENGINES,
+    HOST,
+    INHOUSE,
+    TRIALS,
+    Folder,
+    Ports,
+    gateway_config,
+    prometheus_config,
+    trial_model,
+)
 from loadtests.demo.partner import KEY, SIMULATED_MODEL, Partner
 from loadtests.demo.race import all_of
 from loadtests.demo.status import Asked, status_arguments
@@ -25,8 +35,8 @@ PROMPTS: Final = 3_000
 _PROMPTS_SEED: Final = 1
 _LOG_LINES: Final = 15
 _POLL_S: Final = 0.1
-_READY_S: Final = {"vllm": 300.0, "simulator": 30.0, "prometheus": 60.0, "gateway": 30.0}
-_STOP_S: Final = {"vllm": 30.0}
+_READY_S: Final = dict.fromkeys(ENGINES.values(), 300.0) | {"simulator": 30.0, "prometheus": 60.0, "gateway": 30.0}
+_STOP_S: Final = dict.fromkeys(ENGINES.values(), 30.0)
 _STOP_DEFAULT_S: Final = 5.0
 _OK: Final = 200
 _UNAUTHORISED: Final = 401
@@ -35,32 +45,44 @@ _OVERRIDE: Final = re.compile(r"GLIDEPATH_\w+__\w+")
 
 
 class Running(NamedTuple):
-    """Where a stack can be reached."""
+    """Where a stack can be reached. `engines`: each vLLM by its upstream."""
 
     gateway_url: str
     admin_url: str
-    vllm_url: str
+    engines: Mapping[str, str]
     simulator_url: str
     prometheus_url: str | None
     api_key: str
     prompts: Path
 
+    @property
+    def vllm_url(self) -> str:
+        """Return where the good checkpoint is."""
+        return self.engines[INHOUSE]
+
 
 class Stack:
-    """Starts and stops the parts. Run `watch` beside everything else: it raises when a part ends by itself."""
+    """Starts and stops the parts; `partner` plays the baseline.
+
+    Run `watch` beside everything else: it raises when a part ends by itself.
+    """
 
     def __init__(
         self,
         folder: Folder,
         ports: Ports,
         partner: Partner,
-        model_spec: Path,
+        model_specs: Mapping[str, Path],
         environment: Mapping[str, str],
         *,
         prometheus: str | None = None,
     ) -> None:
-        """Prepare, without starting anything. `prometheus`: the path of its binary, None to do without."""
-        self._folder, self._ports, self._partner, self._model_spec = folder, ports, partner, model_spec
+        """Prepare, without starting anything.
+
+        `model_specs`: of the in-house models by upstream. `prometheus`: the path of its binary, None to do without.
+        """
+        self._folder, self._ports, self._model_specs = folder, ports, model_specs
+        self.partner = partner
         self._prometheus = prometheus
         self._running: Running | None = None
         self._environment = {name: value for name, value in environment.items() if not _OVERRIDE.fullmatch(name)}
@@ -69,7 +91,8 @@ class Stack:
         self._services: list[Child] = []
         self._errands: dict[str, Child] = {}
         gates = ("prometheus",) if self.gated else ()
-        names = ("environment", "prompts", "vllm", "simulator", *gates, "gateway")
+        engines = (ENGINES[upstream] for upstream in model_specs)
+        names = ("environment", "prompts", *engines, "simulator", *gates, "gateway")
         self._states = {name: PartState(name, "waiting", 0.0) for name in names}
         self._began_part_s: dict[str, float] = {}
 
@@ -89,6 +112,11 @@ class Stack:
         return self._prometheus is not None
 
     @property
+    def inhouse(self) -> tuple[str, ...]:
+        """Return the upstreams that are served here."""
+        return tuple(self._model_specs)
+
+    @property
     def running(self) -> Running:
         """Return where the stack can be reached. Raises DemoError before it has started."""
         if self._running is None:
@@ -97,19 +125,20 @@ class Stack:
 
     async def start(self) -> Running:
         """Start everything that can be at once. Raises DemoError."""
-        model = served_name(self._model_spec)
+        models = {upstream: served_name(spec) for upstream, spec in self._model_specs.items()}
         try:
             key = development_key(self._folder, self._environment)
-            text = gateway_config(self._folder, self._ports, model, self._partner, gated=self.gated)
+            text = gateway_config(self._folder, self._ports, models, self.partner, gated=self.gated)
             self._folder.config.write_text(text, encoding="utf-8")
             prometheus = [] if self._prometheus is None else [self._start_prometheus(self._prometheus)]
-            await all_of(self._start_vllm(), *prometheus, self._start_others(key))
+            await all_of(self._start_engines(), *prometheus, self._start_others(key))
         except OSError as error:
             cause = f"cannot write in {self._folder.root}: {error.strerror or error}"
             raise StateDirError(cause, "make room and see to its permissions, or choose another --state-dir") from None
-        gateway, admin, vllm, simulator = map(self._ports.url, ("gateway", "admin", "vllm", "simulator"))
+        gateway, admin, simulator = map(self._ports.url, ("gateway", "admin", "simulator"))
+        engines = {upstream: self._ports.url(ENGINES[upstream]) for upstream in models}
         prometheus_url = self._ports.url("prometheus") if self.gated else None
-        self._running = Running(gateway, admin, vllm, simulator, prometheus_url, key, self._folder.prompts)
+        self._running = Running(gateway, admin, engines, simulator, prometheus_url, key, self._folder.prompts)
         return self._running
 
     def ask_status(self, feature: str) -> Asked:
@@ -135,15 +164,18 @@ class Stack:
         for child in (*self._errands.values(), *reversed(self._services)):
             await child.stop()
 
-    async def _start_vllm(self) -> None:
+    async def _start_engines(self) -> None:
         await self._errand("environment", ("serving", "install"))
-        ready = self._folder.ready_file("vllm")
+        await all_of(*(self._start_vllm(ENGINES[upstream], spec) for upstream, spec in self._model_specs.items()))
+
+    async def _start_vllm(self, name: str, spec: Path) -> None:
+        ready = self._folder.ready_file(name)
         ready.unlink(missing_ok=True)
-        arguments = ("serving", "up", str(self._model_spec), "--port", str(self._ports.vllm))
-        files = ("--ready-file", str(ready), "--log-file", str(self._folder.log("engine")))
+        arguments = ("serving", "up", str(spec), "--port", str(getattr(self._ports, name)))
+        files = ("--ready-file", str(ready), "--log-file", str(self._folder.log(f"{name}-engine")))
         # It has a model server of its own to end, so it is told, not killed.
-        self._service("vllm", (*arguments, *files), death_signal=signal.SIGTERM)
-        await self._until_ready("vllm", ready.exists)
+        self._service(name, (*arguments, *files), death_signal=signal.SIGTERM)
+        await self._until_ready(name, ready.exists)
 
     async def _start_others(self, key: str) -> None:
         prompts = ("serving", "demo-model", "prompts", "--count", str(PROMPTS), "--seed", str(_PROMPTS_SEED))
@@ -154,7 +186,8 @@ class Stack:
         ready = self._folder.ready_file("simulator")
         ready.unlink(missing_ok=True)
         arguments = ("simulator", "--port", str(self._ports.simulator), "--ready-file", str(ready))
-        models = ("--model", SIMULATED_MODEL, "--model", TRIAL_MODEL)
+        names = (SIMULATED_MODEL, *map(trial_model, TRIALS.values()))
+        models = (word for name in names for word in ("--model", name))
         self._service("simulator", (*arguments, *models, "--references", str(self._folder.prompts)))
         await self._until_ready("simulator", ready.exists)
 

@@ -20,12 +20,12 @@ Clock = Callable[[], float]
 
 
 class Traffic:
-    """Callers that take requests from a source and leave samples and feedback. `samples` grows as answers end."""
+    """Callers that take requests from `source` and leave samples and feedback. `samples` grows as answers end."""
 
     def __init__(self, base_url: str, api_key: str, source: Source, clock: Clock = time.perf_counter) -> None:
         self.samples: list[Sample] = []
         self.feedback_problems: list[str] = []
-        self._source = source
+        self.source = source
         self._clock = clock
         self._panel_under_way = 0
         self._panel_idle = asyncio.Event()
@@ -53,19 +53,19 @@ class Traffic:
         """Let the panel come and wait until its last answer is in."""
         if rounds:
             self._panel_idle.clear()
-            self._source.call_panel(rounds)
+            self.source.call_panel(rounds)
             await self._panel_idle.wait()
 
     async def _caller(self) -> None:
         while not self._ending:
-            draw = self._source.draw()
+            draw = self.source.draw()
             self._panel_under_way += draw.panel
             try:
                 sample = await self._call(draw)
             finally:
                 self._panel_under_way -= draw.panel
             self.samples.append(sample)
-            if not (self._source.panel_waiting or self._panel_under_way):
+            if not (self.source.panel_waiting or self._panel_under_way):
                 self._panel_idle.set()
             if sample.problem is None:
                 await self._rate(sample)

@@ -132,3 +132,23 @@ for i = 2, #KEYS, 2 do
 end
 return 1
 """
+# KEYS: the epoch's sums. ARGV: how many elements must be there, the field and value of each; how many fields must not,
+# each; how many elements take the place of those that were there, the field and value of each.
+REPLACE_SUMS = """
+local found, place = tonumber(ARGV[1]), 2
+for i = 1, found do
+  if redis.call('HGET', KEYS[1], ARGV[place]) ~= ARGV[place + 1] then return 0 end
+  place = place + 2
+end
+for i = 1, tonumber(ARGV[place]) do
+  if redis.call('HEXISTS', KEYS[1], ARGV[place + i]) == 1 then return 0 end
+end
+place = place + tonumber(ARGV[place]) + 1
+local kept_ms = redis.call('PTTL', KEYS[1])
+for i = 1, found do redis.call('HDEL', KEYS[1], ARGV[2 * i]) end
+for i = 1, tonumber(ARGV[place]) do
+  redis.call('HSET', KEYS[1], ARGV[place + 2 * i - 1], ARGV[place + 2 * i])
+end
+if kept_ms > 0 then redis.call('PEXPIRE', KEYS[1], kept_ms) end
+return 1
+"""

@@ -7,9 +7,9 @@ from typing import cast
 
 from rollout.adapters import redis_scripts as names
 from rollout.adapters.redis_connection import RedisConnection, pairs
-from rollout.adapters.redis_control_scripts import ADD_SUMS
+from rollout.adapters.redis_control_scripts import ADD_SUMS, REPLACE_SUMS
 from rollout.core import sums as rules
-from rollout.core.sums import SumKey
+from rollout.core.sums import Replacement, SumKey
 
 _COUNTED, _OUT_OF_RANGE, _TOO_MANY = 0, -1, -2
 
@@ -36,7 +36,7 @@ class RedisSums(RedisConnection):
 
     async def read_sums(self, feature: str) -> dict[SumKey, tuple[int, ...]]:
         """See `Store.read_sums`."""
-        epochs = await self._epochs(feature, None)
+        epochs = await self._epochs(feature)
         read = await self._read(*(("HGETALL", names.sums_of(feature, epoch)) for epoch in epochs)) if epochs else []
         vectors: defaultdict[SumKey, dict[int, int]] = defaultdict(dict)
         for epoch, stored in zip(epochs, map(pairs, read), strict=True):
@@ -45,19 +45,26 @@ class RedisSums(RedisConnection):
                 vectors[SumKey(feature, epoch, name)][int(index)] = int(value)
         return {key: tuple(found[index] for index in sorted(found)) for key, found in vectors.items()}
 
-    async def drop_sums(self, feature: str, before_epoch: int | None = None) -> None:
-        """See `Store.drop_sums`."""
-        epochs = await self._epochs(feature, before_epoch)
-        if epochs:
-            drop = self._redis.pipeline(transaction=False)  # which a full Redis would not take
-            drop.delete(*(names.sums_of(feature, epoch) for epoch in epochs))
-            drop.zrem(names.epochs_of(feature), *epochs)
-            await self._answer(drop.execute())
+    async def replace_sums(self, asked: Replacement) -> bool:
+        """See `Store.replace_sums`."""
+        rules.check_replacement(asked)
+        there, new = _elements(asked.found), _elements(asked.instead)
+        absent = [f"{len(vector)}|{name}" for name, vector in asked.found.items()]
+        values = (len(there) // 2, *there, len(absent), *absent, len(new) // 2, *new)
+        return bool(await self._script(REPLACE_SUMS, (names.sums_of(asked.feature, asked.epoch),), values))
 
-    async def _epochs(self, feature: str, before: int | None) -> list[int]:
+    async def _epochs(self, feature: str) -> list[int]:
         found = cast("list[bytes]", await self._answer(self._redis.zrange(names.epochs_of(feature), 0, -1)))
-        return sorted(epoch for epoch in map(int, found) if before is None or epoch < before)
+        return sorted(map(int, found))
 
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1_000)
+
+
+def _elements(vectors: Mapping[str, Sequence[int]]) -> list[str | int]:
+    """Field and value of each."""
+    pairs_of_each = (
+        (f"{index}|{name}", value) for name, vector in vectors.items() for index, value in enumerate(vector)
+    )
+    return list(chain.from_iterable(pairs_of_each))

@@ -23,7 +23,7 @@ from rollout.core.once import Once
 from rollout.core.once import checked as checked_once
 from rollout.core.position import Position
 from rollout.core.quota import QuotaAsk, QuotaGrant
-from rollout.core.sums import SumKey, check_flush
+from rollout.core.sums import Replacement, SumKey, check_flush, check_replacement
 
 
 class SqliteStore(SqliteConnection):
@@ -132,9 +132,10 @@ class SqliteStore(SqliteConnection):
         """See `Store.read_sums`."""
         return await self._run(lambda db: sums.read(db, feature, self._now_ms()))
 
-    async def drop_sums(self, feature: str, before_epoch: int | None = None) -> None:
-        """See `Store.drop_sums`."""
-        await self._run(lambda db: sums.drop(db, feature, before_epoch))
+    async def replace_sums(self, asked: Replacement) -> bool:
+        """See `Store.replace_sums`."""
+        check_replacement(asked)
+        return await self._run(lambda db: sums.put_instead(db, asked))
 
     async def claim_units(self, claims: Sequence[Claim], flush_id: str) -> tuple[bool, ...]:
         """See `Store.claim_units`."""

@@ -8,7 +8,7 @@ import msgspec
 from rollout.adapters.sqlite_control import Now
 from rollout.adapters.sqlite_schema import transaction
 from rollout.core import sums as rules
-from rollout.core.sums import SumKey
+from rollout.core.sums import Replacement, SumKey
 
 
 def add(db: sqlite3.Connection, deltas: Mapping[SumKey, Sequence[int]], flush_id: str, now: Now) -> bool:
@@ -34,12 +34,21 @@ def read(db: sqlite3.Connection, feature: str, now_ms: int) -> dict[SumKey, tupl
     return {SumKey(feature, epoch, name): _vector(stored) for epoch, name, stored in rows}
 
 
-def drop(db: sqlite3.Connection, feature: str, before_epoch: int | None) -> None:
-    """See `Store.drop_sums`."""
+def put_instead(db: sqlite3.Connection, asked: Replacement) -> bool:
+    """See `Store.replace_sums`."""
+    where = "feature = ? AND epoch = ? AND name = ?"
     with transaction(db):
-        for table in ("sums", "epochs"):
-            query = f"DELETE FROM {table} WHERE feature = ? AND (? IS NULL OR epoch < ?)"  # noqa: S608  ours
-            db.execute(query, (feature, before_epoch, before_epoch))
+        for name, vector in asked.found.items():
+            row = db.execute(f"SELECT vector FROM sums WHERE {where}", (asked.feature, asked.epoch, name)).fetchone()  # noqa: S608  ours
+            if (_vector(row[0]) if row else ()) != tuple(vector):
+                return False
+        for name in asked.found:
+            db.execute(f"DELETE FROM sums WHERE {where}", (asked.feature, asked.epoch, name))  # noqa: S608  ours
+        for name, vector in asked.instead.items():
+            stored = msgspec.json.encode(vector).decode()
+            row = (asked.feature, asked.epoch, name, len(vector), stored)
+            db.execute("INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?, ?)", row)
+        return True
 
 
 def _add(db: sqlite3.Connection, key: SumKey, delta: Sequence[int]) -> None:

@@ -8,9 +8,10 @@ from rollout.api import views
 from rollout.api.answers import Answers
 from rollout.api.code import code_router
 from rollout.api.conditions import FeatureName, Key, Revision, etag
+from rollout.api.costs import CostReads, add_cost_routes
 from rollout.api.enrolments import add_enrolment_routes
 from rollout.api.feature_reads import FeatureReads
-from rollout.api.problems import ProblemRoute
+from rollout.api.problems import ProblemRoute, described
 from rollout.api.ramps import Authorize, add_ramp_routes
 from rollout.api.store import add_store_routes
 from rollout.core.codec import render_document
@@ -26,10 +27,7 @@ __all__ = ["Authorize", "router"]
 
 _NOTHING_KNOWN = Surroundings()
 _GREATEST_ID = 2**63 - 1  # what a store's row number can be
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": views.Problem, "content": {"application/problem+json": {}}}
-    for status in (401, 403, 404, 409, 412, 422, 428, 503)
-}
+_PROBLEMS = described(401, 403, 404, 409, 412, 422, 428, 503)
 
 
 def router(
@@ -56,6 +54,7 @@ def router(
     add_ramp_routes(routes, operations, answers, authorize)
     add_enrolment_routes(routes, operations, answers, authorize)
     add_store_routes(routes, operations, store, authorize)
+    add_cost_routes(routes, CostReads(operations, store, clock, around.prices), authorize)
     routes.include_router(code_router(store, follower, clock, authorize, around))
     return routes
 

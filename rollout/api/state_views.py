@@ -23,8 +23,24 @@ class HoldView(BaseModel):
     text: Annotated[str, Field(description='one line for people, as "baking: 12 s of 30 s"')]
 
 
+class EstimateView(BaseModel):
+    """What stands behind a gate of evidence, as far as it can be said: the audit log leaves out what is null."""
+
+    effect: Annotated[
+        float | None, Field(description="candidate minus baseline of the mean outcome; of a floor the candidate's mean")
+    ] = None
+    lower: Annotated[float | None, Field(description="lower bound of the effect, at all times at once")] = None
+    upper: Annotated[float | None, Field(description="upper bound of the effect, at all times at once")] = None
+    margin: Annotated[float | None, Field(description="the margin that is asked at this share")] = None
+    excluded: Annotated[float | None, Field(description='the smallest "worse by" that is ruled out so far')] = None
+    expected_s: Annotated[float | None, Field(description="until a decision, if the effect is what it looks like")] = (
+        None
+    )
+    harm_value: Annotated[float | None, Field(description="e-value for harm beyond the final margin")] = None
+
+
 class VerdictView(BaseModel):
-    """What a gate said."""
+    """What a gate said; of evidence, `value` is an e-value and `limit` what it must reach."""
 
     gate: str
     result: Result
@@ -32,6 +48,7 @@ class VerdictView(BaseModel):
     limit: float | None
     samples: int | None
     reason: str
+    estimate: Annotated[EstimateView | None, Field(description="of gates of source evidence alone")]
 
 
 class RampStateView(BaseModel):
@@ -83,6 +100,7 @@ def verdict_view(verdict: Verdict) -> VerdictView:
         limit=verdict.limit,
         samples=verdict.samples,
         reason=verdict.reason,
+        estimate=None if verdict.estimate is None else EstimateView(**whole(verdict.estimate)),
     )
 
 

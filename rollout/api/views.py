@@ -185,16 +185,6 @@ class ExplanationView(BaseModel):
     steps: list[StepView]
 
 
-class Problem(BaseModel):
-    """An error (RFC 9457) with what to do about it."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    hint: str
-
-
 def feature_view(
     flag: FeatureFlag, *, killed_locally: bool, now_s: float, store: str = "ok", look: Look = _NO_LOOK
 ) -> FeatureView:

@@ -67,6 +67,10 @@ class Client:
         """GET one feature."""
         return self._call("GET", _path(feature))
 
+    def cost(self, feature: str) -> dict[str, Any]:
+        """GET what its ramp costs."""
+        return self._call("GET", f"{_path(feature)}/cost")
+
     def set_share(
         self, feature: str, share_millipct: int, revision: int, reason: str, key: str | None = None
     ) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rollout.cli.evidence_render import evidence_table, has_estimate
 from rollout.cli.render import local_time, plain_cell, step_of
 from rollout.core.hold import Hold, HoldReason
 from rollout.core.share import format_share
@@ -26,6 +28,8 @@ class _Row(NamedTuple):
     phase: str
     below: list[tuple[str, str]]
     """Lines with their styles."""
+    evidence: list[dict[str, Any]]
+    """Verdicts with an estimate behind them."""
 
 
 class Features:
@@ -51,6 +55,8 @@ class Features:
             yield _grid(widths, cells)
             for text, style in row.below:
                 yield _line(text, style)
+            if row.evidence:
+                yield Padding(evidence_table(row.evidence), (0, 0, 0, _INDENT))
 
 
 def told(answer: dict[str, Any]) -> object:
@@ -102,11 +108,13 @@ def _row(flag: dict[str, Any], *, in_full: bool) -> _Row:
     )
     holds = [(f"- {text}", "") for text in hold_texts(flag)]
     arms = f"candidate {flag['candidate']}, baseline {flag['baseline']}"
-    return _Row(cells, phase, [(arms, "dim"), *holds, *(_in_full(ramp) if in_full and ramp else [])])
+    below = [(arms, "dim"), *holds, *(_in_full(ramp) if in_full and ramp else [])]
+    evidence = list(filter(has_estimate, ramp["verdicts"])) if in_full and ramp else []
+    return _Row(cells, phase, below, evidence)
 
 
 def _in_full(ramp: dict[str, Any]) -> list[tuple[str, str]]:
-    lines = [(_verdict_line(verdict), "") for verdict in ramp["verdicts"]]
+    lines = [(_verdict_line(verdict), "") for verdict in ramp["verdicts"] if not has_estimate(verdict)]
     if ramp["looked_at_s"] is None:
         return lines
     return [*lines, (f"looked at {local_time(ramp['looked_at_s'])} by {ramp['controller']}", "dim")]

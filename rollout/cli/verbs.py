@@ -54,6 +54,8 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     _feature(history)
     add_paging(history)
 
+    _feature(add_verb(verbs, "cost", _cost, "show what each arm of a ramp costs, and what is saved"))
+
     explain = add_verb(verbs, "explain", _explain, "show why a subject gets its arm, or where a request went")
     explain.add_argument("what", metavar="FEATURE|REQUEST_ID", help="a feature's name wins")
     for unit in _UNITS:
@@ -105,6 +107,14 @@ def _history(args: argparse.Namespace) -> int:
     with connect(args) as client:
         answer = client.history(args.feature, args.limit, args.before)
     return show(args, answer, history_table(answer["entries"]))
+
+
+def _cost(args: argparse.Namespace) -> int:
+    from rollout.cli.cost_render import cost_text
+
+    with connect(args) as client:
+        answer = client.cost(args.feature)
+    return say(args, answer, cost_text(answer))
 
 
 def _explain(args: argparse.Namespace) -> int:

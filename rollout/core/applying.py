@@ -4,7 +4,7 @@
 | ----------------------------------------------- | -------------------------------------------------------- |
 | is not there                                    | create                                                   |
 | has this configuration                          | none; create if a ramp at rest is to begin anew          |
-| ramp, gates or rollback differ                  | create; refused while RUNNING or MONITORING              |
+| ramp, gates, rollback or evidence differ        | create; refused while RUNNING or MONITORING              |
 | has no ramp any more                            | end, apply; refused while RUNNING or MONITORING          |
 | salt, hashVersion, bucketBy or candidate differ | end of a ramp under way; create, or without a plan apply |
 | anything else differs                           | apply                                                    |
@@ -22,11 +22,12 @@ from rollout.core import ramp_commands
 from rollout.core.configuration import Change, configured, created, diff, same, unwritten_state
 from rollout.core.eligibility import unknown_attributes
 from rollout.core.errors import DocumentRefused, InvalidDocument, RampRefused, RevisionConflict
-from rollout.core.evidence.names import MEASURED, METRICS
+from rollout.core.evidence.asking import evidence_faults
+from rollout.core.evidence.names import METRICS
 from rollout.core.model import FeatureFlag, State
 from rollout.core.prerequisites import check_prerequisites, compile_order
 from rollout.core.ramp_flag import applied, ramp_of
-from rollout.core.ramp_model import GateMemory, Phase, enforced
+from rollout.core.ramp_model import GateMemory, Phase
 from rollout.core.ramp_plan import Findings, validate
 from rollout.core.share import format_share
 
@@ -53,12 +54,13 @@ class Wanted(NamedTuple):
 class Known(NamedTuple):
     """What is known of the world beside the flags; None: unknown, and then not asked about.
 
-    `upstreams` and `attributes`: names that the gateway is configured with. `units_per_s`: by feature, of both arms.
+    `upstreams`, `attributes`, `judges`: names in the configuration. `units_per_s`: by feature, of both arms.
     """
 
     upstreams: frozenset[str] | None = None
     attributes: frozenset[str] | None = None
     units_per_s: Mapping[str, float] = {}
+    judges: frozenset[str] | None = None
 
 
 class Write(NamedTuple):
@@ -113,7 +115,7 @@ def findings_of(flag: FeatureFlag, known: Known) -> Findings:
         return Findings(warnings=("gates without a ramp hold nothing",) if flag.gates else ())
     rate = known.units_per_s.get(flag.feature)
     found = validate(flag.ramp, flag.gates, flag.rollback, known_metrics=METRICS, units_per_s=rate)
-    return found._replace(warnings=(*found.warnings, *_unmeasured(flag)))
+    return found._replace(faults=(*found.faults, *evidence_faults(flag)))
 
 
 def warnings_of(flag: FeatureFlag, known: Known) -> tuple[str, ...]:
@@ -173,7 +175,7 @@ def _writes(stored: FeatureFlag, target: FeatureFlag, order: Order, *, anew: boo
     redrawn = _draw(stored) != _draw(target)
     phase = stored.progress.phase
     if not redrawn and phase in _RUNS and _plan(stored) != _plan(target):
-        cause = f"the ramp of {stored.feature!r} is {phase}: its plan, gates and rollback can't change"
+        cause = f"the ramp of {stored.feature!r} is {phase}: its plan, gates, evidence and rollback can't change"
         raise RampRefused(cause, f"first `glidepath rollout pause {stored.feature}`, then apply, then resume")
     before = stored
     if _must_end(stored, target, redrawn=redrawn):
@@ -209,7 +211,7 @@ def _with_ramp(flag: FeatureFlag, order: Order) -> FeatureFlag:
 
 
 def _plan(flag: FeatureFlag) -> tuple[object, ...]:
-    return flag.ramp, flag.gates, flag.rollback
+    return flag.ramp, flag.gates, flag.rollback, flag.evidence
 
 
 def _draw(flag: FeatureFlag) -> tuple[object, ...]:
@@ -242,12 +244,6 @@ def _warnings_of_change(stored: FeatureFlag, target: FeatureFlag, changes: Seque
         yield f"a ramp is under way: what it has measured was measured with another {', '.join(mixed)}"
 
 
-def _unmeasured(flag: FeatureFlag) -> Iterator[str]:
-    for gate in enforced(flag.gates):
-        if gate.source == "evidence" and gate.metric not in MEASURED:
-            yield f"gate {gate.name!r}: {gate.metric!r} is not measured yet, so it will hold the ramp"
-
-
 def _unknown_names(flag: FeatureFlag, known: Known) -> Iterator[str]:
     if known.upstreams is not None:
         for arm, upstream in (("candidate", flag.candidate), ("baseline", flag.baseline)):
@@ -256,3 +252,6 @@ def _unknown_names(flag: FeatureFlag, known: Known) -> Iterator[str]:
     if known.attributes is not None:
         for name in unknown_attributes(flag, known.attributes):
             yield f"the rule reads {name!r}, which no request carries"
+    judge = flag.shadow.judge
+    if known.judges is not None and judge and judge not in known.judges:
+        yield f"judge {judge!r} is no judge of this gateway, so nobody compares the answers"

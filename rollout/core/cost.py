@@ -26,6 +26,10 @@ PICOUSD_PER_MICROUSD = 1_000_000
 _TOKENS = 1_000_000
 _MS_PER_HOUR = 3_600_000
 CAP_FACTOR = 2
+TOKENS_MAX = 1 << 24
+"""Of one request, prompt and answer each: what an upstream says beyond that is not believed."""
+PAID_MAX_PICOUSD = 1_000 * PICOUSD
+"""A request counts for no more: a price that is wrong by a million must not break the sums of all others."""
 
 
 class TokenPrice(NamedTuple):
@@ -57,12 +61,24 @@ class Gpus(NamedTuple):
         return self.gpus * self.microusd_per_hour * PICOUSD_PER_MICROUSD * duration_ms // _MS_PER_HOUR
 
 
+class Pricing(NamedTuple):
+    """What an upstream costs: its tokens, the GPUs it runs on, or both. Nothing set: it counts as free."""
+
+    tokens: TokenPrice = TokenPrice()
+    gpus: Gpus = Gpus()
+
+    @property
+    def known(self) -> bool:
+        """Whether it costs anything."""
+        return any(self.tokens) or all(self.gpus)
+
+
 class CostSums(msgspec.Struct, frozen=True, array_like=True):
     """Requests of one assigned arm. `picousd`: paid for tokens; `squared`: sum of squares of that, per request.
 
     `accepted`: answers that were of use (what that means is the feature's: not failed, or rated good).
-    `unmetered`: requests whose upstream told no token counts; they cost nothing here, so more than a few of them make
-    the figures worthless.
+    `unmetered`: requests that were answered without token counts; they cost nothing here, so more than a few of them
+    make the figures worthless.
     """
 
     requests: int = 0
@@ -98,12 +114,13 @@ def one(
     completion_tokens: int | None,
     *,
     accepted: bool,
+    answered: bool = True,
     extra_picousd: int = 0,
 ) -> CostSums:
-    """The sums of one request. `extra_picousd`: what its other attempt cost."""
-    picousd = price.of(prompt_tokens or 0, completion_tokens or 0) + extra_picousd
-    unmetered = prompt_tokens is None and completion_tokens is None
-    counts = prompt_tokens or 0, completion_tokens or 0
+    """The sums of one request. `answered`: an answer began; `extra_picousd`: what its other attempt cost."""
+    counts = min(prompt_tokens or 0, TOKENS_MAX), min(completion_tokens or 0, TOKENS_MAX)
+    picousd = min(price.of(*counts) + extra_picousd, PAID_MAX_PICOUSD)
+    unmetered = answered and prompt_tokens is None and completion_tokens is None
     return CostSums(1, int(accepted), int(unmetered), *counts, picousd, picousd * picousd)
 
 
@@ -199,7 +216,7 @@ def _saving(strata: Sequence[Stratum], gpu_picousd: int, confidence: float, move
         baseline = stratum.baseline if stratum.baseline.requests else everywhere.baseline
         extrapolated += 0 if baseline is stratum.baseline else count
         total += count * (_mean(baseline) - _mean(candidate))
-        spread = (_squared_error(baseline), _squared_error(candidate))
+        spread = (_squared_error(baseline, everywhere.baseline), _squared_error(candidate, everywhere.candidate))
         known = known and None not in spread
         variance += count**2 * sum(each or 0.0 for each in spread)
     half = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(variance)
@@ -212,10 +229,10 @@ def _mean(sums: CostSums) -> float:
     return sums.per_request_picousd or 0.0
 
 
-def _squared_error(sums: CostSums) -> float | None:
-    """Of the mean."""
-    variance = sums.variance
-    return None if variance is None else variance / sums.requests
+def _squared_error(sums: CostSums, everywhere: CostSums) -> float | None:
+    """Of the mean. One request alone doesn't tell how prices vary: then they are taken to vary as everywhere."""
+    variance = everywhere.variance if sums.variance is None else sums.variance
+    return None if variance is None or not sums.requests else variance / sums.requests
 
 
 def _over(total: int, count: int) -> float | None:

@@ -60,6 +60,23 @@ class Reading(NamedTuple):
     error: str = ""
 
 
+class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What stands behind a gate of evidence, as far as it can be said; all finite or None.
+
+    `effect`: candidate minus baseline (of a floor: the candidate's mean), `lower` and `upper` hold at all times at
+    once. `margin`: what is asked now; `excluded`: the smallest "worse by" that is ruled out. `expected_s`: until a
+    decision, if the effect is what it looks like. `harm_value`: the e-value for harm at the final margin.
+    """
+
+    effect: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    margin: float | None = None
+    excluded: float | None = None
+    expected_s: float | None = None
+    harm_value: float | None = None
+
+
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one gate says, complete enough for the audit log. `value` is finite or None."""
 
@@ -72,6 +89,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: float | None = None
     limit: float | None = None
     samples: int | None = None
+    estimate: Estimate | None = None
 
 
 class _Number(NamedTuple):
@@ -86,7 +104,7 @@ def judge(gate: Gate, measured: Reading | Verdict | None, *, now_s: float, since
         return _verdict(gate, Result.NO_DATA, "nothing was measured", now_s)
     if isinstance(measured, Verdict):
         verdict = _checked(gate, measured, now_s)
-    elif gate.kind is not GateKind.THRESHOLD:
+    elif gate.source == "evidence" or gate.kind is not GateKind.THRESHOLD:
         verdict = _verdict(gate, Result.ERROR, f"{gate.kind} needs the evidence's verdict, not a number", now_s)
     else:
         verdict = _compared(gate, measured, now_s)
@@ -155,8 +173,8 @@ def _limit(gate: Gate) -> float | None:
 
 def _checked(gate: Gate, given: Verdict, now_s: float) -> Verdict:
     """Pass on a ready verdict, or say why it can't be believed."""
-    if gate.kind is GateKind.THRESHOLD:
-        return _verdict(gate, Result.ERROR, "a threshold needs a number, not a verdict", now_s)
+    if gate.source == "promql":
+        return _verdict(gate, Result.ERROR, "a query needs a number, not a verdict", now_s)
     if given.gate != gate.name:
         return _verdict(gate, Result.ERROR, f"it is the verdict of {given.gate!r}", now_s)
     if given.result in BLIND:

@@ -77,9 +77,12 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class Step(_Record, frozen=True):
-    """One share and what it takes to leave it: time, candidate units, and no longer than `max_duration`."""
+    """One share and what it takes to leave it: time, candidate units, and no longer than `max_duration`.
 
-    share: Annotated[int, Meta(ge=1, le=100_000)]
+    A first step of share 0 is for what needs nobody to meet the candidate: pairs of shadow calls.
+    """
+
+    share: Share
     bake: Duration = "0s"
     min_samples: Count = 0
     max_duration: Duration | None = None
@@ -238,6 +241,11 @@ class Gate(_Record, frozen=True, kw_only=True):
     def max_age_s(self) -> float:
         """Seconds."""
         return parse_duration(self.max_age)
+
+    def margin_at(self, share: int) -> float:
+        """Return the margin that is asked while this share (millipct) is in force; 0 where there is none."""
+        fitting = [early for early in self.early if share < early.below]
+        return min(fitting, key=lambda early: early.below).margin if fitting else self.margin or 0.0
 
 
 class Rollback(_Record, frozen=True):

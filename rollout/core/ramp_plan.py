@@ -8,6 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.core.errors import nearest_names
+from rollout.core.evidence.names import DRAWN, ERRORS, LATENCY, is_drawn
 from rollout.core.promql import MetricQuery, doubts
 from rollout.core.ramp_model import Gate, GateKind, RampPlan, Role, Step, enforced
 from rollout.core.share import format_share
@@ -23,6 +24,10 @@ _EFFECTIVE_UNITS = 12.5
 """Units of the sum of p(1 - p) for 80 % power, times variance by squared gap (docs: statistics)."""
 _VARIANCE_MAX = 0.25
 """Of a score between 0 and 1."""
+_VARIANCE_OF_ERRORS = 0.02
+"""Of two in a hundred."""
+_LATE_PER_MARGIN = {0.5: 0.9, 0.95: 2.3, 0.99: 3.0}
+"""By quantile: by what part fewer answers are late if the bound grows by a small part (lognormal times, sigma 0.8)."""
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3_600.0, 86_400.0
 FAILS_KEPT_MAX = 5_000
 """Of all gates together: each FAIL of a rule with a time is kept with the gates' memory, which a store bounds."""
@@ -86,7 +91,7 @@ def validate(
 def dry_run(plan: RampPlan, gates: Sequence[Gate], units_per_s: float | None) -> tuple[PlannedStep, ...]:
     """Say what each step will need, at the best: windows, approvals and capacity come on top.
 
-    Evidence is reckoned for two arms that are equal and scores that vary as much as they can.
+    Evidence is reckoned for two arms that are equal, 2 % of errors, and other scores that vary as much as they can.
     """
     rate = units_per_s or 0.0
     return tuple(_planned(index, step, gates, rate) for index, step in enumerate(plan.steps))
@@ -110,17 +115,23 @@ def written(seconds: float) -> str:
 def _planned(index: int, step: Step, gates: Sequence[Gate], rate: float) -> PlannedStep:
     samples_s = _per_rate(step.min_samples, rate * step.share / _ALL)
     share = step.share / _ALL
-    units = [_evidence_units(gate) for gate in enforced(gates)]
+    units = [_evidence_units(gate, step.share) for gate in enforced(gates)]
     evidence_s = _per_rate(max(units, default=0.0), rate * share * (1 - share))
     window_s = max((gate.window_s for gate in enforced(gates)), default=0.0)
     needs_s = max(step.bake_s, window_s, samples_s, evidence_s)
     return PlannedStep(index, step.share, needs_s, step.bake_s, samples_s, evidence_s, step.approval)
 
 
-def _evidence_units(gate: Gate) -> float:
-    if gate.kind is not GateKind.NONINFERIORITY or gate.margin is None:
+def _evidence_units(gate: Gate, share: int) -> float:
+    """Of the sum of p(1 - p); none where nothing is drawn, and of pairs, which come at any share."""
+    asked = gate.kind is GateKind.NONINFERIORITY and gate.margin is not None
+    if not asked or gate.metric not in DRAWN or not is_drawn(share):
         return 0.0
-    return _EFFECTIVE_UNITS * _VARIANCE_MAX / gate.margin**2
+    gap, variance = gate.margin_at(share), _VARIANCE_OF_ERRORS if gate.metric == ERRORS else _VARIANCE_MAX
+    if gate.metric in LATENCY:
+        quantile = LATENCY[gate.metric].quantile
+        gap, variance = gap * (1.0 - quantile) * _LATE_PER_MARGIN[quantile], quantile * (1.0 - quantile)
+    return _EFFECTIVE_UNITS * variance / gap**2
 
 
 def _per_rate(units: float, per_s: float) -> float:
@@ -155,7 +166,7 @@ def _faults_of(gate: Gate, known_metrics: Collection[str]) -> Iterator[str]:
     if gate.kind is GateKind.THRESHOLD:
         if gate.limit is None:
             yield "needs a limit"
-        if gate.failure is None and gate.role is not Role.OBSERVE:
+        if gate.source == "promql" and gate.failure is None and gate.role is not Role.OBSERVE:
             yield "needs a failure rule: how many FAILs, in a row or within what time, count"
     else:
         yield from (f"needs {name}" for name in ("margin", "alpha") if getattr(gate, name) is None)
@@ -175,14 +186,8 @@ def _query_faults(make: Callable[[], MetricQuery]) -> Iterator[str]:
 
 
 def _plan_faults(plan: RampPlan, gates: Sequence[Gate], rollback: Rollback) -> Iterator[str]:
-    held = enforced(gates)
-    window_s = max((gate.window_s for gate in held), default=0.0)
     for index, step in enumerate(plan.steps):
-        if held and step.bake_s == 0:
-            yield f"step {index} doesn't bake, so its gates would judge nothing"
-        limit_s = step.max_duration_s
-        if limit_s is not None and limit_s <= max(step.bake_s, window_s):
-            yield f"step {index} must end before it has baked and its gates have a window of their own"
+        yield from (f"step {index} {fault}" for fault in _step_faults(step, enforced(gates)))
     for window in plan.windows:
         if window.opens == window.closes or not window.days:
             yield f"the window {window.opens}-{window.closes} never opens"
@@ -195,6 +200,16 @@ def _plan_faults(plan: RampPlan, gates: Sequence[Gate], rollback: Rollback) -> I
         yield f"a rollback to {format_share(rollback.to_share)} would give nothing back"
 
 
+def _step_faults(step: Step, held: Sequence[Gate]) -> Iterator[str]:
+    if held and step.bake_s == 0:
+        yield "doesn't bake, so its gates would judge nothing"
+    if step.share == 0 and step.min_samples:
+        yield "gives nobody the candidate, so it can't have min_samples"
+    limit_s, window_s = step.max_duration_s, max((gate.window_s for gate in held), default=0.0)
+    if limit_s is not None and limit_s <= max(step.bake_s, window_s):
+        yield "must end before it has baked and its gates have a window of their own"
+
+
 def _warnings(plan: RampPlan, gates: Sequence[Gate]) -> Iterator[str]:
     if plan.steps[-1].share <= _LOOKS_LIKE_PERCENT:
         yield f"the last share is {format_share(plan.steps[-1].share)}: shares are in thousandths of a percent"
@@ -202,9 +217,9 @@ def _warnings(plan: RampPlan, gates: Sequence[Gate]) -> Iterator[str]:
         yield "no gate holds this ramp: time alone raises the share"
     if not any(gate.role is Role.HARD for gate in gates):
         yield "no gate is hard: nothing rolls back by itself"
-    contrasts = [gate.name for gate in enforced(gates) if gate.kind is not GateKind.THRESHOLD]
-    if contrasts and plan.steps[-1].share == _ALL:
-        yield f"at 100% there is no baseline to compare with: {', '.join(contrasts)} will have no data in the last step"
+    drawn = [gate.name for gate in enforced(gates) if gate.metric in DRAWN and gate.source == "evidence"]
+    if drawn and plan.steps[-1].share == _ALL:
+        yield f"at 100% there is no baseline to compare with: {', '.join(drawn)} are not asked in the last step"
     if plan.windows and any(step.max_duration for step in plan.steps):
         closed_s = max(_closed_s(window) for window in plan.windows)
         short = [str(index) for index, step in enumerate(plan.steps) if (step.max_duration_s or inf) < closed_s]

@@ -34,6 +34,15 @@ class SumKey(NamedTuple):
     name: str
 
 
+class Replacement(NamedTuple):
+    """Vectors of one feature and epoch by name: exactly as found (empty: absent), and what takes their place."""
+
+    feature: str
+    epoch: int
+    found: Mapping[str, Sequence[int]]
+    instead: Mapping[str, Sequence[int]]
+
+
 def fits(current: int, delta: int) -> bool:
     """Tell whether the sum stays in range. In floats, so that a store that counts with those finds the same."""
     return abs(float(current) + float(delta)) <= SUM_MAX
@@ -62,6 +71,14 @@ def check_flush(deltas: Mapping[SumKey, Sequence[int]], flush_id: str) -> None:
             raise out_of_range()
 
 
+def check_replacement(asked: Replacement) -> None:
+    """InvalidArgument for one that no store would take."""
+    vectors = {SumKey(asked.feature, asked.epoch, name): vector for name, vector in asked.instead.items()}
+    check_flush(vectors, "replacement")
+    if not all(map(_is_name, asked.found)) or sum(map(len, asked.found.values())) > VALUES_PER_FLUSH_MAX:
+        raise InvalidArgument("a replacement names too many sums, or none", f"at most {VALUES_PER_FLUSH_MAX} values")
+
+
 def out_of_range() -> InvalidArgument:
     """The fault of a sum that a 64-bit integer might not hold."""
     return InvalidArgument("a sum of evidence leaves the range of 64-bit integers", "begin a new epoch")
@@ -69,7 +86,7 @@ def out_of_range() -> InvalidArgument:
 
 def too_many() -> InvalidArgument:
     """The fault of a flush that would make a feature's sums grow over their bounds."""
-    hint = f"at most {VALUES_PER_EPOCH_MAX} values per epoch and {EPOCHS_MAX} epochs: drop old ones"
+    hint = f"at most {VALUES_PER_EPOCH_MAX} values per epoch and {EPOCHS_MAX} epochs: ask for fewer metrics and margins"
     return InvalidArgument("a feature has too many sums of evidence", hint)
 
 

@@ -1,12 +1,11 @@
 """The part of the operator API that is about API keys; role admin throughout."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from rollout.api.problems import ProblemRoute
-from rollout.api.views import Problem
+from rollout.api.problems import ProblemRoute, described
 from rollout.core.errors import RolloutError
 from rollout.keys import views
 from rollout.keys.operations import KeyOperations, no_doubt
@@ -15,9 +14,7 @@ from rollout.ports import Clock, Store
 Authorize = Callable[[str], Callable[..., Awaitable[str] | str]]
 KeyId = Annotated[str, Path(max_length=64)]
 _GREATEST_ID = 2**63 - 1  # what a store's row number can be
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (401, 403, 404, 409, 422, 503)
-}
+_PROBLEMS = described(401, 403, 404, 409, 422, 503)
 
 
 def key_router(

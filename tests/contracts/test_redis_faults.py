@@ -97,7 +97,6 @@ async def test_a_full_redis_refuses_each_write_whole_and_still_reads(new_redis: 
     follower = Follower(store, WallClock())
     assert await follower.refresh()
     assert share(follower) == 25_000
-    await store.drop_sums("draft")
     server.command("CONFIG SET maxmemory 0")
     assert await store.add_sums({SUM: [1]}, "2")
     assert await store.claim_units([Claim("summarize", "d", 7)], "2") == (True,)
@@ -291,7 +290,6 @@ async def test_each_call_works_on_a_node_of_a_cluster(new_redis: Servers) -> Non
     assert (found["memory"], found["outcome"], found["sums"]) == ((2, b"m"), b"x", {SUM: (1,)})
     assert [record.last_used_at_s for record in found["keys"][1]] == [5.0]
     assert (len(found["audit"]), len(await store.history("summarize")), len(await store.key_history())) == (2, 2, 1)
-    await store.drop_sums("draft")
     assert await store.remember(Once("k", b"y")) is None
     assert await store.renew_lease(lease, 5.0) is not None
     assert await store.release_lease(lease)

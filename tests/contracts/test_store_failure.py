@@ -23,7 +23,7 @@ from rollout.core.keys import KeyChange, KeyRecord, first_entry
 from rollout.core.model import Arm, FeatureFlag, Reason, Subject
 from rollout.core.position import Position
 from rollout.core.quota import QuotaAsk
-from rollout.core.sums import SumKey
+from rollout.core.sums import Replacement, SumKey
 from rollout.follower import Follower
 from rollout.ports import Once, Store
 
@@ -115,7 +115,7 @@ async def test_redis_gone_or_silent_is_an_error_in_bounded_time(redis_server: An
         lambda: store.add_sums({SumKey("summarize", 1, "n"): [1]}, "1"),
         lambda: store.read_sums("summarize"),
         lambda: store.claim_units([Claim("summarize", "d", 7)], "1"),
-        lambda: store.drop_sums("summarize"),
+        lambda: store.replace_sums(Replacement("summarize", 1, {"n": [1]}, {"m": [1]})),
     ]
     async with asyncio.timeout(_BOUND_S):
         results = await asyncio.gather(*(call() for call in calls * 2), return_exceptions=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rollout.adapters import open_store
 from rollout.core.errors import InvalidArgument
-from rollout.core.sums import ELEMENTS_MAX, merge
+from rollout.core.sums import ELEMENTS_MAX, VALUES_PER_FLUSH_MAX, Replacement, merge
 from rollout.ports import Store, SumKey
 
 KEY = SumKey("summarize", 3, "ttft_s|0.02|candidate")
@@ -91,20 +91,67 @@ async def test_sums_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(InvalidArgument, match="too many sums"):
         await store.add_sums({KEY._replace(epoch=6): [1]}, "e6")
     assert {key.epoch for key in await store.read_sums("summarize")} == {3, 4, 5}
-    await store.drop_sums("summarize", before_epoch=4)
-    assert await store.add_sums({KEY._replace(epoch=6): [1]}, "e6")
 
 
-async def test_dropped_epochs_are_gone(store: Store) -> None:
-    for epoch in range(1, 6):
-        await store.add_sums({KEY._replace(epoch=epoch): [epoch]}, f"{epoch}")
-    await store.add_sums({KEY._replace(feature="draft"): [9]}, "draft")
-    await store.drop_sums("summarize", before_epoch=4)
-    assert {key.epoch for key in await store.read_sums("summarize")} == {4, 5}
-    await store.drop_sums("summarize")
-    await store.drop_sums("summarize")
-    assert await store.read_sums("summarize") == {}
-    assert await store.read_sums("draft") == {KEY._replace(feature="draft"): (9,)}
+def others(**vectors: list[int]) -> dict[SumKey, tuple[int, ...]]:
+    return {KEY._replace(name=name): tuple(vector) for name, vector in vectors.items()}
+
+
+async def test_vectors_take_the_place_of_those_that_were_found(store: Store) -> None:
+    await store.add_sums(
+        {**others(old=[1, 2], kept=[9], more=[3]), KEY._replace(feature="draft", name="old"): [5]}, "1"
+    )
+    found = {"old": (1, 2), "more": (3,), "new": ()}
+    asked = Replacement("summarize", KEY.epoch, found, {"new": [BIG, -7], "more": [4, 5]})
+    assert await store.replace_sums(asked)
+    assert await store.read_sums("summarize") == others(kept=[9], new=[BIG, -7], more=[4, 5])
+    assert await store.read_sums("draft") == {KEY._replace(feature="draft", name="old"): (5,)}
+    assert not await store.replace_sums(asked)  # sent again: what it found is gone
+    assert await store.add_sums(others(old=[1], new=[1]), "2")
+    assert await store.read_sums("summarize") == others(kept=[9], new=[BIG + 1, -7], more=[4, 5], old=[1])
+
+
+@pytest.mark.parametrize("found", [(1,), (1, 3), (1, 2, 0), (), (0, 2)])
+async def test_nothing_is_replaced_unless_it_is_as_it_was_found(store: Store, found: tuple[int, ...]) -> None:
+    await store.add_sums(others(old=[1, 2], also=[3]), "1")
+    asked = Replacement("summarize", KEY.epoch, {"also": (3,), "old": found}, {"new": [1]})
+    assert not await store.replace_sums(asked)
+    assert await store.read_sums("summarize") == others(old=[1, 2], also=[3])
+
+
+async def test_all_of_an_epoch_may_be_replaced_and_expires_as_before(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollout.core.sums.KEEP_S", 0.2)
+    await store.add_sums(others(old=[1]), "1")
+    assert await store.replace_sums(Replacement("summarize", KEY.epoch, {"old": [1]}, {"new": [2]}))
+    assert await store.read_sums("summarize") == others(new=[2])
+    deadline = asyncio.get_running_loop().time() + 10.0
+    while await store.read_sums("summarize"):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.02)
+
+
+async def test_a_replacement_is_bounded(store: Store) -> None:
+    for found, instead in (
+        ({"n": [0] * (VALUES_PER_FLUSH_MAX + 1)}, {}),
+        ({"": [1]}, {}),
+        ({}, {"n": []}),
+        ({}, {"n": [2**62 + 1024]}),
+    ):
+        with pytest.raises(InvalidArgument):
+            await store.replace_sums(Replacement("summarize", 1, found, instead))
+
+
+async def test_of_many_that_replace_the_same_one_does(store_url: str) -> None:
+    stores = [open_store(store_url) for _ in range(4)]
+    await stores[0].add_sums(others(old=[1]), "1")
+    asked = (Replacement("summarize", KEY.epoch, {"old": [1], "new": []}, {"new": [each]}) for each in range(16))
+    done = await asyncio.gather(*(stores[number % 4].replace_sums(each) for number, each in enumerate(asked)))
+    assert sum(done) == 1
+    assert await stores[0].read_sums("summarize") == others(new=[done.index(True)])
+    for each in stores:
+        await each.close()
 
 
 async def test_epochs_expire_and_flushes_are_forgotten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +163,6 @@ async def test_epochs_expire_and_flushes_are_forgotten(store: Store, monkeypatch
     assert await store.add_sums({KEY: [1]}, "1")
     await asyncio.sleep(0.1)
     assert await store.add_sums({KEY._replace(epoch=9): [1]}, "2")
-    await store.drop_sums("summarize")
 
 
 _FLUSHES = st.lists(

@@ -4,12 +4,17 @@ from collections.abc import Mapping, Sequence
 import pytest
 from msgspec.structs import replace
 
-from gateway.collector import Collector
+from gateway.collector import Collector, PaidPairs
 from gateway.core.outcome import Record
+from gateway.core.shadowing import Answered, ShadowPair
+from gateway.core.sse import Usage
+from gateway.pairs import PairQueue
 from rollout.adapters.sqlite import SqliteStore
+from rollout.core.cost import TokenPrice, add, one
+from rollout.core.cost_sums import cost_key, shadow_key, sums_of
 from rollout.core.errors import InvalidArgument, StoreUnavailable
 from rollout.core.evaluate import compile_snapshot
-from rollout.core.model import FeatureFlag, Snapshot
+from rollout.core.model import Arm, FeatureFlag, Snapshot
 from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
 from rollout.core.request_sums import requests_key
 from rollout.core.sums import REMEMBER_FLUSH_S, SumKey
@@ -24,6 +29,9 @@ FLAG = FeatureFlag(
     progress=Progress(phase=Phase.RUNNING, attempt=1, step=0, step_began_s=10.0),
 )
 KEY = requests_key("draft", FLAG.progress)
+PARTNER = TokenPrice(2_500_000, 10_000_000)
+PRICES = {"partner": PARTNER}
+OURS, THEIRS = (cost_key("draft", FLAG.progress, 1_000, arm) for arm in (Arm.CANDIDATE, Arm.BASELINE))
 
 
 class Ledger:
@@ -47,7 +55,10 @@ class World:
     def __init__(self, store: SqliteStore) -> None:
         self.ledger, self.now_s = Ledger(store), 100.0
         self.put(FLAG)
-        self.collector = Collector(self.ledger, lambda: self.snapshot, lambda: self.now_s)
+        self.spent: list[tuple[tuple[str, str], float]] = []
+        self.collector = Collector(
+            self.ledger, lambda: self.snapshot, lambda: self.now_s, PRICES, lambda *told: self.spent.append(told)
+        )
 
     def put(self, *flags: FeatureFlag) -> None:
         self.snapshot: Snapshot = compile_snapshot({flag.feature: flag for flag in flags}, 1)
@@ -62,6 +73,15 @@ async def world(tmp_path, stack) -> World:
     store = SqliteStore(tmp_path / "store.db")
     stack.push_async_callback(store.close)
     return World(store)
+
+
+def drawn(flag: FeatureFlag = FLAG) -> FeatureFlag:
+    """The flag at its first step: its arms are drawn, so their costs are counted."""
+    return replace(flag, share_millipct=1_000)
+
+
+def metered(record: Record, prompt: int | None = 1_000, completion: int | None = 100) -> Record:
+    return replace(record, prompt_tokens=prompt, completion_tokens=completion)
 
 
 def baseline(record: Record = RECORD) -> Record:
@@ -152,3 +172,61 @@ async def test_running_it_flushes_by_itself(world: World, monkeypatch) -> None:
         while not await world.ledger.store.read_sums("draft"):  # noqa: ASYNC110  a store tells nobody
             await asyncio.sleep(0.001)
     running.cancel()
+
+
+async def test_costs_are_added_up_by_assigned_arm_and_share(world: World) -> None:
+    world.put(drawn())
+    paid = one(PARTNER, 1_000, 100, accepted=True)
+    hidden = replace(metered(RECORD), served="baseline", upstream="partner", attempts=2)  # a failure, answered there
+    failed = replace(RECORD, outcome="unreachable", status=502)
+    world.collector.take([
+        metered(RECORD), hidden, failed, RECORD, replace(metered(baseline()), upstream="partner"),
+    ])  # fmt: skip
+    sums = await world.sums()
+    free = [one(TokenPrice(), 1_000, 100, accepted=True), one(TokenPrice(), None, None, accepted=True)]
+    gone = one(TokenPrice(), None, None, accepted=False, answered=False)
+    assert sums_of(sums[OURS]) == add([paid, *free, gone])
+    assert sums_of(sums[THEIRS]) == paid
+    assert sums[KEY] == (4, 1)
+    assert dict(world.spent) == {("draft", "candidate"): 0.0035, ("draft", "baseline"): 0.0035}
+
+
+async def test_a_completed_ramp_goes_on_being_paid(world: World) -> None:
+    done = replace(drawn(), progress=replace(FLAG.progress, phase=Phase.COMPLETED))
+    world.put(done)
+    world.collector.take([RECORD])
+    assert set(await world.sums()) == {OURS}
+    world.ledger.fault = InvalidArgument("no room")
+    world.collector.take([RECORD, RECORD])
+    await world.collector.flush()
+    assert world.collector.lost == 2
+
+
+async def test_a_shadow_call_is_overhead_of_its_ramp(world: World) -> None:
+    answered = Answered("baseline", "partner", "text", Usage(1_000, 100), None, 0.5)
+    kept = PairQueue()
+    pairs = PaidPairs(world.collector, kept)
+    pair = ShadowPair(
+        "r", 1.0, "draft", 1, "acme", "user", "u", "chat", False, b"{}", answered, answered, True,
+    )  # fmt: skip
+    assert pairs.take(pair) == 0
+    assert len(kept) == 1
+    for feature, revision in (("draft", 9), ("other", 1)):
+        pairs.take(replace(pair, feature=feature, revision=revision))
+    key = shadow_key("draft", FLAG.progress)
+    assert {each: sums_of(vector) for each, vector in (await world.sums()).items()} == {
+        key: one(PARTNER, 1_000, 100, accepted=True)
+    }
+    world.put(replace(FLAG, revision=2, progress=Progress(phase=Phase.READY)))
+    pairs.take(replace(pair, revision=2))
+    assert world.collector.lost == 0
+    assert (await world.sums())[key][0] == 1
+
+
+async def test_what_one_flush_cannot_hold_waits_for_the_next(world: World, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.collector._KEYS_MAX", 2)
+    world.put(drawn())
+    world.collector.take([RECORD, baseline()])
+    assert len(await world.sums()) == 2
+    assert set(await world.sums()) == {KEY, OURS, THEIRS}
+    assert (await world.sums())[KEY] == (1, 1)

@@ -15,9 +15,9 @@ from rollout.core.claims import CLAIMS_PER_FLUSH_MAX, REMEMBER_FLUSH_S, Claim
 from rollout.core.errors import InvalidArgument, StoreUnavailable
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.evidence.ledger import MetricSums, noninferiority_log_value, total
-from rollout.core.evidence.plans import plans_of, stored
+from rollout.core.evidence.plans import ErrorCounts, Series, error_counts, series_of, stored
 from rollout.core.model import FeatureFlag, Snapshot
-from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, RampPlan, Role, Step
+from rollout.core.ramp_model import Evidence, Gate, GateKind, Phase, Progress, RampPlan, Role, Step
 from rollout.core.sums import SumKey
 from tests.gateway.test_recorder import RECORD
 
@@ -34,15 +34,12 @@ FLAG = FeatureFlag(
     share_millipct=50_000,
     ramp=RampPlan(steps=(Step(share=50_000),)),
     gates=(GATE,),
+    evidence=Evidence(age="60s", feedback_age="10m"),
     progress=Progress(phase=Phase.RUNNING, attempt=1, step=0, ramp_began_s=0.0, step_began_s=0.0),
 )
-PLAN = plans_of(FLAG)["errors"]
+(SERIES,) = series_of(FLAG)
+PLAN = SERIES.plan
 FEATURES = count()
-REFUSAL = b"HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
-ANSWER = (
-    '{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"finish_reason":"stop",'
-    '"message":{"role":"assistant","content":"hello"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
-)
 
 
 def request(digest: int, arrived_s: float = 100.0, took_s: float = 0.5, **changes: object) -> Record:
@@ -102,9 +99,14 @@ class World:
             worker.look(under_way if worker is self.one else ())
             await worker.flush()
 
-    async def counted(self) -> MetricSums:
+    async def counted(self, series: Series = SERIES) -> MetricSums:
         sums = await self.store.read_sums(self.flag.feature)
-        return total(PLAN, (each for _, _, each in stored(self.flag.feature, self.flag.progress, "errors", PLAN, sums)))
+        found = stored(self.flag.feature, self.flag.progress, series, sums)
+        return total(series.plan, (each for _, _, each in found))
+
+    async def errors(self) -> ErrorCounts:
+        found = [each for *_, each in error_counts(self.flag, await self.store.read_sums(self.flag.feature))]
+        return ErrorCounts(*(sum(column) for column in zip(*found, strict=True)))
 
 
 @pytest.fixture
@@ -182,7 +184,7 @@ async def test_the_same_id_is_sent_until_it_is_answered(world: World) -> None:
     await world.pass_to(162.0)
     await world.pass_to(163.0)
     assert world.line.claims == [world.line.claims[0]] * 3
-    assert world.line.adds == world.line.claims[:1]
+    assert world.line.adds == [f"{world.line.claims[0]}.0"]
 
 
 async def test_a_store_that_stays_away_costs_both_arms_alike_and_says_so(world: World, caplog) -> None:
@@ -267,32 +269,6 @@ async def test_running_it_asks_for_what_has_settled_and_what_has_not(world: Worl
         while (await world.counted()).moments.units < 2:  # noqa: ASYNC110  a store tells nobody
             await asyncio.sleep(0.001)
     running.cancel()
-
-
-async def test_failures_that_the_baseline_hides_from_callers_are_counted(
-    store, upstream, relay_gateway, settled, wire
-) -> None:
-    """Through the whole data plane: each conversation has two turns, the candidate refuses all of them."""
-    broken, fine = await upstream(REFUSAL), await upstream(wire.plain(ANSWER))
-    here = World(store)
-    options = {name: getattr(FLAG, name) for name in ("gates", "progress")}
-    gateway = await relay_gateway(candidate=broken.port, baseline=fine.port, share=50_000, flag=options)
-    here.snapshot = gateway.relay.snapshot()
-    caller = await gateway.caller()
-    for number in range(20):
-        caller.post(
-            {"model": "copilot/draft", "messages": [{"role": "user", "content": "hi"}]},
-            f"x-conversation-id: c{number % 10}",
-        )
-        assert (await caller.answer()).status == 200
-    records = await settled(gateway, 20)
-    here.one.take(records)
-    await here.pass_to(records[-1].at_s + AGE_S + 2.0)
-    found = (await here.counted()).moments
-    candidates = len({record.unit_digest for record in records if record.assigned == "candidate"})
-    assert (found.units, found.candidates) == (10, candidates)
-    assert {record.served for record in records} == {"baseline"}
-    assert found.estimate == pytest.approx(-2 * candidates / 10)
 
 
 async def test_a_look_that_fails_costs_that_look(world: World, monkeypatch, caplog) -> None:

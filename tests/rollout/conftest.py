@@ -16,8 +16,11 @@ from rollout.api.router import router
 from rollout.follower import Follower
 from rollout.ports import Store
 from rollout.seed import ensure_features
+from rollout.surroundings import Surroundings
 from tests.rollout.admin_port import WANTED, authorize_exactly
 from tests.rollout.stores import ContendedStore
+
+_NOTHING_KNOWN = Surroundings()
 
 
 class ManualClock:
@@ -77,9 +80,15 @@ async def operator_api() -> AsyncIterator[Callable[..., httpx2.AsyncClient]]:
     """Make clients of the operator API; their headers name the actor, as "operator:ann"."""
     made: list[httpx2.AsyncClient] = []
 
-    def make(store: Store, follower: Follower, clock: ManualClock, actor: str = "operator:ann") -> httpx2.AsyncClient:
+    def make(
+        store: Store,
+        follower: Follower,
+        clock: ManualClock,
+        actor: str = "operator:ann",
+        around: Surroundings = _NOTHING_KNOWN,
+    ) -> httpx2.AsyncClient:
         app = FastAPI()
-        app.include_router(router(store, follower, clock, authorize_exactly), prefix="/api/v1")
+        app.include_router(router(store, follower, clock, authorize_exactly, around=around), prefix="/api/v1")
         transport, headers = httpx2.ASGITransport(app), {"Authorization": actor}
         made.append(httpx2.AsyncClient(transport=transport, base_url="http://api/api/v1", headers=headers))
         return made[-1]

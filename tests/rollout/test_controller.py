@@ -14,7 +14,7 @@ from rollout.core.audit import record_change
 from rollout.core.audit import replay as replayed
 from rollout.core.errors import StaleWriter
 from rollout.core.evidence.ledger import gathered
-from rollout.core.evidence.plans import key_of, plans_of, prefix_of, vector_of
+from rollout.core.evidence.plans import EPOCH_S, errors_key, key_of, series_of, vector_of
 from rollout.core.evidence.score import Units
 from rollout.core.gates import Result
 from rollout.core.model import State
@@ -455,21 +455,48 @@ async def test_a_flag_that_cannot_be_read_leaves_other_ramps_watched(make, seede
     assert (await seeded.get("summarize")).progress.phase is Phase.COMPLETED
 
 
+HARM = Gate(
+    name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=0.02, alpha=0.05
+)
+
+
+def failing_units(flag, epoch: int) -> dict:
+    """Of each arm 200 units, of which all of the candidate's failed."""
+    (series,) = series_of(flag)
+    number = 400
+    arms = np.arange(number) % 2
+    units = Units(np.full(number, 50_000), arms == 0, arms * 1.0, np.full(number, 0.9))
+    key = key_of("summarize", flag.progress, series.prefix, epoch)
+    return {key: vector_of(gathered(series.plan, units)), errors_key(flag, epoch): [200, 0, 200, 200]}
+
+
 async def test_a_gate_of_evidence_is_judged_by_the_sums(running, seeded, make, clock) -> None:
     """Neither shown: hold. Harm shown: roll back."""
-    gate = Gate(
-        name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=0.02, alpha=0.05
-    )
     entry = record_change(running, running, actor="ann", command="apply", reason="gate", at_s=clock.at_s)
-    flag = await seeded.put_if_revision(replace(running, gates=(gate,)), running.revision, entry)
+    flag = await seeded.put_if_revision(replace(running, gates=(HARM,)), running.revision, entry)
+    clock.at_s += 91.0  # the first units should have come
     controller = make()
     await controller.turn()
     (verdict,) = controller.shown["summarize"].verdicts
     assert (verdict.result, verdict.reason) == (Result.NO_DATA, "0 of 1 units; no unit has come of age")
-    plan = plans_of(flag)["errors"]
-    key = key_of("summarize", flag.progress, prefix_of("errors", plan), 0)
-    number = 400
-    failing = Units(np.full(number, 50_000), np.arange(number) % 2 == 0, np.arange(number) % 2.0, np.full(number, 0.9))
-    await seeded.add_sums({key: vector_of(gathered(plan, failing))}, "1")
+    await seeded.add_sums(failing_units(flag, 0), "1")
     await controller.turn()
     assert (await moves(seeded))[-1] == "roll_back"
+
+
+async def test_evidence_of_long_ago_is_folded_by_the_leader(running, seeded, make, clock) -> None:
+    gate = replace(HARM, role=Role.SOFT, margin=0.9)
+    entry = record_change(running, running, actor="ann", command="apply", reason="gate", at_s=clock.at_s)
+    flag = await seeded.put_if_revision(replace(running, gates=(gate,)), running.revision, entry)
+    for epoch in (0, 1):
+        await seeded.add_sums(failing_units(flag, epoch), f"{epoch}")
+    one = make()
+    await one.turn()
+    before = one.shown["summarize"].verdicts
+    clock.at_s = flag.progress.ramp_began_s + 3.5 * EPOCH_S
+    await one.turn()
+    names = {key.name for key in await seeded.read_sums("summarize")}
+    (series,) = series_of(flag)
+    assert f"folded.{series.prefix}" in names
+    assert not any(name.startswith(series.prefix) for name in names)
+    assert one.shown["summarize"].verdicts[0].value == before[0].value

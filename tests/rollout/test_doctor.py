@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from rollout.core.audit import record_change
-from rollout.core.model import FeatureFlag, Kill, Prerequisite
+from rollout.core.model import FeatureFlag, Kill, Prerequisite, Shadow
 from rollout.core.promql import MetricQuery
 from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateMemory, Phase, Progress, RampPlan, Role, Step
 from rollout.core.ramp_shown import Shown, encode_memory
@@ -23,9 +23,6 @@ QUERY = Gate(
     query="rate(errors[1m])",
     limit=0.5,
     failure=FailureRule(count=1),
-)
-JUDGE = Gate(
-    name="quality", role=Role.SOFT, source="evidence", kind=GateKind.HARM, metric="judge", margin=0.1, alpha=0.05
 )
 RUNNING = Progress(phase=Phase.RUNNING, attempt=1, step=0, step_began_s=900.0)
 
@@ -134,6 +131,16 @@ async def test_upstreams_that_are_not_configured_fail(patient: Patient) -> None:
     ]
 
 
+async def test_judges_that_are_not_configured_are_warned_of(patient: Patient, seeded: Store) -> None:
+    assert await results(patient, "judges", judges=lambda: frozenset({"third"})) == []
+    await change(seeded, "draft", shadow=Shadow(judge="third"))
+    assert await results(patient, "judges") == []
+    assert await results(patient, "judges", judges=lambda: frozenset({"third"})) == ["ok"]
+    (missing,) = await found(patient, "judges", judges=lambda: frozenset({"other"}))
+    assert (missing.result, missing.hint) == ("warn", "configured: other")
+    assert missing.text == "draft: 'third' is not configured, so nobody compares its answers"
+
+
 async def test_a_ramp_without_a_controller_fails_while_it_runs(patient: Patient, seeded: Store, clock: Any) -> None:
     flag = await change(seeded, "draft", ramp=PLAN, progress=RUNNING)
     assert (await found(patient, "controller"))[0].text == "draft: no controller has looked at this revision"
@@ -174,13 +181,6 @@ async def test_every_query_of_a_ramp_under_way_is_asked(patient: Patient, seeded
     await change(seeded, "draft", gates=(replace(QUERY, query=" "),))
     (bad,) = await found(patient, "gates", metrics=good)
     assert (bad.result, bad.text) == ("fail", "draft: its gates: a PromQL query needs an expression")
-
-
-async def test_gates_that_nothing_measures_are_told(patient: Patient, seeded: Store) -> None:
-    await change(seeded, "draft", ramp=PLAN, gates=(JUDGE,), progress=RUNNING)
-    assert [each.text for each in await found(patient, "gates")] == [
-        "draft: gate 'quality': 'judge' is not measured yet"
-    ]
 
 
 async def test_the_mounting_process_may_have_checks_of_its_own(patient: Patient) -> None:

@@ -14,7 +14,7 @@ from rollout.core.model import BUCKETS
 if TYPE_CHECKING:
     from rollout.core.model import Decision
 
-_SALT = b"checks:"
+_SALTED = crc32(b"checks:")
 
 
 class Unchecked(StrEnum):
@@ -31,7 +31,7 @@ class Unchecked(StrEnum):
 class CheckedAnswer(msgspec.Struct, frozen=True):
     """The verdicts on one answer and whose it was. Holds nothing of what was written.
 
-    `assigned`: the arm, whoever answered.
+    `assigned`: the arm, whoever answered. `unit_digest`: as in Records.
     """
 
     request_id: str
@@ -42,16 +42,25 @@ class CheckedAnswer(msgspec.Struct, frozen=True):
     unit_kind: str
     bucket: int
     checks: Checks
+    unit_digest: int = 0
 
 
 def in_check_sample(request_id: str, millipct: int) -> bool:
     """Whether the answer to a request is one of the `millipct` in 100 000 that are checked, whatever its arm."""
-    return crc32(_SALT + request_id.encode()) % BUCKETS < millipct
+    return crc32(request_id.encode(), _SALTED) % BUCKETS < millipct
 
 
 def checked(request_id: str, at_s: float, decision: Decision, checks: Checks) -> CheckedAnswer:
     """The verdicts with where they belong."""
     unit_kind = decision.unit_kind or ""
     return CheckedAnswer(
-        request_id, at_s, decision.feature, decision.revision, decision.arm, unit_kind, decision.bucket, checks
+        request_id,
+        at_s,
+        decision.feature,
+        decision.revision,
+        decision.arm,
+        unit_kind,
+        decision.bucket,
+        checks,
+        decision.unit_digest,
     )

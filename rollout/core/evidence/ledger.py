@@ -23,6 +23,8 @@ from rollout.core.evidence.score import Units, below_floor, for_harm, for_noninf
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from rollout.core.evidence.restart import Carried
+
 _BATCH = 65_536
 
 
@@ -119,16 +121,24 @@ def noninferiority_log_value(plan: MetricPlan, margin: float, sums: Iterable[Met
     return eprocess.log_value(total(plan, sums).noninferiority[index])
 
 
-def harm_log_value(plan: MetricPlan, margin: float, sums_by_epoch: Mapping[int, MetricSums]) -> float:
-    """Log E against "worse by at most `margin`", restarted at each epoch of the ramp."""
+def harm_log_value(
+    plan: MetricPlan, margin: float, sums_by_epoch: Mapping[int, MetricSums], before: Carried | None = None
+) -> float:
+    """Log E against "worse by at most `margin`", restarted at each epoch of the ramp; `before`: what was folded."""
     index = _index(plan.harm, margin)
-    return restart.log_value({epoch: list(map(real, sums.harm[index])) for epoch, sums in sums_by_epoch.items()})
+    return restart.log_value(
+        {epoch: list(map(real, sums.harm[index])) for epoch, sums in sums_by_epoch.items()}, before
+    )
 
 
-def floor_log_value(plan: MetricPlan, floor: float, sums_by_epoch: Mapping[int, MetricSums]) -> float:
-    """Log E against "the candidate's mean outcome is at least `floor`", restarted at each epoch of the ramp."""
+def floor_log_value(
+    plan: MetricPlan, floor: float, sums_by_epoch: Mapping[int, MetricSums], before: Carried | None = None
+) -> float:
+    """Log E against "the candidate's mean outcome is at least `floor`", likewise."""
     index = _index(plan.floors, floor)
-    return restart.log_value({epoch: list(map(real, sums.floors[index])) for epoch, sums in sums_by_epoch.items()})
+    return restart.log_value(
+        {epoch: list(map(real, sums.floors[index])) for epoch, sums in sums_by_epoch.items()}, before
+    )
 
 
 def replay(plans: Mapping[str, MetricPlan], log: Iterable[Observation]) -> dict[SumsKey, MetricSums]:

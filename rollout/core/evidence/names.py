@@ -40,9 +40,14 @@ def is_gathered(gate: Gate) -> bool:
     return gate.source == "evidence" and gate.metric in METRICS and bound is not None
 
 
+def is_drawn(share_millipct: int) -> bool:
+    """Whether a share leaves both arms something to draw."""
+    return 0 < share_millipct < _ALL
+
+
 def gathers(flag: FeatureFlag) -> bool:
     """Whether units are gathered under this flag: a ramp under way that asks for it, and arms that are drawn."""
-    if flag.progress.phase in _AT_REST or not 0 < flag.share_millipct < _ALL:
+    if flag.progress.phase in _AT_REST or not flag.progress.attempt or not is_drawn(flag.share_millipct):
         return False
     return any(gate.metric in DRAWN and is_gathered(gate) for gate in flag.gates)
 

@@ -62,8 +62,8 @@ def series_of(flag: FeatureFlag) -> tuple[Series, ...]:
             found += _of_latency(flag, metric, gates)
         elif gates:
             floors = {floor_of(gate) for gate in gates if gate.kind is GateKind.THRESHOLD}
-            harm = set() if metric == ERRORS else _final(gates)  # errors are counted, see ErrorCounts
-            found.append(_series(flag, metric, _plan(_proven(gates), harm, floors)))
+            harm = set() if metric == ERRORS else final_margins(gates)  # errors are counted, see ErrorCounts
+            found.append(_series(flag, metric, _plan(proven_margins(gates), harm, floors)))
     return tuple(sorted(found, key=lambda each: each.prefix))
 
 
@@ -82,8 +82,7 @@ def series_for(flag: FeatureFlag, gate: Gate, margin: float) -> Series:
 
 def margin_of(gate: Gate, share_millipct: int) -> float:
     """The margin at which `gate` asks for proof while this share is in force."""
-    fitting = [early for early in gate.early if share_millipct < early.below]
-    return min(fitting, key=lambda early: early.below).margin if fitting else gate.margin or 0.0
+    return gate.margin_at(share_millipct)
 
 
 def floor_of(gate: Gate) -> float:
@@ -164,7 +163,7 @@ def error_counts(
 
 
 def _of_latency(flag: FeatureFlag, metric: str, gates: Sequence[Gate]) -> Iterator[Series]:
-    final, proven = _final(gates), _proven(gates)
+    final, proven = final_margins(gates), proven_margins(gates)
     for margin in sorted(final | proven):
         plan = _plan({0.0} if margin in proven else set(), {0.0} if margin in final else set(), set())
         yield _series(flag, metric, plan, margin=margin)
@@ -173,14 +172,15 @@ def _of_latency(flag: FeatureFlag, metric: str, gates: Sequence[Gate]) -> Iterat
         yield _series(flag, metric, _plan(set(), set(), {LATENCY[metric].quantile}), limit_s=limit_s)
 
 
-def _final(gates: Sequence[Gate]) -> set[float]:
+def final_margins(gates: Sequence[Gate]) -> set[float]:
     """The margins beyond which there is harm, at every share: also those that are proven in the end."""
     return {gate.margin for gate in gates if gate.margin is not None and gate.kind is not GateKind.THRESHOLD}
 
 
-def _proven(gates: Sequence[Gate]) -> set[float]:
+def proven_margins(gates: Sequence[Gate]) -> set[float]:
+    """The margins at which proof is asked for, at some share."""
     proof = [gate for gate in gates if gate.kind is GateKind.NONINFERIORITY]
-    return _final(proof) | {early.margin for gate in proof for early in gate.early}
+    return final_margins(proof) | {early.margin for gate in proof for early in gate.early}
 
 
 def _plan(proven: set[float], harm: set[float], floors: set[float]) -> MetricPlan:

@@ -17,6 +17,10 @@ from rollout.core.evidence.restart import log_sum_exp
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+ALPHA = 0.05
+"""Where a gate gives none."""
+HARM_WARNS = 10.0
+"""An e-value for harm at the same margin that keeps a gate of non-inferiority from passing."""
 _SUM_ERROR = 1e-9
 
 
@@ -30,10 +34,11 @@ class HarmValue(NamedTuple):
 
 
 class Combined(NamedTuple):
-    """Log of the combined e-value, and the metric that contributes most to it."""
+    """Log of the combined e-value, the metric that contributes most to it, and others that do, by what they do."""
 
     log_value: float
     leader: str
+    others: tuple[str, ...] = ()
 
 
 def combined(values: Sequence[HarmValue]) -> Combined:
@@ -61,5 +66,9 @@ def attempt_alpha(alpha: float, attempt: int) -> float:
 
 def _average(values: Iterable[HarmValue]) -> Combined:
     """The weighted sum, in logarithms."""
-    parts = {each.name: each.log_value + math.log(each.weight) for each in values}
-    return Combined(log_sum_exp(list(parts.values())), max(parts, key=parts.__getitem__))
+    kept = list(values)
+    parts = {each.name: each.log_value + math.log(each.weight) for each in kept}
+    leader = max(parts, key=parts.__getitem__)
+    others = [each.name for each in kept if each.log_value > 0.0 and each.name != leader]
+    others.sort(key=parts.__getitem__, reverse=True)
+    return Combined(log_sum_exp(list(parts.values())), leader, tuple(others))

@@ -1,122 +1,219 @@
-"""From sums to what a gate says: non-inferiority and harm, with the numbers behind it.
+"""From sums to what the gates of a ramp say, with the numbers behind it.
 
-`value` is an e-value, `limit` is 1/alpha of this attempt. Neither shown is INCONCLUSIVE, which holds; no unit at all is
-NO_DATA, so silence never passes.
+| gate | asks | PASS | FAIL |
+| --- | --- | --- | --- |
+| noninferiority | worse by the margin of this share or more? | disproven, and no harm on the rise | never |
+| harm | worse by more than the margin? | not shown | shown, alone or together with other gates |
+| threshold | is the candidate alone below its floor? | not shown | shown, alone or together |
+
+Neither is INCONCLUSIVE, which holds. `value` is an e-value, `limit` what it must reach. No unit at all is NO_DATA, so
+silence never passes; but where one arm has everything nothing is drawn, and nothing is asked of what needs a draw.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.evidence import interval as intervals
-from rollout.core.evidence.ledger import MetricSums, add, harm_log_value, noninferiority_log_value, total
-from rollout.core.evidence.plans import is_gathered, plans_of, step_of, stored
-from rollout.core.evidence.rollback import attempt_alpha
-from rollout.core.gates import Result, Verdict
-from rollout.core.ramp_model import GateKind
+from rollout.core.evidence import error_harm, pair_verdicts
+from rollout.core.evidence.estimates import Asked, estimate_of, text_of
+from rollout.core.evidence.folding import Gathered, gathered_of
+from rollout.core.evidence.ledger import floor_log_value, harm_log_value, noninferiority_log_value
+from rollout.core.evidence.levels import alpha_of, is_stopper, limit_of, weights_of
+from rollout.core.evidence.names import DRAWN, ERRORS, JUDGE, LATENCY, age_s_of, is_drawn, is_gathered
+from rollout.core.evidence.plans import floor_of, series_for, series_of
+from rollout.core.evidence.rollback import HARM_WARNS, HarmValue, combined
+from rollout.core.gates import Estimate, Result, Verdict
+from rollout.core.ramp_model import Gate, GateKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rollout.core.evidence.interval import Moments
-    from rollout.core.evidence.ledger import MetricPlan
-    from rollout.core.model import FeatureFlag
-    from rollout.core.ramp_model import Gate
+    from rollout.core.evidence.ledger import MetricSums
+    from rollout.core.model import FeatureFlag, UnitKind
     from rollout.core.sums import SumKey
 
-ALPHA = 0.05
-"""Where a gate gives none."""
-HARM_WARNS = 10.0
-"""An e-value for harm at the same margin that keeps a gate of non-inferiority from passing."""
+    Sums = Mapping[SumKey, Sequence[int]]
+    Judge = Callable[[Gate, FeatureFlag, Sums, float], Verdict]
+
 _LOG_MAX = 690.0
+_STAYS = (Result.FAIL, Result.ERROR)
+_UNDER_WAY_S = 60.0
+"""How long after their age the first units of a step may take to be counted."""
 
 
-class _Sums(NamedTuple):
-    """`scope`: of the gate's step or ramp. `by_epoch`: of the whole ramp."""
-
-    scope: MetricSums
-    by_epoch: Mapping[int, MetricSums]
-
-
-def verdicts_of(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: float) -> dict[str, Verdict]:
+def verdicts_of(flag: FeatureFlag, sums: Sums, now_s: float) -> dict[str, Verdict]:
     """What the flag's gates of evidence say, by name; `sums`: all that the store has of the feature."""
-    return {gate.name: verdict_of(gate, flag, sums, now_s) for gate in flag.gates if is_gathered(gate)}
+    found = {gate.name: verdict_of(gate, flag, sums, now_s) for gate in flag.gates if is_gathered(gate)}
+    return found | _stopped(flag, found)
 
 
-def verdict_of(gate: Gate, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: float) -> Verdict:
-    """What one gate of `flag` says at Unix time `now_s`; ERROR for sums or margins that can't be used."""
+def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
+    """What one gate of `flag` says by itself at Unix time `now_s`; ERROR for sums or margins that can't be used."""
+    judge = _BY_METRIC.get(gate.metric) or _BY_UNIT.get(flag.bucket_by) or _KINDS[gate.kind]
     try:
-        plan = _plan_of(gate, flag)
-        return _judged(gate, flag, plan, _selected(gate, flag, plan, sums), now_s)
+        verdict = judge(gate, flag, sums, now_s)
     except InvalidArgument as fault:
         return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
+    if gate.metric in DRAWN and not is_drawn(flag.share_millipct) and verdict.result not in _STAYS:
+        share = "the candidate" if flag.share_millipct else "the baseline"
+        return replace(
+            verdict, result=Result.PASS, reason=f"not asked: everybody has {share}", value=verdict.value or 1.0
+        )
+    return verdict
 
 
-def _plan_of(gate: Gate, flag: FeatureFlag) -> MetricPlan:
-    plan = plans_of(flag).get(gate.metric)
-    if plan is None or gate.margin is None or gate.margin not in plan.harm:
-        raise InvalidArgument(f"no evidence is gathered for {gate.name!r}", "give it a metric and a margin")
-    return plan
-
-
-def _selected(gate: Gate, flag: FeatureFlag, plan: MetricPlan, sums: Mapping[SumKey, Sequence[int]]) -> _Sums:
-    of_scope: list[MetricSums] = []
-    by_epoch: dict[int, MetricSums] = {}
-    for step, epoch, found in stored(flag.feature, flag.progress, gate.metric, plan, sums):
-        by_epoch[epoch] = add(by_epoch[epoch], found) if epoch in by_epoch else found
-        if gate.scope == "ramp" or step == step_of(flag.progress):
-            of_scope.append(found)
-    return _Sums(total(plan, of_scope), by_epoch)
-
-
-def _judged(gate: Gate, flag: FeatureFlag, plan: MetricPlan, sums: _Sums, now_s: float) -> Verdict:
-    moments, margin = sums.scope.moments, gate.margin or 0.0
-    alpha = _alpha(gate, flag)
-    began_s = flag.progress.ramp_began_s if gate.scope == "ramp" else flag.progress.step_began_s
-    harm = _value(harm_log_value(plan, margin, sums.by_epoch))
-    if gate.kind is GateKind.HARM:
-        value = harm
-        shown = Result.FAIL if value >= 1 / alpha else Result.PASS
-    else:
-        value = _value(noninferiority_log_value(plan, margin, [sums.scope]))
-        shown = Result.PASS if value >= 1 / alpha and harm < HARM_WARNS else Result.INCONCLUSIVE
-    text = _text(moments, margin, alpha, now_s - began_s)
-    if shown is Result.INCONCLUSIVE and value >= 1 / alpha:
+def _noninferiority(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
+    margin = gate.margin_at(flag.share_millipct)
+    series = series_for(flag, gate, margin)
+    scope = _scope(gate, gathered_of(flag, series, sums))
+    value = _value(noninferiority_log_value(series.plan, _in_outcome(gate, margin), [scope]))
+    harm, limit = _harm_value(gate, flag, sums), limit_of(gate, flag)
+    proven = value >= limit
+    asked = _asked(gate, flag, margin, now_s, harm)
+    excluded = _excluded_latency(gate, flag, sums) if gate.metric in LATENCY else None
+    estimate = estimate_of(scope.moments, asked, excluded=excluded, proven=proven)
+    text = text_of(estimate, asked)
+    if proven and harm >= HARM_WARNS:
         text = f"proven, but an e-value for harm of {harm:.3g} warns; {text}"
-    if shown is not Result.FAIL and moments.units < max(1, gate.min_samples):
-        shown = Result.INCONCLUSIVE if moments.units else Result.NO_DATA
-        text = f"{moments.units} of {max(1, gate.min_samples)} units; {text}"
-    return Verdict(
-        gate.name, shown, text, now_s,
-        from_s=began_s, metric=gate.metric, value=value, limit=1 / alpha, samples=moments.units,
-    )  # fmt: skip
+    shown = Result.PASS if proven and harm < HARM_WARNS else Result.INCONCLUSIVE
+    return _counted(gate, flag, Verdict(gate.name, shown, text, now_s, value=value, estimate=estimate), scope.moments)
 
 
-def _alpha(gate: Gate, flag: FeatureFlag) -> float:
-    """The level of this attempt. All gates of harm share one; each of non-inferiority has its own: all must be met."""
-    alpha = attempt_alpha(gate.alpha or ALPHA, max(1, flag.progress.attempt))
-    if gate.kind is not GateKind.HARM:
-        return alpha
-    return alpha / sum(each.kind is GateKind.HARM and is_gathered(each) for each in flag.gates)
+def _harm(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
+    margin = gate.margin or 0.0
+    scope = _scope(gate, gathered_of(flag, series_for(flag, gate, margin), sums))
+    value = _harm_value(gate, flag, sums)
+    asked = _asked(gate, flag, margin, now_s, value)
+    estimate = replace(estimate_of(scope.moments, asked, excluded=None, proven=False), expected_s=None)
+    shown = Result.FAIL if value >= limit_of(gate, flag) else Result.PASS
+    verdict = Verdict(gate.name, shown, text_of(estimate, asked), now_s, value=value, estimate=estimate)
+    return _counted(gate, flag, verdict, scope.moments)
+
+
+def _threshold(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
+    """The candidate alone, over the whole ramp: a baseline that is down can't make it look fine."""
+    series, floor = series_for(flag, gate, 0.0), floor_of(gate)
+    found = gathered_of(flag, series, sums)
+    carried = found.carried[len(series.plan.harm) + series.plan.floors.index(floor)]
+    value = _value(floor_log_value(series.plan, floor, found.by_epoch, carried))
+    mean = None
+    if gate.metric == ERRORS:
+        total = error_harm.seen_of(flag, sums).total
+        mean = 1.0 - total.candidate_errors / total.candidate_units if total.candidate_units else None
+    moments = _scope(gate, found).moments
+    text = f"at least {floor:g} of the candidate's are to be good" + ("" if mean is None else f", {mean:.4f} are")
+    shown = Result.FAIL if value >= limit_of(gate, flag) else Result.PASS
+    estimate = Estimate(effect=mean, harm_value=value)
+    verdict = Verdict(gate.name, shown, text, now_s, value=value, estimate=estimate)
+    return _counted(gate, flag, verdict, moments, moments.candidates)
+
+
+def _stopped(flag: FeatureFlag, found: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """The verdict that stops the ramp because all together do, if they do: that of the gate that has most part in it.
+
+    What is judged by users has no e-value to average; it keeps its share of alpha to itself.
+    """
+    weights = weights_of(flag)
+    stoppers = {gate.name: gate for gate in flag.gates if is_stopper(gate)}
+    if not stoppers:
+        return {}
+    together = combined(
+        [
+            HarmValue(name, _log_value(gate, flag, found[name]), weights[name], _age_s(gate, flag))
+            for name, gate in stoppers.items()
+        ]
+    )
+    leader = found[together.leader]
+    if together.log_value < -math.log(alpha_of(stoppers[together.leader], flag)) or leader.result is Result.FAIL:
+        return {}
+    others = f" with {', '.join(together.others)}" if together.others else ""
+    text = f"together{others}: e-value {_value(together.log_value):.4g}; {leader.reason}"
+    return {together.leader: replace(leader, result=Result.FAIL, reason=text)}
+
+
+def _log_value(gate: Gate, flag: FeatureFlag, verdict: Verdict) -> float:
+    """What it adds to the average: what has a stricter limit of its own (a judge's later version) adds less."""
+    by_users = gate.metric in DRAWN and flag.bucket_by in _BY_UNIT
+    if by_users or not verdict.value or not verdict.limit:
+        return 0.0
+    return math.log(verdict.value) - max(0.0, math.log(verdict.limit / limit_of(gate, flag)))
+
+
+def _age_s(gate: Gate, flag: FeatureFlag) -> float:
+    """Pairs are judged when they are judged: later than anything is known of a unit."""
+    return age_s_of(flag, gate.metric) if gate.metric in DRAWN else math.inf
+
+
+def _counted(gate: Gate, flag: FeatureFlag, verdict: Verdict, moments: Moments, units: int | None = None) -> Verdict:
+    """Fill in what all have, and hold what has too few units."""
+    samples, wanted = moments.units if units is None else units, max(1, gate.min_samples)
+    began_s = _began_s(gate, flag)
+    whole = replace(verdict, from_s=began_s, metric=gate.metric, limit=limit_of(gate, flag), samples=samples)
+    if verdict.result is Result.FAIL or samples >= wanted:
+        return whole
+    text = f"{samples} of {wanted} units; {verdict.reason}"
+    if samples:
+        return replace(whole, result=Result.INCONCLUSIVE, reason=text)
+    age_s = age_s_of(flag, gate.metric)
+    if verdict.at_s < began_s + age_s + _UNDER_WAY_S:
+        return replace(whole, result=Result.INCONCLUSIVE, reason=f"units are looked at {age_s:g} s after they arrived")
+    return replace(whole, result=Result.NO_DATA, reason=text)
+
+
+def _harm_value(gate: Gate, flag: FeatureFlag, sums: Sums) -> float:
+    """The e-value for harm beyond the final margin, over the whole ramp, restarted at each epoch."""
+    margin = gate.margin or 0.0
+    if gate.metric == ERRORS:
+        return _value(error_harm.harm_log_value(flag, margin, sums))
+    series = series_for(flag, gate, margin)
+    found, margin = gathered_of(flag, series, sums), _in_outcome(gate, margin)
+    carried = found.carried[series.plan.harm.index(margin)]
+    return _value(harm_log_value(series.plan, margin, found.by_epoch, carried))
+
+
+def _excluded_latency(gate: Gate, flag: FeatureFlag, sums: Sums) -> float | None:
+    """The smallest margin with which the candidate is proven in time."""
+    limit = math.log(limit_of(gate, flag))
+    proofs = [each for each in series_of(flag) if each.metric == gate.metric and each.plan.noninferiority]
+    for each in sorted(proofs, key=lambda series: series.margin):
+        scope = _scope(gate, gathered_of(flag, each, sums))
+        if noninferiority_log_value(each.plan, 0.0, [scope]) >= limit:
+            return each.margin
+    return None
+
+
+def _asked(gate: Gate, flag: FeatureFlag, margin: float, now_s: float, harm: float) -> Asked:
+    alpha, passed_s = alpha_of(gate, flag), now_s - _began_s(gate, flag)
+    return Asked(margin, _in_outcome(gate, margin), alpha, passed_s, harm)
+
+
+def _in_outcome(gate: Gate, margin: float) -> float:
+    """The margin of the outcome: that of latency is in the yardstick."""
+    return 0.0 if gate.metric in LATENCY else margin
+
+
+def _scope(gate: Gate, found: Gathered) -> MetricSums:
+    return found.ramp if gate.scope == "ramp" else found.step
+
+
+def _began_s(gate: Gate, flag: FeatureFlag) -> float:
+    return flag.progress.ramp_began_s if gate.scope == "ramp" else flag.progress.step_began_s
 
 
 def _value(log_value: float) -> float:
     return math.exp(min(log_value, _LOG_MAX))
 
 
-def _text(moments: Moments, margin: float, alpha: float, passed_s: float) -> str:
-    effect = moments.estimate
-    if effect is None:
-        return "no unit has come of age"
-    found = intervals.interval(moments, alpha)
-    excluded = intervals.smallest_margin_excluded(moments, alpha)
-    left_s = intervals.decision_expected_s(moments, margin, alpha, moments.n_eff / passed_s if passed_s > 0 else 0.0)
-    parts = (
-        f"effect {effect:+.4f}, between {found.lower:+.4f} and {found.upper:+.4f}",
-        f"margin {margin:g}",
-        "no margin is excluded yet" if excluded is None else f"{max(0.0, excluded):.4f} and worse is excluded",
-        "" if left_s is None else f"decided in about {left_s:.0f} s",
-    )
-    return ", ".join(part for part in parts if part)
+_KINDS: dict[GateKind, Judge] = {
+    GateKind.NONINFERIORITY: _noninferiority,
+    GateKind.HARM: _harm,
+    GateKind.THRESHOLD: _threshold,
+}
+_BY_METRIC: dict[str, Judge] = {JUDGE: pair_verdicts.verdict_of}
+_BY_UNIT: dict[UnitKind, Judge] = {}
+"""Who judges the metrics of units where users keep their arm."""

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core.outcome import UNDER_WAY, Outcome, Record
-from gateway.core.units import PATIENCE_S, Unit, Waiting, success_of, unit_of
+from gateway.core.units import PATIENCE_S, End, Unit, Waiting, end_of, is_unit, success_of, unit_of
 from tests.gateway.test_recorder import RECORD
 
 AGE_S = 60.0
@@ -15,18 +15,39 @@ def request(digest: int, arrived_s: float, took_s: float = 0.5, **changes: objec
     return replace(FIRST, unit_digest=digest, at_s=arrived_s + took_s, duration_s=took_s, **changes)
 
 
+def waiting_room(most: int = 50_000) -> Waiting:
+    return Waiting(lambda *_: AGE_S, most)
+
+
 def test_a_unit_is_what_was_assigned_whoever_served_it() -> None:
-    assert unit_of(FIRST) == Unit(99.5, 7, "draft", 1, True, 1.0)
-    hidden = replace(FIRST, served="baseline", attempts=2, failed_outcome="timeout")
-    assert unit_of(hidden) == Unit(99.5, 7, "draft", 1, True, 0.0)
-    other = unit_of(replace(FIRST, assigned="baseline", served="baseline"))
-    assert other is not None
-    assert not other.candidate
+    found = unit_of(FIRST, AGE_S)
+    assert found == Unit(99.5, 7, "draft", 1, True, AGE_S, FIRST.request_id, 1.0, End.ANSWERED, 0.5)
+    hidden = unit_of(replace(FIRST, served="baseline", attempts=2, failed_outcome="timeout"), AGE_S)
+    assert hidden == found._replace(success=0.0)
+    assert not unit_of(replace(FIRST, assigned="baseline", served="baseline"), AGE_S).candidate
 
 
-@pytest.mark.parametrize("change", [{"unit_digest": 0}, {"attempts": 0, "outcome": "refused"}])
-def test_who_is_not_known_or_was_never_sent_on_is_no_unit(change: dict) -> None:
-    assert unit_of(replace(FIRST, **change)) is None
+def test_who_is_not_known_or_was_never_sent_on_is_no_unit() -> None:
+    assert is_unit(FIRST)
+    assert not is_unit(replace(FIRST, unit_digest=0))
+    assert not is_unit(replace(FIRST, attempts=0, outcome="refused"))
+
+
+@pytest.mark.parametrize(
+    ("change", "gap_s"),
+    [
+        ({}, 0.25),
+        ({"completion_tokens": 2}, 1.0),
+        ({"completion_tokens": 1}, None),
+        ({"completion_tokens": None}, None),
+        ({"ttft_s": None}, None),
+        ({"ttft_s": 2.0}, 0.0),  # another clock
+    ],
+)
+def test_the_gap_is_what_lies_between_tokens(change: dict, gap_s: float | None) -> None:
+    streamed = replace(FIRST, stream=True, duration_s=1.5, ttft_s=0.5, completion_tokens=5)
+    found = unit_of(replace(streamed, **change), AGE_S)
+    assert (found.gap_s, found.stream) == (gap_s, True)
 
 
 @pytest.mark.parametrize(
@@ -59,15 +80,34 @@ def test_what_a_request_came_to(change: dict, success: float | None) -> None:
     assert success_of(replace(FIRST, **change)) == success
 
 
+@pytest.mark.parametrize(
+    ("change", "end"),
+    [
+        ({}, End.ANSWERED),
+        ({"attempts": 2}, End.ANSWERED),
+        ({"outcome": Outcome.TIMEOUT}, End.FAILED),
+        ({"outcome": Outcome.CALLER_ERROR, "status": 400}, End.FAILED),
+        ({"outcome": Outcome.CANCELLED, "status": 200, "duration_s": 50.0}, End.LEFT),
+        ({"outcome": Outcome.CANCELLED, "status": 0, "duration_s": PATIENCE_S - 1}, End.LEFT),
+        ({"outcome": Outcome.CANCELLED, "status": 0, "duration_s": PATIENCE_S}, End.FAILED),
+        ({"outcome": Outcome.TIMEOUT, "cause": "caller_stalled"}, End.OUTSIDE),
+        ({"outcome": Outcome.TRUNCATED, "cause": "draining"}, End.OUTSIDE),
+        ({"outcome": UNDER_WAY, "status": 200}, End.OPEN),
+    ],
+)
+def test_how_far_it_came_for_its_caller(change: dict, end: End) -> None:
+    assert end_of(replace(FIRST, **change)) is end
+
+
 @pytest.mark.parametrize("arm", ["candidate", "baseline"])
 @given(st.sampled_from(Outcome), st.integers(1, 2), st.sampled_from([0, 200, 400, 503]), st.floats(0, 100))
 def test_the_arm_has_no_say_in_how_it_is_judged(arm: str, outcome, attempts, status, took_s) -> None:
     record = request(7, 0.0, took_s, outcome=outcome, attempts=attempts, status=status)
-    assert success_of(replace(record, assigned=arm, served=arm, upstream=arm)) == success_of(record)
+    assert unit_of(replace(record, assigned=arm, served=arm, upstream=arm), AGE_S)[7:] == unit_of(record, AGE_S)[7:]
 
 
 def test_units_become_due_at_their_age_in_order_of_arrival() -> None:
-    waiting = Waiting(AGE_S)
+    waiting = waiting_room()
     waiting.add([request(1, 101.7), request(2, 100.2, 30.0), request(3, 100.2)])
     assert waiting.due(100.2 + AGE_S, []) == []
     assert [unit.digest for unit in waiting.due(101.0 + AGE_S, [])] == [2, 3]
@@ -77,7 +117,7 @@ def test_units_become_due_at_their_age_in_order_of_arrival() -> None:
 
 
 def test_the_first_request_stands_for_the_unit_however_slow_it_was() -> None:
-    waiting = Waiting(AGE_S)
+    waiting = waiting_room()
     failed = {"outcome": Outcome.TIMEOUT}
     waiting.add([request(1, 120.0), request(1, 100.0, 40.0, **failed), request(1, 110.0)])
     (unit,) = waiting.due(180.0, [])
@@ -85,7 +125,7 @@ def test_the_first_request_stands_for_the_unit_however_slow_it_was() -> None:
 
 
 def test_who_is_under_way_at_the_age_is_not_missing() -> None:
-    waiting = Waiting(AGE_S)
+    waiting = waiting_room()
     slow = {"outcome": UNDER_WAY, "status": 0}
     waiting.add([request(1, 120.0)])
     under_way = [request(1, 100.0, 61.0, **slow), request(2, 100.5, 60.5, **slow), request(3, 130.0, 31.0, **slow)]
@@ -96,13 +136,13 @@ def test_who_is_under_way_at_the_age_is_not_missing() -> None:
 
 
 def test_features_have_units_of_their_own() -> None:
-    waiting = Waiting(AGE_S)
+    waiting = waiting_room()
     waiting.add([request(1, 100.0), request(1, 101.0, feature="ask")])
     assert [unit.feature for unit in waiting.due(500.0, [])] == ["draft", "ask"]
 
 
 def test_a_clock_that_was_set_back_doesnt_stop_the_counting() -> None:
-    waiting = Waiting(AGE_S)
+    waiting = waiting_room()
     waiting.add([request(1, 5_000.0)])
     assert len(waiting.due(5_100.0, [])) == 1
     assert waiting.due(1_000.0, []) == []
@@ -111,7 +151,7 @@ def test_a_clock_that_was_set_back_doesnt_stop_the_counting() -> None:
 
 
 def test_too_many_are_thinned_by_digest_alone_and_stay_away() -> None:
-    waiting = Waiting(AGE_S, most=4)
+    waiting = waiting_room(most=4)
     large = 2**62
     waiting.add([request(large + number, 100.0) for number in range(3)])
     waiting.add([request(number + 1, 100.0) for number in range(4)])
@@ -134,7 +174,7 @@ def test_how_fast_requests_settle_changes_nothing_about_who_stands_for_whom(requ
     first: dict[int, int] = {}
     for digest, arrived, _ in requests:
         first[digest] = min(arrived, first.get(digest, arrived))
-    waiting, found = Waiting(AGE_S), []
+    waiting, found = waiting_room(), []
     random.shuffle(requests)
     for now in range(180):
         waiting.add(
@@ -153,6 +193,28 @@ def test_how_fast_requests_settle_changes_nothing_about_who_stands_for_whom(requ
 
 
 def test_requests_that_are_no_units_dont_wait() -> None:
-    waiting = Waiting(AGE_S)
+    waiting = waiting_room()
     waiting.add([request(0, 100.0), request(1, 100.0, attempts=0)])
     assert len(waiting) == 0
+
+
+def test_each_revision_has_its_age() -> None:
+    ages = {1: 10.0, 2: 60.0}
+    waiting = Waiting(lambda feature, revision: ages.get(revision) if feature == "draft" else None)
+    waiting.add([request(1, 100.0), request(2, 100.5, revision=2), request(3, 100.0, revision=3)])
+    assert (len(waiting), waiting.ageless) == (2, 1)
+    assert [unit.digest for unit in waiting.due(111.0, [])] == [1]
+    waiting.add([request(4, 100.9), request(5, 101.0), request(6, 100.9, revision=2)])  # the first is late
+    assert [unit.digest for unit in waiting.due(161.0, [])] == [2, 6, 5]
+
+
+@given(REQUESTS, st.randoms(use_true_random=False), st.integers(1, 4))
+def test_neither_order_nor_batches_change_who_is_handed_out(requests, random, parts) -> None:
+    records = [request(*each) for each in requests]
+    straight, shuffled = waiting_room(), waiting_room()
+    straight.add(records)
+    random.shuffle(records)
+    for start in range(parts):
+        shuffled.add(records[start::parts])
+    key = [(unit.digest, unit.arrived_s) for unit in straight.due(1_000.0, [])]
+    assert [(unit.digest, unit.arrived_s) for unit in shuffled.due(1_000.0, [])] == key

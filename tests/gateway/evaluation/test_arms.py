@@ -4,13 +4,18 @@ import pytest
 
 from gateway.evaluation.arms import arms_of_feature, directly, through_gateway
 from gateway.settings import Settings, SettingsError
-from rollout.core.cost import token_price
+from rollout.core.cost import Gpus, token_price
 
 SETTINGS = Settings.model_validate(
     {
         "server": {"host": "::", "port": 8099},
         "upstreams": {
-            "inhouse": {"kind": "vllm", "base_urls": ["http://vllm:8000/v1"], "model": "moe"},
+            "inhouse": {
+                "kind": "vllm",
+                "base_urls": ["http://vllm:8000/v1"],
+                "model": "moe",
+                "price": {"gpus": 8, "gpu_usd_per_hour": 2.5},
+            },
             "partner": {
                 "kind": "openai",
                 "base_urls": ["https://partner.example/v1"],
@@ -37,9 +42,10 @@ def test_an_unknown_feature_is_told_so(feature: str, hint: str) -> None:
 
 def test_through_the_gateway_by_the_name_of_the_model() -> None:
     arm = through_gateway(SETTINGS, "partner", "baseline", None, "gp-key")
-    assert arm == ("baseline", "partner", "http://[::1]:8099/v1", "gpt", "gp-key", token_price(2.5, 10))
+    assert arm == ("baseline", "partner", "http://[::1]:8099/v1", "gpt", "gp-key", token_price(2.5, 10), Gpus())
     elsewhere = through_gateway(SETTINGS, "inhouse", "candidate", "https://gateway.example/v1", None)
     assert (elsewhere.base_url, elsewhere.price) == ("https://gateway.example/v1", None)
+    assert elsewhere.gpus == directly(SETTINGS, "inhouse", "candidate", {}).gpus == Gpus(8, 2_500_000)
 
 
 def test_directly_with_its_own_key() -> None:

@@ -12,7 +12,7 @@ from gateway.core.evaluation.prompt_set import EvaluationError
 from gateway.core.evaluation.scoring import Scorer
 from gateway.evaluation.asking import EvalArm
 from gateway.evaluation.run import ANSWERS_FILE, JSON_FILE, MARKDOWN_FILE, EvalPlan, evaluate
-from rollout.core.cost import token_price
+from rollout.core.cost import Gpus, token_price
 from tests.gateway.evaluation.models import Model, Reply, says
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def planned(model: Model, folder: Path, **changed: Any) -> EvalPlan:
-    candidate = EvalArm("candidate", "inhouse", model.base_url, "good", None)
+    candidate = EvalArm("candidate", "inhouse", model.base_url, "good", None, None, Gpus(8, 2_500_000))
     baseline = EvalArm("baseline", "partner", model.base_url, "dear", None, token_price(2.0, 10.0))
     plan = EvalPlan(candidate, baseline, folder / "out", Scorer.EXACT, 0.05, {"temperature": 0, "max_tokens": None}, 4)
     return plan._replace(**changed)
@@ -53,8 +53,12 @@ def test_a_run_from_prompts_to_report(model: Model, tmp_path: Path) -> None:
     assert (seen[0], seen[-1], len(model.asked)) == ((0, 240), (240, 240), 240)
     assert all(request["temperature"] == 0 and "max_tokens" not in request for request, _ in model.asked)
     assert report.total.baseline.picousd == 120 * (7 * 2_000_000 + 3 * 10_000_000)
+    assert report.gpu_time is not None
+    assert report.gpu_time.candidate_picousd == Gpus(8, 2_500_000).cost_picousd(round(report.gpu_time.run_s * 1_000))
+    assert report.gpu_time.baseline_picousd is None
     document = json.loads((tmp_path / "out" / JSON_FILE).read_bytes())
     assert document["total"]["verdict"] == "passed"
+    assert document["gpu_time"]["run_s"] > 0
     assert "**passed" in (tmp_path / "out" / MARKDOWN_FILE).read_text()
 
 

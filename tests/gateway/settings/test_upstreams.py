@@ -21,6 +21,11 @@ def test_defaults() -> None:
         ({"breaker": {"failure_ratio": 0}}, "breaker.failure_ratio"),
         ({"retry": {"budget_ratio": 2}}, "retry.budget_ratio"),
         ({"price": {"input_usd": -1}}, "price.input_usd"),
+        ({"price": {"gpu_usd_per_hour": -1}}, "price.gpu_usd_per_hour"),
+        ({"price": {"gpus": 1.5, "gpu_usd_per_hour": 2}}, "price.gpus"),
+        ({"price": {"gpus": 8}}, "gpus and gpu_usd_per_hour go together"),
+        ({"price": {"gpu_usd_per_hour": 2.5}}, "gpus and gpu_usd_per_hour go together"),
+        ({"price": {"gpu_usd": 2.5}}, "price.gpu_usd"),
         ({"kind": "antropic"}, "kind"),
     ],
 )

@@ -1,6 +1,6 @@
 from loadtests.demo.board import ArmLine, arm_line, arm_title, make_board
 from loadtests.demo.course import Stage, Standing
-from loadtests.demo.plan import BREAKING, FEATURES, MOVING, stage_names
+from loadtests.demo.plan import BREAKING, FEATURES, MOVING, WORSE, stage_names
 from loadtests.demo.sample import BASELINE, CANDIDATE, Sample
 
 
@@ -49,12 +49,8 @@ def test_a_board_shows_every_stage_and_arm() -> None:
     assert (board.requests, board.problems) == (4, 1)
 
 
-def test_the_breaking_feature_is_shown_once_it_is_asked() -> None:
-    board = make_board(3.0, STAGES, [], [answered(CANDIDATE, 1, 1, BREAKING)], "not pulled")
-    assert [line.requests for line in board.arms if line.feature == BREAKING] == [1, 0]
-
-
 def test_arms_have_titles() -> None:
     assert arm_title(MOVING, CANDIDATE) == "in-house (vLLM)"
     assert arm_title(BREAKING, CANDIDATE) == "trial (simulated)"
+    assert arm_title(WORSE, CANDIDATE) == "worse model (vLLM)"
     assert arm_title(MOVING, BASELINE) == arm_title(BREAKING, BASELINE) == "partner"

@@ -2,11 +2,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from loadtests.demo.control import Operator, break_model, engine_requests, engine_requests_of, quality_of
+from loadtests.demo.control import Operator, engine_requests, engine_requests_of, quality_of
 from loadtests.demo.errors import ConflictError, DemoError
 from loadtests.demo.judge import Quality
 from loadtests.demo.ports import free_ports
-from loadtests.simulator import FaultKind, RunningSimulator
+from loadtests.simulator import RunningSimulator
 from tests.loadtests.demo.operator_port import OperatorPort, view
 
 VLLM_PAGE = """\
@@ -109,10 +109,6 @@ async def test_a_plan_is_a_line_for_each_step(port: OperatorPort, operator: Oper
     assert port.asked[0].path.endswith("?units_per_s=12.346")
 
 
-async def test_one_model_of_a_simulator_is_broken(simulate: Callable[..., Awaitable[RunningSimulator]]) -> None:
-    simulator = await simulate(models=("good", "bad"))
-    await break_model(simulator.origin, "bad")
-    (fault,) = simulator.partner.faults
-    assert (fault.kind, fault.status, fault.model) == (FaultKind.STATUS, 503, "bad")
-    with pytest.raises(DemoError, match="can't be told to fail"):
-        await break_model(f"http://127.0.0.1:{free_ports().simulator}", "bad")
+async def test_the_cost_of_a_feature_is_what_the_port_says(port: OperatorPort, operator: Operator) -> None:
+    port.answer("GET", "/features/f/cost", {"attempt": 1})
+    assert await operator.cost("f") == {"attempt": 1}

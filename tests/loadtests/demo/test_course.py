@@ -4,12 +4,14 @@ import sys
 
 from loadtests.demo.course import (
     Entry,
+    Estimate,
     GateSaid,
     Held,
     Stage,
     Standing,
     entries_of,
     of_this_run,
+    rollback_of,
     stages_of,
     standing_of,
 )
@@ -109,3 +111,21 @@ def test_a_verdict_is_one_line_with_value_and_limit() -> None:
 def test_entries_are_values() -> None:
     assert isinstance(ENTRIES[0], Entry)
     assert hash(ENTRIES[0]) == hash(entries_of(RUN[:1])[0])
+
+
+def test_what_evidence_knew_is_read_with_its_verdict() -> None:
+    known = {"effect": -0.1, "lower": -0.2, "upper": None, "margin": 0.05, "harm_value": 30.0}
+    verdict = {"gate": "g", "result": "FAIL", "value": 30.0, "limit": 20.0, "reason": "r"}
+    entry = audited(4, "roll_back", 0, verdicts=[verdict | {"estimate": known}, verdict | {"estimate": {}}])
+    (read,) = entries_of([entry])
+    told = GateSaid("g", "FAIL", 30.0, 20.0, "r", Estimate(-0.1, -0.2, None))
+    assert read.said == (told, told._replace(estimate=Estimate(None, None, None)))
+
+
+def test_a_rollback_is_that_of_the_last_start() -> None:
+    back = audited(10, "roll_back", 0)
+    assert rollback_of(ENTRIES) is None
+    found = rollback_of(entries_of([back], ENTRIES))
+    assert found is not None
+    assert found.revision == 10
+    assert rollback_of(entries_of([audited(11, "start", 1_000), back], ENTRIES)) is None

@@ -9,7 +9,7 @@ from loadtests.prompts import Message, Prompt
 RUNNING = Running(
     gateway_url="http://127.0.0.1:8080",
     admin_url="http://127.0.0.1:8081",
-    vllm_url="http://127.0.0.1:8000",
+    engines={"inhouse": "http://127.0.0.1:8000"},
     simulator_url="http://127.0.0.1:9000",
     prometheus_url="http://127.0.0.1:9090",
     api_key="gp-key",

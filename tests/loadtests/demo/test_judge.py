@@ -8,6 +8,7 @@ from loadtests.demo.course import Stage
 from loadtests.demo.judge import (
     CONVERSATIONS_MIN,
     KILLED_REQUESTS_MIN,
+    EngineCount,
     Evidence,
     KillTimes,
     Quality,
@@ -23,7 +24,7 @@ from loadtests.demo.judge import (
     quality_measured,
     share_held,
 )
-from loadtests.demo.plan import BREAKING, MOVING, PANEL_SIZE
+from loadtests.demo.plan import BREAKING, GOOD, MOVING, PANEL_SIZE
 from loadtests.demo.sample import BASELINE, CANDIDATE, Sample
 
 LOW, HALF = Stage("5 %", 5_000, killed=False, first=2, until=3), Stage("50 %", 50_000, killed=False, first=3, until=4)
@@ -178,11 +179,12 @@ def test_the_other_features_must_go_on() -> None:
 
 @pytest.mark.parametrize(("counted", "ok"), [(2, True), (1, False), (3, False)])
 def test_vllm_must_have_counted_what_callers_saw(counted: int, ok: bool) -> None:  # noqa: FBT001
-    assert engine_answered(fresh(2, 5), counted).ok is ok
+    others = [sample("o", CANDIDATE, feature=BREAKING)]
+    assert engine_answered([*fresh(2, 5), *others], EngineCount("inhouse", GOOD, counted)).ok is ok
 
 
 def test_no_in_house_answer_proves_nothing() -> None:
-    assert not engine_answered(fresh(0, 5), 0).ok
+    assert not engine_answered(fresh(0, 5), EngineCount("inhouse", GOOD, 0)).ok
 
 
 SCORED = [
@@ -233,7 +235,8 @@ def test_a_whole_run_is_judged_check_by_check() -> None:
         if (count := sum((each.feature, each.assigned) == (feature, arm) for each in samples))
     }
     served = sum(each.served == CANDIDATE and each.feature != BREAKING for each in samples)
-    evidence = Evidence(STAGES, KILL, samples, [], served, quality)
+    evidence = Evidence(STAGES, KILL, samples, [], [EngineCount("inhouse", GOOD, served)], quality)
     assert [verdict for verdict in judge(evidence) if not verdict.ok] == []
     assert {verdict.check for verdict in judge(evidence)} >= {"share at 5 %", "share at 50 %", "share at lifted"}
-    assert not judge(evidence._replace(engine_requests=served - 1))[-2].ok
+    missed = evidence._replace(engines=[EngineCount("inhouse", GOOD, served - 1)])
+    assert not judge(missed)[-2].ok

@@ -11,6 +11,7 @@ def test_nothing_set_means_the_simulator_and_no_warning() -> None:
     assert (partner.simulated, partner.base_url, partner.model) == (True, SIMULATOR, "simulated-partner")
     assert partner.key_variable is None
     assert partner.warning is None
+    assert partner.price is not None
 
 
 def test_a_key_alone_means_the_real_partner_and_a_loud_warning() -> None:
@@ -21,6 +22,7 @@ def test_a_key_alone_means_the_real_partner_and_a_loud_warning() -> None:
     assert "COST MONEY" in partner.warning
     assert partner.model in partner.warning
     assert "sk-secret" not in partner.warning
+    assert partner.price is not None
 
 
 def test_model_and_base_url_are_taken() -> None:
@@ -31,6 +33,7 @@ def test_model_and_base_url_are_taken() -> None:
     }
     partner = choose_partner(environment, SIMULATOR)
     assert (partner.base_url, partner.model) == ("https://partner.example/v1", "m-1")
+    assert partner.price is None
 
 
 def test_a_model_at_a_base_url_needs_no_key() -> None:

@@ -4,21 +4,32 @@ import pytest
 
 from loadtests.demo.plan import (
     AFTER_ROLLBACK_S,
+    AGE_S,
     BREAKING,
-    BREAKING_RAMP,
-    BREAKING_TASK,
-    BROKEN_AT_STEP,
     FEATURES,
+    FEEDBACK_AGE_S,
+    GOOD,
+    HARMS,
+    INJECTED_AT_STEP,
     KILLED_AT_MILLIPCT,
     KILLED_S,
     LIFTED_S,
+    MARGINS,
     MOVING,
     POST_MONITOR_S,
     RAMP,
+    RAMPED,
+    RAMPS,
     ROLLBACK_LIMIT_S,
-    STEADY_SHARES,
-    TASK_WEIGHTS,
+    SLOWED_BY_S,
+    SLOWING,
+    STEADY,
+    STEADY_SHARE_MILLIPCT,
+    TASKS,
     WARM_UP_S,
+    WEIGHTS,
+    WORSE,
+    last_share_millipct,
     percent,
     stage_names,
 )
@@ -35,17 +46,44 @@ def test_the_kill_is_in_the_middle_and_lifted_at_the_same_share() -> None:
     assert KILLED_S > 1
 
 
-def test_every_feature_has_traffic_and_all_but_the_moving_one_a_steady_share() -> None:
-    assert set(FEATURES) == set(TASK_WEIGHTS) == {MOVING, *STEADY_SHARES}
-    assert all(0 < share < 100_000 for share in STEADY_SHARES.values())
-    assert BREAKING not in FEATURES
-    assert BREAKING_TASK in FEATURES
+def test_every_feature_has_traffic_and_a_task_and_all_but_one_a_ramp() -> None:
+    assert set(FEATURES) == set(WEIGHTS) == set(TASKS) == {STEADY, *RAMPED}
+    assert set(RAMPED) == set(RAMPS) == set(MARGINS)
+    assert set(GOOD) == {MOVING, STEADY}
+    assert 0 < STEADY_SHARE_MILLIPCT < 100_000
+    assert max(WEIGHTS, key=WEIGHTS.__getitem__) == MOVING
 
 
-def test_the_candidate_breaks_midway_in_a_step_that_outlasts_the_search_for_it() -> None:
-    assert 0 < BROKEN_AT_STEP < len(BREAKING_RAMP) - 1
-    assert BREAKING_RAMP[BROKEN_AT_STEP].bake_s > ROLLBACK_LIMIT_S
-    assert all(before.share_millipct < after.share_millipct for before, after in pairwise(BREAKING_RAMP))
+def test_each_other_ramp_is_to_be_rolled_back_by_a_gate_of_its_own() -> None:
+    assert [harm.feature for harm in HARMS] == [WORSE, BREAKING, SLOWING]
+    assert len({harm.gate for harm in HARMS}) == len(HARMS)
+    assert [harm.injected for harm in HARMS] == [False, True, True]
+
+
+def test_harm_is_done_midway_in_a_step_that_outlasts_the_search_for_it() -> None:
+    for harm in HARMS:
+        steps = RAMPS[harm.feature]
+        shares = [step.share_millipct for step in steps]
+        assert all(before < after for before, after in pairwise(shares))
+        assert last_share_millipct(harm) < shares[-1]
+        if harm.injected:
+            assert last_share_millipct(harm) == shares[INJECTED_AT_STEP] > shares[0]
+            assert steps[INJECTED_AT_STEP].bake_s > ROLLBACK_LIMIT_S
+        else:
+            assert last_share_millipct(harm) == shares[0]
+
+
+def test_the_slow_candidate_is_slow_enough_to_be_known_before_a_unit_is_looked_at() -> None:
+    assert SLOWED_BY_S < AGE_S <= FEEDBACK_AGE_S
+
+
+def test_early_margins_shrink_to_the_final_one() -> None:
+    for margins in MARGINS.values():
+        below = [share for share, _ in margins.early]
+        wide = [margin for _, margin in margins.early]
+        assert below == sorted(below)
+        assert wide == sorted(wide, reverse=True)
+        assert all(max(margins.quality, margins.errors) < margin < 1 for margin in wide)
 
 
 def test_the_steps_fit_the_time_of_a_second_run() -> None:

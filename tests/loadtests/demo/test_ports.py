@@ -12,7 +12,7 @@ OPTIONS |= {"prometheus": "--prometheus-port"}
 
 def test_free_ports_are_free_and_different() -> None:
     ports = free_ports()
-    assert len(set(ports)) == len(Ports._fields) == 5
+    assert len(set(ports)) == len(Ports._fields) == 6
     assert all(is_free(port) for port in ports)
     check_free(ports, OPTIONS)
 

@@ -2,13 +2,15 @@ from collections import Counter
 
 import pytest
 
-from loadtests.demo.plan import BREAKING, BREAKING_TASK, FEATURES, MOVING, PANEL_EVERY, PANEL_SIZE
+from loadtests.demo.plan import FEATURES, MOVING, PANEL_EVERY, PANEL_SIZE, TASKS
 from loadtests.demo.source import Draw, Source
 from loadtests.errors import InvalidFileError
 from loadtests.prompts import Message, Prompt
 
 PROMPTS = [
-    Prompt(task, (Message("user", f"{task} {number}"),), f"answer {number}") for task in FEATURES for number in range(5)
+    Prompt(task, (Message("user", f"{task} {number}"),), f"{task} answer {number}")
+    for task in sorted(set(TASKS.values()))
+    for number in range(5)
 ]
 
 
@@ -22,7 +24,7 @@ def test_every_fresh_request_opens_a_conversation_and_most_are_the_moving_featur
     assert not any(each.panel for each in drawn)
     features = Counter(each.feature for each in drawn)
     assert set(features) == set(FEATURES)
-    assert 1_200 < features[MOVING] < 1_460
+    assert 1_100 < features[MOVING] < 1_300
     assert 800 < sum(each.request.stream for each in drawn) < 1_200
 
 
@@ -54,13 +56,20 @@ def test_the_panel_is_the_same_at_every_call() -> None:
     assert seen[0] == seen[1]
 
 
-def test_the_breaking_feature_is_asked_another_ones_prompts() -> None:
-    drawn = draws(Source(PROMPTS, 1, breaking=True), 1_000)
-    features = Counter(each.feature for each in drawn)
-    assert set(features) == {*FEATURES, BREAKING}
-    assert features[BREAKING] > 100
-    answers = {prompt.reference for prompt in PROMPTS if prompt.task == BREAKING_TASK}
-    assert {each.request.reference for each in drawn if each.feature == BREAKING} == answers
+def test_a_feature_is_asked_the_prompts_of_its_task() -> None:
+    drawn = draws(Source(PROMPTS, 1), 2_000)
+    for feature, task in TASKS.items():
+        answers = {prompt.reference for prompt in PROMPTS if prompt.task == task}
+        assert {each.request.reference for each in drawn if each.feature == feature} == answers
+
+
+def test_what_is_dropped_is_asked_no_more_and_the_others_get_its_traffic() -> None:
+    source = Source(PROMPTS, 1)
+    for feature in FEATURES:
+        source.drop(feature)
+    drawn = draws(source, 50)
+    assert {each.feature for each in drawn} == {MOVING}
+    assert len({each.request.conversation for each in drawn}) == 50
 
 
 def test_a_task_without_prompts_is_refused() -> None:

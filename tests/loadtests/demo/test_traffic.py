@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.demo.plan import CONCURRENCY, FEATURES, PANEL_SIZE
+from loadtests.demo.plan import CONCURRENCY, FEATURES, PANEL_SIZE, TASKS
 from loadtests.demo.ports import free_ports
 from loadtests.demo.source import Source
 from loadtests.demo.traffic import Traffic
@@ -16,7 +16,7 @@ from loadtests.simulator import Fault, FaultKind, RunningSimulator
 Simulate = Callable[..., Awaitable[RunningSimulator]]
 PROMPTS = [
     Prompt(task, (Message("user", f"{task} {number}"),), f"The answer is {number}.")
-    for task in FEATURES
+    for task in sorted(set(TASKS.values()))
     for number in range(8)
 ]
 MODELS = tuple(f"copilot/{feature}" for feature in FEATURES)

@@ -396,4 +396,4 @@ async def test_the_api_describes_itself(seeded: Store, follower: Follower, clock
     paths = app.openapi()["paths"]
     assert "/api/v1/features/{feature}/share" in paths
     refused = paths["/api/v1/features/{feature}/share"]["put"]["responses"]["412"]["content"]
-    assert "application/problem+json" in refused
+    assert refused["application/problem+json"]["schema"]["properties"]["hint"] == {"type": "string"}

@@ -1,5 +1,9 @@
+from msgspec.structs import replace
+
 from rollout.api.state_views import hold_view, ramp_state_view, verdict_view, whole
-from rollout.core.gates import Result, Verdict
+from rollout.api.views import history_page
+from rollout.core.audit import AuditEntry
+from rollout.core.gates import Estimate, Result, Verdict
 from rollout.core.hold import Hold, HoldReason
 from rollout.core.model import FeatureFlag, Kill
 from rollout.core.ramp_model import Cause, Pause, Phase, Progress, RampPlan, Step
@@ -26,8 +30,28 @@ def test_a_hold_has_its_numbers_and_its_text() -> None:
 
 def test_a_verdict_has_its_numbers() -> None:
     assert verdict_view(VERDICT).model_dump(mode="json") == {
-        "gate": "errors", "result": "FAIL", "value": 0.5, "limit": 0.02, "samples": 40, "reason": "at most 0.02 wanted"
+        "gate": "errors", "result": "FAIL", "value": 0.5, "limit": 0.02, "samples": 40, "reason": "at most 0.02 wanted",
+        "estimate": None,
     }  # fmt: skip
+
+
+def test_what_stands_behind_a_verdict_is_shown_whole() -> None:
+    estimate = Estimate(effect=-0.01, lower=-0.02, upper=0.0, margin=0.05)
+    assert verdict_view(replace(VERDICT, estimate=estimate)).model_dump(mode="json")["estimate"] == {
+        "effect": -0.01, "lower": -0.02, "upper": 0.0, "margin": 0.05, "excluded": None, "expected_s": None,
+        "harm_value": None,
+    }  # fmt: skip
+
+
+def test_the_history_shows_estimates_of_which_little_is_known() -> None:
+    entry = AuditEntry(
+        at_s=1.0, actor="controller", command="advance", reason="", feature="f", revision_before=1, revision_after=2,
+        share_before_millipct=0, share_after_millipct=1_000, verdicts=(replace(VERDICT, estimate=Estimate(effect=-0.1)),),
+    )  # fmt: skip
+    (shown,) = history_page([entry], 1).entries
+    (verdict,) = shown.verdicts
+    assert verdict.estimate is not None
+    assert (verdict.estimate.effect, verdict.estimate.excluded) == (-0.1, None)
 
 
 def test_a_state_has_the_names_of_the_contract() -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from rollout.api import views
 from rollout.cli.feature_render import Features, hold_texts, phase_of, told, told_of
-from rollout.core.gates import Result, Verdict
+from rollout.core.gates import Estimate, Result, Verdict
 from rollout.core.hold import Hold, HoldReason
 from rollout.core.model import FeatureFlag, Kill, State
 from rollout.core.ramp_model import Cause, Pause, Phase, Progress, RampPlan, Step
@@ -43,6 +43,10 @@ def answer(*flags: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {"store": "ok", "version": 12, "last_error": None, "features": list(flags)} | changes
 
 
+def replace_shown(*verdicts: Verdict) -> Look:
+    return Look(Shown(7, Phase.RUNNING, 0, NOW - 1, "host-1", (), verdicts))
+
+
 def printed(given: dict[str, Any], width: int = 80, *, in_full: bool = False) -> str:
     out = StringIO()
     Console(file=out, width=width).print(Features(given, in_full=in_full))
@@ -74,6 +78,16 @@ def test_one_feature_is_shown_with_what_its_gates_said() -> None:
     assert "gate errors" not in unseen
     assert "looked at" not in unseen
     assert "looked at" not in printed(answer(view(PLAIN)), in_full=True)
+
+
+def test_gates_of_evidence_are_a_table_of_their_own() -> None:
+    proof = replace(VERDICT, gate="fine", estimate=Estimate(effect=-0.004, margin=0.05))
+    look = replace_shown(proof, VERDICT)
+    shown = printed(answer(view(RAMP, look)), 100, in_full=True)
+    assert shown.count("gate errors: FAIL") == 1
+    assert "gate fine" not in shown
+    assert "  fine FAIL -0.004       -   0.05" in shown
+    assert "fine" not in printed(answer(view(RAMP, look)), 100)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])

@@ -112,6 +112,14 @@ def test_history_shows_text_as_it_was_written(cli: Cli) -> None:
     assert cli.json("history", "summarize", "--before", str(page["before"]))["entries"][0]["command"] == "create"
 
 
+def test_cost_shows_both_arms(calm: Cli) -> None:
+    shown = calm.text("cost", "draft")
+    assert "inhouse" in shown
+    assert "no ramp has begun" in shown
+    assert calm.json("cost", "draft")["saved"] is None
+    assert calm.fault("cost", "nobody").exit_code == 4
+
+
 def test_explain_shows_the_steps(calm: Cli) -> None:
     body = calm.json("explain", "summarize", "--user", "user-1")
     assert body["unit_kind"] == "user"

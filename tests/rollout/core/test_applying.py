@@ -19,6 +19,7 @@ from rollout.core.model import Eligibility, FeatureFlag, Holdout, Prerequisite, 
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_model import (
     Cause,
+    Evidence,
     FailureRule,
     Gate,
     GateKind,
@@ -247,8 +248,30 @@ def test_what_is_doubtful_is_warned_of() -> None:
         "the rule reads 'plan', which no request carries",
     )
     assert warnings_of(flag, Known()) == ("gates without a ramp hold nothing",)
-    with_ramp = warnings_of(ramped(gates=(ERRORS, JUDGE)), Known())
-    assert with_ramp == ("gate 'quality': 'judge' is not measured yet, so it will hold the ramp",)
+    assert warnings_of(ramped(gates=(ERRORS, JUDGE)), Known()) == ()
+
+
+def test_evidence_that_cannot_be_gathered_is_a_fault() -> None:
+    flag = ramped(gates=(ERRORS, replace(JUDGE, margin=0.7)), evidence=Evidence(age="1h"))
+    faults = findings_of(flag, Known()).faults
+    assert [fault.split(",")[0] for fault in faults] == ["evidence.age is 1h", "gate 'quality' has a margin of 0.7"]
+
+
+def test_evidence_belongs_to_the_plan() -> None:
+    later = Evidence(age="1m")
+    assert commands(one(ramped(), ramped(evidence=later))) == ["create"]
+    with pytest.raises(RampRefused, match="its plan, gates, evidence and rollback can't change"):
+        one(ramped(Phase.RUNNING), ramped(evidence=later))
+
+
+def test_a_judge_that_nobody_is_is_warned_of() -> None:
+    flag = replace(BARE, shadow=replace(BARE.shadow, judge="third"))
+    assert warnings_of(flag, Known(judges=frozenset({"other"}))) == (
+        "judge 'third' is no judge of this gateway, so nobody compares the answers",
+    )
+    for known in (Known(judges=frozenset({"third"})), Known()):
+        assert warnings_of(flag, known) == ()
+    assert warnings_of(BARE, Known(judges=frozenset())) == ()
 
 
 def test_the_rate_is_asked_of_what_is_known() -> None:

@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.cost import (
+    PAID_MAX_PICOUSD,
     PICOUSD,
+    TOKENS_MAX,
     CostSums,
     Gpus,
+    Pricing,
     Stratum,
     TokenPrice,
     add,
@@ -56,6 +59,29 @@ def test_gpu_time_is_paid_by_the_hour() -> None:
     assert fleet.cost_picousd(3_600_000) == 20 * PICOUSD
     assert fleet.cost_picousd(1_800_000) == 10 * PICOUSD
     assert Gpus().cost_picousd(3_600_000) == 0
+
+
+def test_an_upstream_has_a_price_by_tokens_or_by_gpus() -> None:
+    assert Pricing(PARTNER).known
+    assert Pricing(gpus=Gpus(8, 1)).known
+    assert not Pricing(FREE, Gpus(8, 0)).known
+
+
+def test_what_no_request_can_cost_is_cut_off() -> None:
+    absurd = one(token_price(10**9, 0), 2**53, None, accepted=True)
+    assert (absurd.prompt_tokens, absurd.picousd) == (TOKENS_MAX, PAID_MAX_PICOUSD)
+    failed = one(PARTNER, None, None, accepted=False, answered=False)
+    assert failed == CostSums(requests=1)
+
+
+def test_a_share_with_one_request_takes_its_spread_from_all_others() -> None:
+    rows = [(TokenPrice(), 10), (TokenPrice(1), 10), (TokenPrice(3), 10)]
+    spread = add(one(price, tokens, 0, accepted=True) for price, tokens in rows)
+    alone = one(TokenPrice(2), 10, 0, accepted=True)
+    saved = saving_so_far([Stratum(spread, spread), Stratum(alone, alone)], 0)
+    assert saved is not None
+    assert saved.lower_picousd is not None
+    assert saved.lower_picousd < saved.picousd == 0.0
 
 
 @given(st.lists(st.tuples(TOKENS, TOKENS, st.booleans(), st.integers(0, 10**9))), st.randoms(use_true_random=False))

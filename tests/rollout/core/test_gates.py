@@ -173,6 +173,13 @@ def test_evidence_does_not_take_a_bare_number() -> None:
     assert judged(QUALITY, HEALTHY).limit == 0.03
 
 
+def test_a_threshold_of_evidence_brings_its_verdict_too() -> None:
+    floor = replace(QUALITY, kind=GateKind.THRESHOLD, margin=None, limit=0.1)
+    assert judged(floor, PROVEN) is PROVEN
+    assert judged(floor, HEALTHY).reason == "threshold needs the evidence's verdict, not a number"
+    assert judged(floor, HEALTHY).limit == 0.1
+
+
 def test_the_worst_wins() -> None:
     verdicts = [replace(PROVEN, result=each) for each in Result]
     assert [worst(verdicts[:end]) for end in range(1, 6)] == list(Result)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.money import format_usd, parse_usd
+from rollout.core.money import format_usd, parse_usd, shown_usd
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,20 @@ def test_what_is_none_is_refused(text: str) -> None:
 @given(st.integers(0, 10**14))
 def test_an_amount_is_written_as_it_is_read(microusd: int) -> None:
     assert parse_usd(format_usd(microusd)) == microusd
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown"),
+    [
+        (0.0, "$0"),
+        (1_234_567.8, "$1,234,568"),
+        (9_876.543, "$9,876.54"),
+        (1.0, "$1.00"),
+        (0.123456, "$0.123"),
+        (0.0000123456, "$0.0000123"),
+        (-0.05, "-$0.0500"),
+        (1e-20, "$0.000000000000"),
+    ],
+)
+def test_people_are_shown_digits_that_say_something(usd: float, shown: str) -> None:
+    assert shown_usd(usd) == shown

@@ -4,6 +4,8 @@ import pytest
 from rollout.core.ramp_model import (
     BEFORE_FIRST,
     Cause,
+    EarlyMargin,
+    Evidence,
     FailureRule,
     Freeze,
     Gate,
@@ -64,7 +66,7 @@ def test_invariant_22_steps_that_do_not_grow_are_refused(shares: tuple[int, int]
     "plan",
     [
         {"steps": []},
-        {"steps": [{"share": 0}]},
+        {"steps": [{"share": -1}]},
         {"steps": [{"share": 100_001}]},
         {"steps": [{"share": 1, "bake": "soon"}]},
         {"steps": [{"share": 1, "bake": 30}]},
@@ -127,3 +129,14 @@ def test_invariant_11_progress_and_memory_survive_the_store() -> None:
 def test_observing_gates_hold_nothing() -> None:
     gates = [Gate(name=role, role=role, source="promql", kind=GateKind.THRESHOLD) for role in Role]
     assert [gate.name for gate in enforced(gates)] == ["hard", "soft"]
+
+
+def test_ages_of_evidence_are_seconds_inside() -> None:
+    assert (Evidence().age_s, Evidence().feedback_age_s) == (30.0, 3_600.0)
+
+
+def test_the_margin_asked_is_that_of_the_share() -> None:
+    plain = Gate(name="fine", role=Role.SOFT, source="evidence", kind=GateKind.NONINFERIORITY, metric="form")
+    gate = msgspec.structs.replace(plain, margin=0.05, early=(EarlyMargin(25_000, 0.08), EarlyMargin(5_000, 0.2)))
+    assert [gate.margin_at(share) for share in (4_999, 5_000, 24_999, 25_000)] == [0.2, 0.08, 0.08, 0.05]
+    assert msgspec.structs.replace(gate, margin=None).margin_at(25_000) == 0.0

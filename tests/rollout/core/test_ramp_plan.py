@@ -9,6 +9,7 @@ from rollout.core.hold import Hold, HoldReason
 from rollout.core.memory import MEMORY_BYTES_MAX
 from rollout.core.ramp_model import (
     GATES_MAX,
+    EarlyMargin,
     FailureRule,
     Freeze,
     Gate,
@@ -25,7 +26,7 @@ from rollout.core.ramp_model import (
 from rollout.core.ramp_plan import FAILS_KEPT_MAX, Findings, dry_run, total_s, validate, written
 from rollout.core.ramp_shown import Shown, encode_memory
 
-METRICS = ("judge_score", "ttft_s")
+METRICS = ("form", "ttft_s")
 ERRORS = Gate(
     name="errors",
     role=Role.HARD,
@@ -41,7 +42,7 @@ QUALITY = Gate(
     role=Role.SOFT,
     source="evidence",
     kind=GateKind.NONINFERIORITY,
-    metric="judge_score",
+    metric="form",
     margin=0.05,
     alpha=0.05,
 )
@@ -74,10 +75,10 @@ def test_a_sound_plan_has_no_findings() -> None:
     ("gate", "fault"),
     [
         (
-            replace(QUALITY, metric="judge_scor"),
-            "asks for the unknown metric 'judge_scor'; did you mean 'judge_score'?",
+            replace(QUALITY, metric="fom"),
+            "asks for the unknown metric 'fom'; did you mean 'form'?",
         ),
-        (replace(QUALITY, metric="zzz"), "asks for the unknown metric 'zzz'; known: judge_score, ttft_s"),
+        (replace(QUALITY, metric="zzz"), "asks for the unknown metric 'zzz'; known: form, ttft_s"),
         (replace(ERRORS, failure=None), "needs a failure rule"),
         (replace(ERRORS, limit=None), "needs a limit"),
         (replace(ERRORS, query=""), "can't be asked: a PromQL query needs an expression"),
@@ -155,9 +156,17 @@ def test_a_ramp_that_nothing_stops_is_warned_of() -> None:
 def test_at_100_percent_there_is_nothing_to_compare_with() -> None:
     whole = plan_of(Step(share=100_000, bake="1h"))
     assert found(whole).warnings == (
-        "at 100% there is no baseline to compare with: quality will have no data in the last step",
+        "at 100% there is no baseline to compare with: quality are not asked in the last step",
     )
     assert found(whole, ERRORS).warnings == ()
+
+
+def test_a_first_step_may_give_nobody_the_candidate() -> None:
+    shadows, first = Step(share=0, bake="1h"), Step(share=1_000, bake="1h")
+    assert found(plan_of(shadows, first)).faults == ()
+    asked = found(plan_of(replace(shadows, min_samples=1), first)).faults
+    assert asked == ("step 0 gives nobody the candidate, so it can't have min_samples",)
+    assert dry_run(plan_of(shadows, first), (QUALITY,), 1.0)[0].needs_s == 3_600.0
 
 
 def test_a_window_may_stay_closed_longer_than_a_step_may_last() -> None:
@@ -190,10 +199,23 @@ def test_a_dry_run_reckons_with_the_evidence() -> None:
     assert bare[0].needs_s == 300
 
 
+def test_margins_of_a_step_and_spreads_of_a_metric_are_reckoned_with() -> None:
+    def needs(gate: Gate, share: int) -> float:
+        (step,) = dry_run(plan_of(Step(share=share)), (gate,), 4.0)
+        return step.evidence_s
+
+    early = replace(QUALITY, early=(EarlyMargin(60_000, 0.1),))
+    assert needs(early, 50_000) == pytest.approx(needs(QUALITY, 50_000) / 4)
+    assert needs(replace(QUALITY, metric="errors"), 50_000) == pytest.approx(100)
+    assert 3_500 < needs(replace(QUALITY, metric="ttft_p95", margin=0.1), 50_000) < 5_500  # 4,400 in simulations
+    for gate, share in ((QUALITY, 100_000), (replace(QUALITY, metric="judge"), 50_000)):
+        assert needs(gate, share) == 0.0
+
+
 def test_without_traffic_nothing_is_ever_proven() -> None:
     plan = plan_of(Step(share=1_000, bake="1h", min_samples=1))
     assert dry_run(plan, (), None)[0].needs_s == inf
-    assert dry_run(plan_of(Step(share=100_000, bake="1h")), (QUALITY,), 5.0)[0].evidence_s == inf
+    assert dry_run(plan_of(Step(share=50_000, bake="1h")), (QUALITY,), 0.0)[0].evidence_s == inf
     assert dry_run(plan_of(Step(share=1_000, bake="1h")), (), None)[0].needs_s == 3_600
 
 

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from rollout.core import sums
 from rollout.core.errors import InvalidArgument
-from rollout.core.sums import ELEMENTS_MAX, SumKey, check_flush, fits, merge
+from rollout.core.sums import (
+    ELEMENTS_MAX,
+    VALUES_PER_FLUSH_MAX,
+    Replacement,
+    SumKey,
+    check_flush,
+    check_replacement,
+    fits,
+    merge,
+)
 
 KEY = SumKey("f", 0, "ttft_s|0.02")
 vectors = st.lists(st.integers(-(2**50), 2**50), max_size=5)
@@ -59,3 +68,15 @@ def test_a_flush_is_bounded() -> None:
     with pytest.raises(InvalidArgument, match="too many"):
         check_flush(deltas, "1")
     assert "too many" in sums.too_many().cause
+
+
+def test_a_replacement_is_bounded() -> None:
+    check_replacement(Replacement("draft", 1, {"old": [1], "new": []}, {"new": [2]}))
+    for found, instead in (
+        ({"old": [0] * (VALUES_PER_FLUSH_MAX + 1)}, {}),
+        ({"": [1]}, {}),
+        ({}, {"new": []}),
+        ({}, {"new": [2**62 + 1_024]}),
+    ):
+        with pytest.raises(InvalidArgument):
+            check_replacement(Replacement("draft", 1, found, instead))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rollout.core.evidence.score import Units
+from rollout.core.sums import Replacement, SumKey
 
 Path = tuple[tuple[int, int], ...]
 """What happened to each unit: (candidate?, outcome)."""
@@ -58,3 +59,19 @@ def wilson() -> Callable[[int, int], tuple[float, float]]:
         return middle - half, middle + half
 
     return interval
+
+
+def put_instead(sums: dict[SumKey, tuple[int, ...]], asked: Replacement) -> bool:
+    """As `Store.replace_sums`."""
+    found = {SumKey(asked.feature, asked.epoch, name): tuple(vector) for name, vector in asked.found.items()}
+    if any(sums.get(key, ()) != vector for key, vector in found.items()):
+        return False
+    for key in found:
+        sums.pop(key, None)
+    sums |= {SumKey(asked.feature, asked.epoch, name): tuple(vector) for name, vector in asked.instead.items()}
+    return True
+
+
+@pytest.fixture(scope="session")
+def replace_sums() -> Callable[[dict[SumKey, tuple[int, ...]], Replacement], bool]:
+    return put_instead

@@ -96,6 +96,19 @@ def test_values_are_read_at_the_margin_and_over_the_scope_that_is_asked_for(unit
     assert ledger.harm_log_value(plan, 0.03, {0: early, 4: late}) == restart.log_value(growth)
 
 
+def test_harm_and_floors_go_on_from_what_was_carried_over(units) -> None:
+    plan = MetricPlan((), (0.02,), (0.9,))
+    sums = {epoch: gathered(plan, units(ROWS[: 2 + epoch])) for epoch in range(3)}
+    for value, row in ((ledger.harm_log_value, 0), (ledger.floor_log_value, 1)):
+        bound = (*plan.harm, *plan.floors)[row]
+        growth = {epoch: list(map(real, (*each.harm, *each.floors)[row])) for epoch, each in sums.items()}
+        before = restart.carry({epoch: growth[epoch] for epoch in (0, 1)})
+        assert value(plan, bound, sums) == restart.log_value(growth)
+        assert value(plan, bound, {2: sums[2]}, before) == value(plan, bound, sums)
+    with pytest.raises(InvalidArgument, match="no evidence is gathered"):
+        ledger.floor_log_value(plan, 0.8, sums)
+
+
 def test_nothing_gathered_is_a_value_of_one() -> None:
     plan = PLANS["thumbs"]
     assert ledger.noninferiority_log_value(plan, 0.03, []) == 0.0

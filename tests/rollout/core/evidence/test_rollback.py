@@ -56,7 +56,11 @@ def test_the_metric_that_leads_is_named() -> None:
         HarmValue("ask", 9.0, 0.2, 60.0),
     ]
     assert combined(values).leader == "ask"
-    assert combined([values[0], values[1], values[2]._replace(log_value=0.0)]).leader == "errors"
+    assert combined(values).others == ()  # of another age
+    together = combined([values[1], values[0], values[2]._replace(log_value=0.0)])
+    assert (together.leader, together.others) == ("errors", ("ttft_p95",))
+    quiet = [values[0], values[1]._replace(log_value=-1.0), values[2]]
+    assert combined([*quiet[:2], values[2]._replace(log_value=0.0)]).others == ()
 
 
 def test_values_beyond_what_a_float_holds_are_combined() -> None:

@@ -1,0 +1,34 @@
+"""What free checks found of recent answers, until the units that those belong to come of age."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.core.checks.sampling import CheckedAnswer
+    from gateway.core.units import Unit
+
+RESULTS_MAX = 16_384
+
+
+class CheckResults:
+    """One worker's; beyond `most` the oldest are forgotten, of both arms alike."""
+
+    def __init__(self, most: int = RESULTS_MAX) -> None:
+        self._most = most
+        self._flawed: dict[tuple[int, str], bool] = {}
+
+    def __len__(self) -> int:
+        return len(self._flawed)
+
+    def add(self, answer: CheckedAnswer) -> None:
+        """Keep what was found if it is of a unit."""
+        if not answer.unit_digest:
+            return
+        if len(self._flawed) >= self._most:
+            del self._flawed[next(iter(self._flawed))]
+        self._flawed[answer.unit_digest, answer.request_id] = answer.checks.flawed
+
+    def take(self, unit: Unit) -> bool | None:
+        """Whether a fault was found in the answer to a unit's first request; None if it was not checked. Once."""
+        return self._flawed.pop((unit.digest, unit.request_id), None)

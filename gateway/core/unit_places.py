@@ -1,0 +1,100 @@
+"""Where units of each revision of a flag belong, and what is asked of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rollout.core.claims import draw_of
+from rollout.core.errors import InvalidArgument
+from rollout.core.evidence.names import ERRORS, LATENCY, THUMBS, gathers
+from rollout.core.evidence.plans import Series, errors_key, key_of, series_of
+from rollout.core.model import EMPTY_SNAPSHOT, FeatureFlag
+
+if TYPE_CHECKING:
+    from rollout.core.model import Snapshot
+    from rollout.core.sums import SumKey
+
+_REVISIONS_KEPT = 64
+"""Of each feature: units come of age long after their revision."""
+
+
+class Place(msgspec.Struct, frozen=True, eq=False):
+    """What units of a revision are added to. `series`: none if the gates ask for more than a vector holds."""
+
+    flag: FeatureFlag
+    draw: str
+    series: tuple[Series, ...]
+    age_s: float
+    rated_after_s: float | None
+    """The age at which callers' ratings count; None where nobody asks for them."""
+    counts_errors: bool
+    latencies: frozenset[str]
+    """The metrics for which a yardstick is needed."""
+
+    def key(self, series: Series, epoch: int) -> SumKey:
+        """Where the sums of a series are."""
+        return key_of(self.flag.feature, self.flag.progress, series.prefix, epoch)
+
+    def errors_key(self, epoch: int) -> SumKey:
+        """Where failed units are counted."""
+        return errors_key(self.flag, epoch)
+
+
+class Places:
+    """One worker's."""
+
+    def __init__(self) -> None:
+        self._seen = EMPTY_SNAPSHOT
+        self._places: dict[str, dict[int, Place]] = {}
+        self._current: dict[str, Place] = {}
+
+    @property
+    def current(self) -> tuple[Place, ...]:
+        """Those of the newest snapshot."""
+        return tuple(self._current.values())
+
+    def learn(self, snapshot: Snapshot) -> None:
+        """Note where units of each revision belong."""
+        if snapshot is self._seen:
+            return
+        self._seen = snapshot
+        self._current = {}
+        for name, feature in snapshot.features.items():
+            flag = feature.flag
+            if gathers(flag) and flag.progress.attempt:
+                known = self._places.setdefault(name, {})
+                place = known.get(flag.revision)
+                if place is None or place.flag != flag:
+                    place = known[flag.revision] = place_of(flag)
+                self._current[name] = place
+                while len(known) > _REVISIONS_KEPT:
+                    del known[next(iter(known))]
+
+    def of(self, feature: str, revision: int) -> Place | None:
+        """The place of units that were drawn under this revision; None for one that was never seen, or is forgotten."""
+        return self._places.get(feature, {}).get(revision)
+
+    def age_s_of(self, feature: str, revision: int) -> float | None:
+        """When such units are looked at, after their arrival."""
+        place = self.of(feature, revision)
+        return None if place is None else place.age_s
+
+
+def place_of(flag: FeatureFlag) -> Place:
+    """Raises nothing: what its gates ask too much of is left out, and they say so."""
+    try:
+        series = series_of(flag)
+    except InvalidArgument:
+        series = ()
+    metrics = {each.metric for each in series}
+    return Place(
+        flag,
+        draw_of(flag.hash_version, flag.split_salt),
+        series,
+        flag.evidence.age_s,
+        flag.evidence.feedback_age_s if THUMBS in metrics else None,
+        ERRORS in metrics,
+        frozenset(each.metric for each in series if each.metric in LATENCY and not each.limit_s),
+    )

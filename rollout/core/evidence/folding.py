@@ -1,0 +1,143 @@
+"""The sums of one series, of the step and of the ramp, with the epochs that were folded; and what is to be folded next.
+
+| name | vector |
+| --- | --- |
+| `folded.{prefix}` | the last epoch that is folded, and the latest step in it |
+| `folded.{prefix}.ramp`, `.step` | sums of the folded epochs, and those of that step alone |
+| `folded.{prefix}.{row}` | what is carried over of a harm margin, then of the floors |
+
+Folded or not, verdicts have the same bits. What comes for an epoch after it was folded counts for nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rollout.core.errors import InvalidArgument
+from rollout.core.evidence import restart
+from rollout.core.evidence.carrying import (
+    EPOCHS_AT_ONCE,
+    NOT_FOLDED,
+    carried_of,
+    folded_name,
+    last_over,
+    replacing,
+    vector_at,
+    vector_of_carried,
+)
+from rollout.core.evidence.error_harm import errors_fold
+from rollout.core.evidence.fixed_point import real
+from rollout.core.evidence.ledger import MetricSums, add, nothing
+from rollout.core.evidence.names import age_s_of
+from rollout.core.evidence.plans import series_of, step_of, stored, sums_of, vector_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rollout.core.evidence.plans import Series
+    from rollout.core.evidence.restart import Carried
+    from rollout.core.model import FeatureFlag
+    from rollout.core.sums import Replacement, SumKey
+
+_RAMP, _STEP = "ramp", "step"
+
+
+class Gathered(NamedTuple):
+    """Of one series. `by_epoch`: epochs that are not folded; `carried`: of the others, by harm margin, then floor."""
+
+    step: MetricSums
+    ramp: MetricSums
+    by_epoch: Mapping[int, MetricSums]
+    carried: tuple[Carried | None, ...]
+
+
+class _Folded(NamedTuple):
+    """The part that is folded. `step`: the latest step in it (see `step_of`)."""
+
+    up_to: int
+    step: int
+    of_step: MetricSums
+    of_ramp: MetricSums
+    carried: tuple[Carried | None, ...]
+
+
+def gathered_of(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]]) -> Gathered:
+    """What was added up in this attempt; InvalidArgument for vectors that are not of this series."""
+    folded, step = _folded(flag, series, sums), step_of(flag.progress)
+    of_step = folded.of_step if folded.step == step else nothing(series.plan)
+    of_ramp = folded.of_ramp
+    by_epoch: dict[int, MetricSums] = {}
+    for each_step, epoch, found in stored(flag.feature, flag.progress, series, sums):
+        if epoch <= folded.up_to:
+            continue
+        by_epoch[epoch] = add(by_epoch[epoch], found) if epoch in by_epoch else found
+        of_ramp = add(of_ramp, found)
+        if each_step == step:
+            of_step = add(of_step, found)
+    return Gathered(of_step, of_ramp, by_epoch, folded.carried)
+
+
+def folds_of(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: float) -> Iterator[Replacement]:
+    """What is to be replaced in the store at Unix time `now_s`. Sums that can't be read stay: their gates say so."""
+    if not flag.progress.attempt:
+        return
+    try:
+        found = [_fold(flag, series, sums, now_s) for series in series_of(flag)]
+    except InvalidArgument:
+        return
+    yield from (each for each in (*found, errors_fold(flag, sums, now_s)) if each is not None)
+
+
+def _fold(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]], now_s: float) -> Replacement | None:
+    before = _folded(flag, series, sums)
+    rows = sorted(stored(flag.feature, flag.progress, series, sums), key=lambda row: row[:2])
+    last = last_over(flag, age_s_of(flag, series.metric), now_s)
+    over = sorted({epoch for _, epoch, _ in rows if before.up_to < epoch <= last})[:EPOCHS_AT_ONCE]
+    gone = [f"{series.prefix}.{step}.{epoch}" for step, epoch, _ in rows if epoch <= before.up_to or epoch in over]
+    if not gone:
+        return None
+    after = _carried_on(series, before, [row for row in rows if row[1] in over])
+    instead = {
+        folded_name(series.prefix): [after.up_to, after.step],
+        folded_name(series.prefix, _RAMP): vector_of(after.of_ramp),
+        folded_name(series.prefix, _STEP): vector_of(after.of_step),
+    }
+    instead |= {
+        folded_name(series.prefix, row): vector_of_carried(carried)
+        for row, carried in enumerate(after.carried)
+        if carried is not None
+    }
+    return replacing(flag, sums, gone, instead)
+
+
+def _carried_on(series: Series, before: _Folded, rows: Sequence[tuple[int, int, MetricSums]]) -> _Folded:
+    """Fold `rows`, whole epochs in the order of their steps, on top of what is folded."""
+    step = max((before.step, *(each for each, _, _ in rows)))
+    of_step = before.of_step if step == before.step else nothing(series.plan)
+    of_ramp = before.of_ramp
+    by_epoch: dict[int, MetricSums] = {}
+    for each, epoch, found in rows:
+        by_epoch[epoch] = add(by_epoch[epoch], found) if epoch in by_epoch else found
+        of_ramp = add(of_ramp, found)
+        if each == step:
+            of_step = add(of_step, found)
+    carried = tuple(
+        restart.carry({epoch: list(map(real, _bets(sums)[row])) for epoch, sums in by_epoch.items()}, each)
+        for row, each in enumerate(before.carried)
+    )
+    return _Folded(max((before.up_to, *by_epoch)), step, of_step, of_ramp, carried)
+
+
+def _folded(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]]) -> _Folded:
+    def part(*name: object) -> Sequence[int]:
+        return vector_at(flag, sums, folded_name(series.prefix, *name))
+
+    up_to, step = part() or (NOT_FOLDED, NOT_FOLDED)
+    none = nothing(series.plan)
+    of_step, of_ramp = (sums_of(series.plan, vector) if vector else none for vector in (part(_STEP), part(_RAMP)))
+    return _Folded(up_to, step, of_step, of_ramp, tuple(carried_of(part(row)) for row in range(len(_bets(none)))))
+
+
+def _bets(sums: MetricSums) -> tuple[tuple[int, ...], ...]:
+    """The rows that are restarted: of harm, then of floors."""
+    return (*sums.harm, *sums.floors)

@@ -1,0 +1,54 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollout.core.evidence.carrying import (
+    carried_of,
+    folded_name,
+    last_over,
+    replacing,
+    vector_at,
+    vector_of_carried,
+)
+from rollout.core.evidence.restart import Carried
+from rollout.core.model import FeatureFlag
+from rollout.core.ramp_model import Progress
+from rollout.core.sums import Replacement, SumKey, check_replacement
+
+FLAG = FeatureFlag(feature="draft", candidate="a", baseline="b", progress=Progress(attempt=2, ramp_began_s=1_000.0))
+SUMS = {SumKey("draft", 2, "old"): (1, 2), SumKey("draft", 1, "new"): (9,)}
+
+
+@given(st.integers(0, 9_999), st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
+def test_what_is_carried_comes_back_bit_for_bit(epoch: int, logs: list[float]) -> None:
+    carried = Carried(epoch, tuple(logs))
+    vector = vector_of_carried(carried)
+    back = carried_of(vector)
+    assert back == carried
+    assert back is not None
+    assert [math.copysign(1.0, each) for each in back.logs if each] == [
+        math.copysign(1.0, each) for each in logs if each
+    ]
+    check_replacement(Replacement("draft", 1, {}, {"n": vector}))
+
+
+def test_nothing_is_carried_as_nothing() -> None:
+    assert carried_of(()) is None
+
+
+@pytest.mark.parametrize(("now_s", "last"), [(0.0, -4), (1_000.0 + 600 + 600 + 29, -1), (2_230.0, 0), (2_830.0, 1)])
+def test_an_epoch_is_over_when_nobody_can_send_its_units_any_more(now_s: float, last: int) -> None:
+    assert last_over(FLAG, 30.0, now_s) == last
+
+
+def test_names_of_what_is_folded() -> None:
+    assert folded_name("form.ab") == "folded.form.ab"
+    assert folded_name("form.ab", 3) == "folded.form.ab.3"
+
+
+def test_a_replacement_tells_what_was_found_under_all_names() -> None:
+    assert vector_at(FLAG, SUMS, "old") == (1, 2)
+    asked = replacing(FLAG, SUMS, ["old"], {"new": [3]})
+    assert asked == Replacement("draft", 2, {"old": (1, 2), "new": ()}, {"new": [3]})
