@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.gates_bench import oracle, plan, report, rivals
-from rollout.gates_bench.ramp import begun, fresh, run
+from rollout.gates_bench.kept import Kept
+from rollout.gates_bench.ramp import Run, begun, fresh, run
 from rollout.gates_bench.results import Path
 from rollout.gates_bench.scenarios import SCENARIOS, Truth
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Callable, Iterable
     from multiprocessing.pool import Pool
     from typing import Any
@@ -30,41 +32,56 @@ _CHUNK = 4
 _SEEDS_EACH = 100_000
 
 
-class Campaign:
-    """Runs of one engine."""
+class _Job(NamedTuple):
+    work: Callable[..., object]
+    results: object
 
-    def __init__(self, pool: Pool, engine: Engine, runs: int) -> None:
+
+_RUN, _FRESH = _Job(run, list[Run]), _Job(fresh, list[Run])
+_ORACLE = _Job(oracle.stopped_at, list[int | None])
+_PACED = _Job(rivals.paced, list[dict[str, list[rivals.High]]])
+
+
+class Campaign:
+    """Runs of one engine; what was made is kept below `folder`, if there is one."""
+
+    def __init__(self, pool: Pool, engine: Engine, runs: int, folder: pathlib.Path | None = None) -> None:
         self._pool, self._engine, self._runs = pool, engine, runs
+        self._kept = Kept(folder, engine)
 
     def row(self, scenario: Scenario) -> report.Row:
         """All runs of one scenario."""
-        seeds = _seeds(scenario, self._runs)
-        done = self._each(run, [(scenario, seed, self._engine) for seed in seeds])
         late = scenario.truth is Truth.HARM and scenario.onset_unit > 0
-        begun = self._each(fresh, [(scenario, seed, self._engine) for seed in seeds]) if late else []
-        knowing = oracle.has_oracle(scenario)
-        of_oracle = [(scenario, seed, self._engine.alpha) for seed in seeds] if knowing else []
-        return report.row(scenario, done, begun, self._each(oracle.stopped_at, of_oracle))
+        seeds, alpha = (_first_seed(scenario), self._runs), self._engine.alpha
+        done = self._each(_RUN, scenario, self._engine, seeds)
+        begun = self._each(_FRESH, scenario, self._engine, seeds) if late else []
+        of_oracle = self._each(_ORACLE, scenario, alpha, seeds) if oracle.has_oracle(scenario) else []
+        return report.row(scenario, done, begun, of_oracle)
 
     def beside(self, chosen: Iterable[Scenario], runs: int) -> list[report.Beside]:
         """Every gate on ramps by the clock, the thresholds of the rivals set on the first scenario, A/A."""
-        on = [(SCENARIOS[0], CALIBRATION_SEED + number, self._engine) for number in range(runs)]
-        calibration = self._each(rivals.paced, on)
+        calibration = self._each(_PACED, SCENARIOS[0], self._engine, (CALIBRATION_SEED, runs))
         rows: list[report.Beside] = []
         for scenario in chosen:
             if scenario.truth in {Truth.FINE, Truth.HARM}:
-                done = self._each(rivals.paced, [(scenario, seed, self._engine) for seed in _seeds(scenario, runs)])
+                done = self._each(_PACED, scenario, self._engine, (_first_seed(scenario), runs))
                 rows += _beside(scenario, calibration, done)
         return rows
 
-    def _each(self, job: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
-        return self._pool.starmap(job, arguments, chunksize=_CHUNK) if arguments else []
+    def _each(self, job: _Job, scenario: Scenario, given: Engine | float, seeds: tuple[int, int]) -> list[Any]:
+        """One result of the job for each of so many seeds from the first on."""
+        first, runs = seeds
+
+        def make(known: int) -> list[Any]:
+            arguments = [(scenario, seed, given) for seed in range(first + known, first + runs)]
+            return self._pool.starmap(job.work, arguments, chunksize=_CHUNK)
+
+        return self._kept.extended(f"{job.work.__name__} {scenario.name} {first}", job.results, runs, make)
 
 
-def _seeds(scenario: Scenario, runs: int) -> range:
-    """Of its own for each scenario."""
-    first = EVALUATION_SEED + _SEEDS_EACH * SCENARIOS.index(scenario)
-    return range(first, first + runs)
+def _first_seed(scenario: Scenario) -> int:
+    """Seeds of its own for each scenario."""
+    return EVALUATION_SEED + _SEEDS_EACH * SCENARIOS.index(scenario)
 
 
 def _beside(scenario: Scenario, calibration: list[Any], done: list[Any]) -> list[report.Beside]:

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     began_s = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(asked.processes) as pool:
-        results = _results(Campaign(pool, asked.engine, asked.runs), asked, chosen, began_s)
+        results = _results(Campaign(pool, asked.engine, asked.runs, asked.keep), asked, chosen, began_s)
     asked.output.mkdir(parents=True, exist_ok=True)
     pages.write(asked.output, results)
     return 1 if missed(summary(results.rows)) else 0
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--engine", type=_engine, default=Engine(), help='another engine, as {"epoch_batches": 6}')
     parser.add_argument("--output", type=Path, default=Path("docs/statistics"))
+    parser.add_argument("--keep", type=Path, help="keep runs here, and go on with those that are")
     parser.add_argument("--pages", action="store_true", help="only write tables and plots anew from latest.json")
     parser.set_defaults(command=" ".join(["python -m rollout.gates_bench.cli", *sys.argv[1:]]))
     return parser

@@ -74,8 +74,7 @@ class EngineGate:
 
     def look(self, batch: Batch, stage: int, *, dwelt: bool = True) -> Look:
         """Take in a batch of `stage` and decide; `dwelt`: whether the stage may be left."""
-        if self._batches and self._batches % self._engine.epoch_batches == 0:
-            self._begin_epoch()
+        self._begin_epochs()
         self._batches += 1
         taken = self._metrics.take(batch, stage)
         grown_by = self._growths(batch, taken, stage)
@@ -101,10 +100,13 @@ class EngineGate:
         """Log values of REQUIRED now, at the margins of `stage`."""
         return [*self._proof.log_value().tolist(), float(self._judged.log_value()[stage])]
 
-    def _begin_epoch(self) -> None:
-        for each in (self._errors, self._harm, self._judge):
-            each.begin_epoch()
-        self.allowed_ratio = self._ratio()
+    def _begin_epochs(self) -> None:
+        if self._batches and self._batches % self._engine.epoch_batches == 0:
+            self._errors.begin_epoch()
+            self._harm.begin_epoch()
+            self.allowed_ratio = self._ratio()
+        if self._batches and self._batches % self._engine.judge_epoch_batches == 0:
+            self._judge.begin_epoch()
 
     def _ratio(self) -> float:
         return counts.allowed_ratio(self._baseline_errors, self._baseline_units, plan.ERROR_RATIO_HARM, plan.ERROR_HARM)

@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from rollout.core.evidence.plans import EPOCH_S
-from rollout.core.evidence.rollback import attempt_alpha
+from rollout.core.evidence import pairs, plans
+from rollout.core.evidence.rollback import ALPHA, HARM_WARNS, attempt_alpha
 from rollout.core.ramp_model import Evidence
 
-ALPHA, HARM_WARNS = 0.05, 10.0
-"""As in rollout.core.evidence.levels; so are the weights."""
 REQUESTS_PER_S = 20.0
 BATCH_UNITS = 3_000
 LOOK_UNITS = 1_000
@@ -36,11 +34,12 @@ FEEDBACK_BATCHES = round((FEEDBACK_AGE_S - AGE_S) * REQUESTS_PER_S / BATCH_UNITS
 
 
 class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What of the engine can be tried in another way. `weights` are relative, those left out are 1."""
+    """What of the engine can be tried in another way. `weights` (see levels) are relative, 1 if left out."""
 
     alpha: float = attempt_alpha(ALPHA, 1)
     warn: float = HARM_WARNS
-    epoch_batches: int = round(EPOCH_S * REQUESTS_PER_S / BATCH_UNITS)
+    epoch_batches: int = round(plans.EPOCH_S * REQUESTS_PER_S / BATCH_UNITS)
+    judge_epoch_batches: int = round(pairs.EPOCH_S * REQUESTS_PER_S / BATCH_UNITS)
     weights: dict[str, float] = msgspec.field(default_factory=lambda: {"errors": 2.0})
 
     @property

@@ -21,7 +21,7 @@ from rollout.gates_bench.traffic import Batch, World
 
 STAGE = 2
 SHARE = plan.STAGES[STAGE].share_millipct
-ENGINE = Engine(epoch_batches=3)
+ENGINE = Engine(epoch_batches=3, judge_epoch_batches=3)
 
 
 def batches(count: int, seed: int = 5, **effects: object) -> list[Batch]:

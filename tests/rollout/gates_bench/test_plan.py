@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from rollout.core.evidence import plans
+from rollout.core.evidence import levels, pairs, plans
 from rollout.core.ramp_model import Evidence
 from rollout.gates_bench import plan
 from rollout.gates_bench.plan import Engine
@@ -24,6 +24,8 @@ def test_margins_shrink_as_the_share_grows() -> None:
 def test_levels_and_ages_are_the_products() -> None:
     assert Engine().alpha == pytest.approx(0.0304, abs=1e-4)
     assert Engine().judge_alpha == pytest.approx(0.0185, abs=1e-4)
+    assert Engine().weights == levels._WEIGHTS
+    assert Engine().judge_epoch_batches * plan.BATCH_UNITS / plan.REQUESTS_PER_S == pairs.EPOCH_S
     assert Engine().epoch_batches * plan.BATCH_UNITS / plan.REQUESTS_PER_S == plans.EPOCH_S
     assert Evidence().age_s == plan.AGE_S
     assert pytest.approx(3_570 * plan.REQUESTS_PER_S, rel=0.02) == plan.FEEDBACK_BATCHES * plan.BATCH_UNITS
