@@ -49,7 +49,7 @@ def targets(found: Iterable[Target]) -> str:
     for each in found:
         value = _percent(each.found, each.ci95) if each.name in rates_told else _value(each.found, each.ci95)
         limit = f"{each.limit:.0%}" if each.name in rates_told else f"{each.limit:g}"
-        lines.append((each.name, f"≤ {limit}", value, "met" if each.met else "**missed**", each.scenario))
+        lines.append((each.name, f"≤ {limit}", value, _word(each), each.scenario))
     return _table(("", "goal", "found (95 % interval)", "", "scenario"), lines)
 
 
@@ -110,9 +110,21 @@ def sweep(rows: Sequence[Beside]) -> str:
     return _table(head, lines)
 
 
+def _word(target: Target) -> str:
+    if not target.is_settled:
+        return "open"
+    return "met" if target.met else "**missed**"
+
+
 def _made(results: Results) -> str:
     minutes = results.took_s / 60
-    return f"{results.runs:,} runs of each scenario, {minutes:.0f} min on {results.processes} processes."
+    fine = [row.rolled_back for row in results.rows if row.truth is Truth.FINE]
+    false, ramps = sum(rate.hits for rate in fine), sum(rate.runs for rate in fine)
+    return (
+        f"{results.runs:,} runs of each scenario; the last part took {minutes:.0f} min on {results.processes} processes.\n"
+        f"Of all {ramps:,} ramps of a fine candidate {false} were rolled back.\n"
+        "*Open*: the interval holds the goal, more runs would tell."
+    )
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -39,6 +39,14 @@ class Target(msgspec.Struct, frozen=True):
     scenario: str
     met: bool
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the interval, if there is one, lies on one side of the limit."""
+        if self.ci95 is None:
+            return True
+        low, high = self.ci95
+        return (high is not None and high <= self.limit) or (low is None or low > self.limit)
+
 
 def summary(rows: Iterable[Row]) -> dict[str, Any]:
     """The worst scenario for each rate, as fractions of runs, each with interval, runs and scenario."""

@@ -3,7 +3,7 @@ import pytest
 from rollout.gates_bench.ramp import Run
 from rollout.gates_bench.report import Row, row
 from rollout.gates_bench.scenarios import Scenario, Truth
-from rollout.gates_bench.targets import missed, summary, targets
+from rollout.gates_bench.targets import Target, missed, summary, targets
 
 
 def of(name: str, truth: Truth, ends: dict[str, int], late: int = 0, **effects: object) -> Row:
@@ -58,3 +58,14 @@ def test_what_was_mostly_not_found_meets_no_goal() -> None:
     assert [(each.found, each.met) for each in found] == [(0.0, True), (None, False), (9.0, False)]
     late = targets([of("late", Truth.HARM, {"held": 10}, late=1_200)], cost_us=1.0)
     assert (late[1].found, late[1].met) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("ci95", "settled"),
+    [(None, True), ((0.0, 0.02), True), ((0.0, 0.03), False), ((0.021, 0.03), True), ((None, None), True)],
+)
+def test_a_goal_is_settled_once_the_interval_lies_on_one_side(
+    ci95: tuple[float | None, float | None] | None,
+    settled: bool,  # noqa: FBT001  a parameter
+) -> None:
+    assert Target("", 0.02, 0.01, ci95, "", met=True).is_settled is settled
