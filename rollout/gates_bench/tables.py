@@ -121,7 +121,7 @@ def _made(results: Results) -> str:
     fine = [row.rolled_back for row in results.rows if row.truth is Truth.FINE]
     false, ramps = sum(rate.hits for rate in fine), sum(rate.runs for rate in fine)
     return (
-        f"{results.runs:,} runs of each scenario; the last part took {minutes:.0f} min on {results.processes} processes.\n"
+        f"{results.runs:,} runs of each scenario, the last in {minutes:.0f} min on {results.processes} processes.\n"
         f"Of all {ramps:,} ramps of a fine candidate {false} were rolled back.\n"
         "*Open*: the interval holds the goal, more runs would tell."
     )

@@ -21,7 +21,7 @@ def test_how_figures_are_written(results: Results) -> None:
     assert "| rival | 20% | 25.0% (4.6% to 69.9%) | 38% | 0% |" in found["sweep"]
     assert "| engine | - |" in found["sweep"]
     assert results.command in found["command"]
-    assert "4 runs of each scenario; the last part took 2 min on 2 processes." in found["command"]
+    assert "4 runs of each scenario, the last in 2 min on 2 processes." in found["command"]
     assert "Of all 4 ramps of a fine candidate 0 were rolled back." in found["command"]
 
 
