@@ -79,12 +79,16 @@ def kind_of(candidate: Flags, outcome: Integers) -> Integers:
 
 def growths(columns: Sequence[Column], margins: Sequence[float], *, harm: bool) -> Growths:
     """One row for each column, each against its margin."""
-    scores = score.score(_one_of_each(columns))
-    tested = score.for_harm if harm else score.for_noninferiority
+    units = _one_of_each(columns)
+    scores = score.score(units)
     x = np.empty((len(columns), KINDS))
     for row, margin in enumerate(margins):
         own = slice(row * KINDS, (row + 1) * KINDS)
-        x[row] = tested(Scores(scores.contrast[own], scores.overlap[own]), margin)
+        of_row = Scores(scores.contrast[own], scores.overlap[own])
+        if harm:
+            x[row] = score.for_harm(of_row, margin) / score.harm_fall(Units(*(each[own] for each in units)), margin)
+        else:
+            x[row] = score.for_noninferiority(of_row, margin)
     return Growths(grown(x), counted([column.kind for column in columns]))
 
 
