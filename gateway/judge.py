@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from functools import partial
 from secrets import token_hex
 from time import perf_counter
@@ -18,21 +17,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.core.breaker import Breaker, BreakerLimits, BreakerState
 from gateway.core.judging.prompt import Frozen, Matter, question, version
 from gateway.core.judging.request_text import request_text
-from gateway.core.judging.score import ANY_VERSION, SAME, Judged, Miss, Scored, judged
+from gateway.core.judging.score import NO_VERSION, SAME, Judged, Miss, judged
 from gateway.core.judging.verdict import read_completion, read_verdict
 from gateway.judge_call import MissedError
-from rollout.core.model import Arm
+from gateway.judged_pairs import by_arm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.core.judging.budget import Budget
     from gateway.core.judging.verdict import Winner
-    from gateway.core.shadowing import Answered, ShadowPair
+    from gateway.core.shadowing import ShadowPair
     from gateway.judge_call import Line
-    from gateway.metrics import JudgeCounts
+    from gateway.judged_pairs import JudgedPairs
     from gateway.pairs import PairQueue
-    from gateway.scores import ScoreSink
 
 _log = logging.getLogger(__name__)
 BEGUN_AT_ONCE = 2
@@ -55,11 +53,12 @@ class _Opinion(NamedTuple):
 
 
 class Judge:
-    """`barred` says why a pair may not be shown (any more), None if it may. `clock`: Unix time."""
+    """`barred` says why a pair may not be shown (any more), None if it may."""
+
+    local = False
 
     def __init__(
         self,
-        name: str,
         frozen: Frozen,
         *,
         line: Line,
@@ -67,15 +66,13 @@ class Judge:
         bounds: Bounds,
         budget: Budget,
         barred: Callable[[ShadowPair], Miss | None],
-        sink: ScoreSink,
-        counts: JudgeCounts,
-        clock: Callable[[], float] = time.time,
+        results: JudgedPairs,
     ) -> None:
-        self.name = name
+        self.name = results.judge
         self._frozen, self._line, self._queue, self._bounds, self._budget = frozen, line, queue, bounds, budget
-        self._barred, self._sink, self._counts, self._clock = barred, sink, counts, clock
+        self._barred, self._results, self._counts, self._clock = barred, results, results.counts, results.clock
         self._breaker = Breaker(BREAKER)
-        self._version = ANY_VERSION
+        self._version = NO_VERSION
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -130,8 +127,8 @@ class Judge:
     def _settle_unasked(self, pair: ShadowPair) -> bool:
         now_s = self._clock()
         why = Miss.STALE if now_s - pair.at_s > self._bounds.stale_s else self._barred(pair)
-        if why is None and pair.assigned.text == pair.other.text:
-            self._score(pair, SAME, ANY_VERSION)
+        if why is None and _is_same(pair) and self._version != NO_VERSION:
+            self._results.score(pair, SAME, self._version)
             return True
         if why is None and self._budget.spent(now_s):
             why = Miss.BUDGET
@@ -149,7 +146,7 @@ class Judge:
             self._budget.give_back()
             self._miss(pair, Miss.UNREADABLE)
             return True
-        candidate, baseline = _by_arm(pair)
+        candidate, baseline = by_arm(pair)
         work = self._judge(pair, Matter(request, candidate.text, baseline.text), self._breaker.on_sent(now_s))
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -165,7 +162,7 @@ class Judge:
         """Score one pair, or count why not; `ticket`: of the breaker, for the first question."""
         try:
             found, reported = await self._both_orders(pair, matter, ticket)
-            self._score(pair, found, self._version_of(reported))
+            self._results.score(pair, SAME if _is_same(pair) else found, self._version_of(reported))
         except MissedError as missed:
             self._miss(pair, missed.reason)
         except Exception:  # noqa: BLE001  one pair is lost, the judge goes on
@@ -191,7 +188,8 @@ class Judge:
         try:
             body = question(self._frozen, matter, token_hex(16), candidate_first=candidate_first)
             place = "a" if candidate_first == pair.candidate_first else "b"
-            opinion = _opinion(await self._line.ask(body, f"{pair.request_id}-judge-{place}", self._bounds.timeout_s))
+            reply = await self._line.ask(body, f"{pair.request_id}-judge-{place}", self._bounds.timeout_s)
+            opinion = self._opinion(pair.feature, reply)
         except MissedError:
             passed = False
             raise
@@ -201,6 +199,18 @@ class Judge:
         finally:
             self._tell_breaker(ticket, passed=passed)
             self._counts.duration.cell(self.name).observe(perf_counter() - began_s)
+
+    def _opinion(self, feature: str, reply: bytes) -> _Opinion:
+        """What a judge's answer says. Raises `MissedError`."""
+        said = read_completion(reply)
+        if said is None:
+            raise MissedError(Miss.NO_COMPLETION)
+        for kind, number in (("input", said.tokens.prompt_tokens), ("output", said.tokens.completion_tokens)):
+            self._counts.tokens.add((feature, self.name, kind), number)
+        winner = read_verdict(said.text)
+        if winner is None:
+            raise MissedError(Miss.NONSENSE)
+        return _Opinion(winner, said.model)
 
     def _tell_breaker(self, ticket: int, *, passed: bool | None) -> None:
         breaker, now_s, before = self._breaker, perf_counter(), self._breaker.state
@@ -215,50 +225,15 @@ class Judge:
 
     def _version_of(self, reported: str) -> str:
         now, before = version(self._frozen, reported), self._version
-        if before not in {now, ANY_VERSION}:
+        if before not in {now, NO_VERSION}:
             _log.warning("judge %s answers as another model now: evidence from its scores starts afresh", self.name)
         self._version = now
         return now
 
-    def _score(self, pair: ShadowPair, found: Judged, judge_version: str) -> None:
-        candidate, baseline = _by_arm(pair)
-        scored = Scored(
-            request_id=pair.request_id,
-            feature=pair.feature,
-            revision=pair.revision,
-            tenant=pair.tenant,
-            unit_kind=pair.unit_kind,
-            unit=pair.unit,
-            assigned=pair.assigned.arm,
-            candidate=candidate.upstream,
-            baseline=baseline.upstream,
-            w=found.w,
-            result=found.result,
-            judge=self.name,
-            judge_version=judge_version,
-            paired_at_s=pair.at_s,
-            at_s=self._clock(),
-        )
-        self._sink.take(scored)
-        self._counts.scores.add((pair.feature, self.name, found.result))
-
     def _miss(self, pair: ShadowPair, reason: Miss) -> None:
-        self._counts.missed.add((pair.feature, self.name, reason))
+        self._results.miss(pair, reason, self._version)
 
 
-def _opinion(reply: bytes) -> _Opinion:
-    """What a judge's answer says. Raises `MissedError`."""
-    said = read_completion(reply)
-    if said is None:
-        raise MissedError(Miss.NO_COMPLETION)
-    winner = read_verdict(said.text)
-    if winner is None:
-        raise MissedError(Miss.NONSENSE)
-    return _Opinion(winner, said.model)
-
-
-def _by_arm(pair: ShadowPair) -> tuple[Answered, Answered]:
-    """The candidate's answer, the baseline's."""
-    if pair.assigned.arm == Arm.CANDIDATE:
-        return pair.assigned, pair.other
-    return pair.other, pair.assigned
+def _is_same(pair: ShadowPair) -> bool:
+    """Even whatever is said of it: it is shown only to find out who judges."""
+    return pair.assigned.text == pair.other.text

@@ -15,6 +15,7 @@ from gateway.core.providers.heads import base_path, credentials_lines
 from gateway.core.wire import request_lines, upstream_head
 from gateway.http.client import Pool
 from gateway.http.tls import client_context
+from gateway.http.tunnel import proxy_of
 
 if TYPE_CHECKING:
     from gateway.core.outcome import Failure
@@ -55,14 +56,16 @@ class Line(NamedTuple):
             lease.cancel()
 
 
-def open_line(name: str, settings: JudgeSettings, api_key: str | None) -> Line:
+def open_line(name: str, settings: JudgeSettings, api_key: str | None, proxy_credentials: str | None = None) -> Line:
     """Make the way to a judge; connects to nobody. Raises `SettingsError` for TLS files that can't be used."""
     parts = urlsplit(settings.url)
     secure = parts.scheme == "https"
+    proxy = None if settings.proxy_url is None else proxy_of(settings.proxy_url, proxy_credentials)
     pool = Pool(
         parts.hostname or "",
         parts.port or (443 if secure else 80),
         tls=client_context(settings.tls, f"judges.{name}.tls") if secure else None,
+        proxy=proxy,
         connections_max=settings.concurrent,
         waiting_max=settings.concurrent,
         queue_timeout_s=settings.timeout_s,
@@ -70,7 +73,12 @@ def open_line(name: str, settings: JudgeSettings, api_key: str | None) -> Line:
         answer_max_bytes=REPLY_MAX_BYTES,
     )
     path = base_path(_KIND, parts.path) + "/chat/completions"
-    return Line(pool, upstream_head(path, parts.netloc, credentials_lines(_KIND, api_key)))
+    credentials = credentials_lines(_KIND, api_key)
+    if proxy is None or secure:
+        return Line(pool, upstream_head(path, parts.netloc, credentials))
+    # A proxy is told the whole URL, except through a tunnel.
+    head = upstream_head(f"http://{parts.netloc}{path}", parts.netloc, credentials)
+    return Line(pool, head + proxy.authorization.encode("ascii"))
 
 
 class _Receiver:

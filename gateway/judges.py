@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gateway.core.judging.budget import Budget
@@ -16,8 +18,11 @@ from gateway.core.judging.prompt import RUBRIC, Frozen
 from gateway.core.judging.score import Miss
 from gateway.judge import Bounds, Judge
 from gateway.judge_call import open_line
+from gateway.judged_pairs import JudgedPairs
 from gateway.loop import repeat
 from gateway.pairs import QUEUE_MAX_BYTES, PairQueue
+from gateway.reference_judge import ReferenceJudge, load_references
+from gateway.settings.file import judge_proxy
 from gateway.settings.values import SettingsError
 
 if TYPE_CHECKING:
@@ -35,13 +40,15 @@ if TYPE_CHECKING:
 EVERY_S = 0.1
 RUBRIC_MAX_CHARS = 16_384
 _NO_JUDGE = ""
+NO_CREDENTIALS: Mapping[str, str | None] = MappingProxyType({})
+AnyJudge = Judge | ReferenceJudge
 
 
 class Judges:
     """A `PairSink`. Its `take` only appends to a queue."""
 
     def __init__(
-        self, judges: Mapping[str, Judge], snapshot: Callable[[], Snapshot], tenants: Tenants, counts: JudgeCounts
+        self, judges: Mapping[str, AnyJudge], snapshot: Callable[[], Snapshot], tenants: Tenants, counts: JudgeCounts
     ) -> None:
         self.judges = judges
         self._snapshot, self._tenants, self._counts = snapshot, tenants, counts
@@ -67,7 +74,7 @@ class Judges:
         if {pair.assigned.upstream, pair.other.upstream} != {flag.candidate, flag.baseline}:
             return Miss.WITHDRAWN
         allowed = self._tenants.of(pair.tenant).judges
-        return Miss.RESIDENCY if allowed is not None and judge not in allowed else None
+        return None if allowed is None or judge in allowed or self.judges[judge].local else Miss.RESIDENCY
 
     async def run(self) -> None:
         """Look after all of them until cancelled."""
@@ -98,26 +105,30 @@ def build_judges(
     leasing: Leasing,
     sink: ScoreSink,
     counts: JudgeCounts,
+    proxy_credentials: Mapping[str, str | None] = NO_CREDENTIALS,
     clock: Callable[[], float] = time.time,
 ) -> Judges:
     """Make the judges that the configuration has; connects to nobody. Raises `SettingsError` for unusable files.
 
-    `api_keys`: by judge. `clock`: Unix time.
+    `api_keys`: by judge; `proxy_credentials`: by `judge_proxy` of it. `clock`: Unix time.
     """
-    made: dict[str, Judge] = {}
+    made: dict[str, AnyJudge] = {}
     judges = Judges(made, snapshot, tenants, counts)
     for name, each in settings.judges.items():
+        queue = PairQueue(bytes_max=QUEUE_MAX_BYTES // len(settings.judges))
+        barred, results = partial(judges.barred, name), JudgedPairs(name, sink, counts, clock)
+        if each.kind == "references":
+            references = load_references(name, each)
+            made[name] = ReferenceJudge(references, queue=queue, stale_s=each.stale_s, barred=barred, results=results)
+            continue
         made[name] = Judge(
-            name,
-            _frozen(name, each),
-            line=open_line(name, each, api_keys.get(name)),
-            queue=PairQueue(bytes_max=QUEUE_MAX_BYTES // len(settings.judges)),
+            frozen_of(name, each),
+            line=open_line(name, each, api_keys.get(name), proxy_credentials.get(judge_proxy(name))),
+            queue=queue,
             bounds=Bounds(each.concurrent, each.timeout_s, each.stale_s),
             budget=Budget(name, each.pairs_per_day, leasing),
-            barred=lambda pair, name=name: judges.barred(name, pair),  # type: ignore[misc]
-            sink=sink,
-            counts=counts,
-            clock=clock,
+            barred=barred,
+            results=results,
         )
     return judges
 
@@ -139,7 +150,8 @@ def read_rubric(name: str, settings: JudgeSettings) -> str:
     return text
 
 
-def _frozen(name: str, settings: JudgeSettings) -> Frozen:
+def frozen_of(name: str, settings: JudgeSettings) -> Frozen:
+    """What a judge's scores depend on. Raises `SettingsError` for a rubric that can't be read."""
     return Frozen(
         settings.model,
         read_rubric(name, settings),

@@ -175,6 +175,7 @@ class Losses:
             "glidepath_uncounted_requests", "Requests of ramps that are not in the store's sums.", ()
         )
         self.units = Counter("glidepath_uncounted_units", "Units of ramps that are not in the evidence.", ())
+        self.pairs = Counter("glidepath_uncounted_pairs", "Judged pairs of ramps that are not in the evidence.", ())
         self.latencies = Counter(
             "glidepath_unmeasurable_latencies", "Latencies of units whose bound lies beyond the age of evidence.", ()
         )
@@ -229,6 +230,8 @@ class JudgeCounts:
         labels = ("feature", "judge")
         self.scores = Counter("glidepath_judge_scores", "Pairs with a score, by what was found.", (*labels, "result"))
         self.missed = Counter("glidepath_judge_missed", "Pairs without a score, by reason.", (*labels, "reason"))
+        text = "Tokens of questions to judges, as these report them: what the sample costs."
+        self.tokens = Counter("glidepath_judge_tokens", text, (*labels, "type"))
         text = "One question to a judge, until its answer or the end of patience."
         self.duration = Histogram("glidepath_judge_duration_seconds", text, ("judge",), DURATION_BUCKETS)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, Protocol
 
 from gateway.access_log import AccessLog
 from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
 from gateway.checking import Checking
+from gateway.cluster_collector import ClusterCollector
 from gateway.collector import Collector, PaidPairs, SumStore
 from gateway.core.admission.gate import Holder
 from gateway.core.admission.limits import Limits
@@ -25,11 +27,11 @@ from gateway.http.port import PublicPort
 from gateway.http.server import Reception
 from gateway.judges import build_judges
 from gateway.metrics import Metrics
+from gateway.pair_collector import PairCollector
 from gateway.pricing import pricing
 from gateway.quotas import Quotas, QuotaStore
 from gateway.recorder import Recorder, Sink
 from gateway.relay import RELAY_PATHS, Relay
-from gateway.scores import NoEvidence
 from gateway.settled import Settled
 from gateway.shadow import Shadows
 from gateway.start_error import StartError
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from gateway.door import Guest
     from gateway.feedback import Others
     from gateway.judges import Judges
+    from gateway.scores import ScoreSink
     from gateway.settings import Settings
     from gateway.settings.sections import ObservabilitySettings, ServerSettings
     from gateway.tracing import SpanSink
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     FlagRouter = Callable[[Callable[[], Snapshot], Callable[[Request], Asker]], APIRouter]
 
 STANDARD_OUTPUT = "-"
+P = ParamSpec("P")
 
 
 class ClosableSink(Sink, Protocol):
@@ -94,12 +98,15 @@ class Parts(NamedTuple):
     tenants: Tenants
     collector: Collector
     units: UnitCollector
+    pairs: PairCollector
+    clusters: ClusterCollector
     judges: Judges
     sinks: Sequence[ClosableSink]
 
     async def count_units(self) -> None:
         """Have evidence counted until cancelled."""
-        await self.units.run(Requests(self.recorder.settle, self.relay.under_way))
+        requests = Requests(self.recorder.settle, self.relay.under_way)
+        await asyncio.gather(self.units.run(requests), self.clusters.run(requests))
 
     def adopt_keys(self, records: Sequence[KeyRecord]) -> None:
         """Put these keys and their limits in force."""
@@ -124,19 +131,20 @@ def build_parts(
     `flag_router`: makes what lets SDKs of feature flags read the same decisions.
     """
     metrics = Metrics()
-    units = _units(settings, store, follower, metrics)
-    answers = AnswerIndex(metrics, rated=units.take_rating)
+    units, clusters = _units(settings, store, follower, metrics)
+    answers = AnswerIndex(metrics, rated=_each(units.take_rating, clusters.take_rating))
     sinks, settled = _sinks(settings.observability, metrics), Settled(answers, time.time())
     collector = _collector(settings, store, follower, metrics)
-    recorder = Recorder(metrics, answers, (*sinks, collector, units), settled.add_other)
+    recorder = Recorder(metrics, answers, (*sinks, collector, units, clusters), settled.add_other)
     keyring, tenants, quotas = Keyring(), Tenants(settings), Quotas(store, workers=settings.server.workers)
     numbers, prefix = count(), secrets.token_hex(6)
     observed, server = settings.observability, settings.server
     upstreams = _upstreams(settings, given)
     door = Door(tenants, quotas.admission, prices(settings), _shedding(server))
-    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics)
-    pairs = PaidPairs(collector, judges)
-    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=pairs)
+    pairs = _pairs(store, follower, metrics)
+    judges = _judges(settings, given, follower, tenants, quotas=quotas, metrics=metrics, sink=pairs)
+    paid = PaidPairs(collector, judges)
+    shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=paid)
     relay = Relay(
         keyring=keyring,
         snapshot=lambda: follower.snapshot,
@@ -146,17 +154,17 @@ def build_parts(
         next_request_id=lambda: f"req_{prefix}{next(numbers):08x}",
         trace_ratio=observed.trace_ratio if observed.otlp_endpoint else None,
         shadows=shadows,
-        checking=_checking(settings, follower, units, metrics),
+        checking=_checking(settings, follower, _each(units.take_check, clusters.take_check), metrics),
     )
     metrics.add_source(worker_gauges(relay, follower, quotas))
-    metrics.add_source(judge_gauges(judges))
     app = build_app(relay, recorder, answers, unready, others)
     if flag_router is not None:
         app.include_router(flag_router(relay.snapshot, asker_of(keyring)))
     reception = Reception(relay.accept, RELAY_PATHS, body_max_bytes=server.body_max_bytes, limits=_limits(server))
     port = PublicPort(app, reception, keep_alive_s=server.keep_alive_s)
     return Parts(
-        relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants, collector, units, judges, sinks
+        *(relay, recorder, metrics, answers, settled, port, keyring, quotas, tenants),
+        *(collector, units, pairs, clusters, judges, sinks),
     )
 
 
@@ -175,37 +183,64 @@ def _upstreams(settings: Settings, given: Secrets) -> dict[str, Upstream]:
 
 
 def _judges(
-    settings: Settings, given: Secrets, follower: Follower, tenants: Tenants, *, quotas: Quotas, metrics: Metrics
+    settings: Settings,
+    given: Secrets,
+    follower: Follower,
+    tenants: Tenants,
+    *,
+    quotas: Quotas,
+    metrics: Metrics,
+    sink: ScoreSink,
 ) -> Judges:
-    return build_judges(
+    judges = build_judges(
         settings,
         given.judge_keys,
         snapshot=lambda: follower.snapshot,
         tenants=tenants,
         leasing=quotas.admission.leasing,
-        sink=NoEvidence(),
+        sink=sink,
         counts=metrics.judging,
+        proxy_credentials=given.proxy_credentials,
     )
+    metrics.add_source(judge_gauges(judges))
+    return judges
 
 
-def _units(settings: Settings, store: WorkerStore, follower: Follower, metrics: Metrics) -> UnitCollector:
-    checked = settings.checks.sample_millipct
-    units = UnitCollector(store, lambda: follower.snapshot, time.monotonic, time.time, checked_millipct=checked)
-    metrics.follow(metrics.losses.units, lambda: units.lost)
+def _pairs(store: WorkerStore, follower: Follower, metrics: Metrics) -> PairCollector:
+    pairs = PairCollector(store, lambda: follower.snapshot, time.monotonic)
+    metrics.follow(metrics.losses.pairs, lambda: pairs.lost)
+    return pairs
+
+
+def _units(
+    settings: Settings, store: WorkerStore, follower: Follower, metrics: Metrics
+) -> tuple[UnitCollector, ClusterCollector]:
+    checked, clocks = settings.checks.sample_millipct, (time.monotonic, time.time)
+    units = UnitCollector(store, lambda: follower.snapshot, *clocks, checked_millipct=checked)
+    clusters = ClusterCollector(store, lambda: follower.snapshot, *clocks, checked_millipct=checked)
+    metrics.follow(metrics.losses.units, lambda: units.lost + clusters.lost)
     metrics.follow(metrics.losses.latencies, lambda: units.beyond)
-    return units
+    return units, clusters
 
 
-def _checking(settings: Settings, follower: Follower, units: UnitCollector, metrics: Metrics) -> Checking | None:
+def _checking(
+    settings: Settings, follower: Follower, found: Callable[[CheckedAnswer], None], metrics: Metrics
+) -> Checking | None:
     millipct = settings.checks.sample_millipct
     if not millipct:
         return None
+    all_found = _each(metrics.checking.add, found)
+    return Checking(millipct, snapshot=lambda: follower.snapshot, found=all_found, skipped=metrics.checking.skip)
 
-    def found(answer: CheckedAnswer) -> None:
-        metrics.checking.add(answer)
-        units.take_check(answer)
 
-    return Checking(millipct, snapshot=lambda: follower.snapshot, found=found, skipped=metrics.checking.skip)
+def _each(*sinks: Callable[P, None]) -> Callable[P, None]:
+    """One sink that stands for several."""
+
+    def take(*given: P.args, **named: P.kwargs) -> None:
+        for sink in sinks:
+            sink(*given, **named)
+
+    return take
 
 
 def _shedding(server: ServerSettings) -> Shedding[Guest]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from gateway.http.tls import client_context
 from gateway.judges import read_rubric
 from gateway.parts import STANDARD_OUTPUT, load_tracing
+from gateway.reference_judge import load_references
 from gateway.settings import SettingsError, judge_keys, proxy_credentials, upstream_keys
 from gateway.start_error import StartError
 
@@ -43,6 +44,8 @@ def obstacles(settings: Settings, environment: Mapping[str, str] = os.environ) -
 
 
 def _of_judge(name: str, judge: JudgeSettings) -> list[Callable[[], object]]:
+    if judge.kind == "references":
+        return [lambda: load_references(name, judge)]
     steps: list[Callable[[], object]] = [lambda: read_rubric(name, judge)]
     if urlsplit(judge.url).scheme == "https":
         steps.append(lambda: client_context(judge.tls, f"judges.{name}.tls"))

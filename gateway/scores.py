@@ -1,23 +1,20 @@
-"""Where the scores of judged pairs go."""
+"""Where the scores of judged pairs go, and what a judge has lost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from gateway.core.judging.score import Scored
+    from gateway.core.judging.score import Lost, Scored
 
 
 class ScoreSink(Protocol):
-    """Whoever wants the scores. `take` returns at once."""
+    """Whoever wants the scores. Returns at once."""
 
     def take(self, scored: Scored) -> None:
         """Take one. Each pair comes once at most."""
         ...
 
-
-class NoEvidence:
-    """Keeps nothing: the counters of the judges say what was found."""
-
-    def take(self, scored: Scored) -> None:
-        """ScoreSink."""
+    def lose(self, lost: Lost) -> None:
+        """Note that a pair has no score because of its judge."""
+        ...

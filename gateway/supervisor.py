@@ -179,6 +179,7 @@ class Supervisor:
         around = Surroundings(
             rate_of=self._traffic.per_s,
             upstreams=lambda: frozenset(self.fleet.configuration.settings.upstreams),
+            judges=lambda: frozenset(self.fleet.configuration.settings.judges),
             metrics=self._metrics,
             prices=lambda: pricing(self.fleet.configuration.settings),
         )

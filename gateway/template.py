@@ -47,6 +47,9 @@ state_dir = "glidepath-data"    # last good snapshot, kill file, dev key
 # otlp_endpoint = "http://127.0.0.1:4318/v1/traces"   # needs the extra: pip install 'glidepath[otel]'
 # trace_ratio = 0.01            # of requests that bring no trace of their own
 
+[checks]                        # free checks of answers: empty, cut, a refusal, a loop, no JSON, ...
+# sample_millipct = 10000       # of 100 000; 0: none
+
 # What the keys of one tenant may use together; [tenant_defaults] is for those without a table of their own.
 # [tenants.acme]
 # requests_per_minute = 6000
@@ -96,6 +99,14 @@ model = "simulated-partner"
 # concurrent = 4                # per worker
 # timeout_s = 60
 # parameters = { temperature = 0, max_tokens = 512 }
+# proxy_url = "http://proxy.example:3128"
+# proxy_credentials_env = "PROXY_CREDENTIALS"
+
+# Or no model at all, where right answers are known: lines of {"prompt": "...", "reference": "..."}.
+# [judges.sums]
+# kind = "references"
+# file = "sums.jsonl"
+# scorer = "number"
 
 # A feature starts with 0 % on the candidate. Its share lives in the store from then on:
 #   glidepath rollout set-share summarize 5% --reason "first step"

@@ -146,7 +146,7 @@ class UnitCollector:
             await self.flush()
 
     async def close(self) -> None:
-        """Count what is due and give up who is younger, both arms alike. Never raises."""
+        """Count what is due and give up who is younger, both arms alike; see also `give_away`. Never raises."""
         self._find_due(())
         await self.flush()
         batch = self._batch
@@ -155,7 +155,6 @@ class UnitCollector:
 
     def look(self, under_way: Sequence[Record]) -> None:
         """Find out who has come of age; all that has settled must have been taken."""
-        self._books.learn(self._snapshot())
         self._find_due(under_way)
         surplus = max(0, len(self._due) - DUE_MAX) + max(0, len(self._rated) - DUE_MAX)
         if surplus:  # of both arms: who they are is known by now, however slow they were
@@ -195,6 +194,7 @@ class UnitCollector:
             self._give_up(batch, "a defect")
 
     def _find_due(self, under_way: Sequence[Record]) -> None:
+        self._books.learn(self._snapshot())
         now_s = self._wall_clock()
         self._due += self._books.judged(now_s, self._waiting.due(now_s, under_way))
         ripe = self._held.ripe(now_s)

@@ -103,6 +103,7 @@ class Worker:
                 parts.collector.run(),
                 parts.count_units(),
                 parts.judges.run(),
+                parts.pairs.run(),
                 repeat(_SWEEP_EVERY_S, self._sweep),
                 repeat(_SWEEP_CALLERS_EVERY_S, self._sweep_callers),
             )
@@ -255,6 +256,8 @@ class Worker:
         await self._parts.quotas.close()
         await self._parts.collector.flush()
         await self._parts.units.close()
+        await self._parts.pairs.close()
+        await self._parts.clusters.close()
         await self._uses.close()
         for sink in self._parts.sinks:
             await asyncio.to_thread(sink.close)

@@ -134,7 +134,8 @@ class CodeOperations:
     def _known(self, wanted: Mapping[str, Wanted]) -> Known:
         rates = {feature: self._around.rate_of(feature) for feature in wanted}
         known = {feature: rate for feature, rate in rates.items() if rate is not None}
-        return Known(self._around.upstreams(), self._around.attributes(), known)
+        around = self._around
+        return Known(around.upstreams(), around.attributes(), known, around.judges())
 
 
 def read_wanted(document: bytes) -> dict[str, Wanted]:

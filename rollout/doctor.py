@@ -50,7 +50,7 @@ async def examine(patient: Patient) -> list[Check]:
     flags = dict(patient.follower.flags)
     checks = [await _store(patient, flags), _snapshot(patient), *_kills(patient, flags), _prerequisites(flags)]
     checks += [each async for each in _controller(patient, flags)]
-    checks += [*_upstreams(patient, flags), *await _metrics(patient, flags)]
+    checks += [*_upstreams(patient, flags), *_judges(patient, flags), *await _metrics(patient, flags)]
     for more in patient.around.checks:
         checks += await more()
     return checks
@@ -138,6 +138,17 @@ def _upstreams(patient: Patient, flags: Mapping[str, FeatureFlag]) -> Iterator[C
         yield Check("upstreams", "fail", f"{each} is not configured", f"configured: {', '.join(sorted(known))}")
     if not missing:
         yield Check("upstreams", "ok", "every feature's are configured")
+
+
+def _judges(patient: Patient, flags: Mapping[str, FeatureFlag]) -> Iterator[Check]:
+    known = patient.around.judges()
+    wanted = [(flag.feature, flag.shadow.judge) for flag in flags.values() if flag.shadow.judge]
+    missing = [(feature, judge) for feature, judge in wanted if known is not None and judge not in known]
+    for feature, judge in missing:
+        named = f"configured: {', '.join(sorted(known or ())) or 'none'}"
+        yield Check("judges", "warn", f"{feature}: {judge!r} is not configured, so nobody compares its answers", named)
+    if known is not None and wanted and not missing:
+        yield Check("judges", "ok", "every feature's are configured")
 
 
 async def _metrics(patient: Patient, flags: Mapping[str, FeatureFlag]) -> list[Check]:

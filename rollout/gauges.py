@@ -61,14 +61,18 @@ def _of_controller(automation: Automation | None) -> Iterator[Metric]:
     gates = GaugeMetricFamily(
         "glidepath_gate_verdict", "1 for what the gate says.", labels=("feature", "gate", "result")
     )
+    values = GaugeMetricFamily("glidepath_gate_value", "What the gate measured.", labels=("feature", "gate"))
+    limits = GaugeMetricFamily("glidepath_gate_limit", "What that is held against.", labels=("feature", "gate"))
     for name, shown in ({} if controller is None else controller.shown).items():
         found = {hold.reason for hold in shown.holds}
         for reason in HoldReason:
             holds.add_metric((name, reason), float(reason in found))
         for verdict in shown.verdicts:
             gates.add_metric((name, verdict.gate, verdict.result), 1.0)
-    yield holds
-    yield gates
+            for family, number in ((values, verdict.value), (limits, verdict.limit)):
+                if number is not None:
+                    family.add_metric((name, verdict.gate), number)
+    yield from (holds, gates, values, limits)
 
 
 def _of_webhooks(automation: Automation | None) -> Iterator[Metric]:

@@ -25,13 +25,14 @@ class Check(NamedTuple):
 class Surroundings(NamedTuple):
     """A function that gives None doesn't know. `rate_of`: units per second of a feature now, both arms together.
 
-    `upstreams`, `attributes`: names in the configuration. `metrics`: what PromQL gates are read from; None: nothing is
-    configured. `checks`: more for the doctor; each is bounded in time. `prices`: now, by upstream.
+    `upstreams`, `attributes`, `judges`: names in the configuration. `metrics`: what PromQL gates are read from; None:
+    nothing is configured. `checks`: more for the doctor; each is bounded in time. `prices`: now, by upstream.
     """
 
     rate_of: Callable[[str], float | None] = lambda _: None
     upstreams: Callable[[], frozenset[str] | None] = lambda: None
     attributes: Callable[[], frozenset[str] | None] = lambda: None
+    judges: Callable[[], frozenset[str] | None] = lambda: None
     metrics: MetricSource | None = None
     checks: Sequence[Callable[[], Awaitable[Sequence[Check]]]] = ()
     prices: Callable[[], Mapping[str, Pricing]] = dict

@@ -15,7 +15,18 @@ import pytest
 from rollout.cli.yaml_text import read_yaml
 from rollout.core.model import Eligibility, FeatureFlag, Shadow
 from rollout.core.promql import MetricQuery, doubts, since
-from rollout.core.ramp_model import EVERY_DAY, FailureRule, Freeze, Gate, RampPlan, Rollback, Step, Window
+from rollout.core.ramp_model import (
+    EVERY_DAY,
+    EarlyMargin,
+    Evidence,
+    FailureRule,
+    Freeze,
+    Gate,
+    RampPlan,
+    Rollback,
+    Step,
+    Window,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "flag-document.md").read_text("utf-8")
@@ -26,7 +37,9 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`ramp.windows`": Window,
     "`ramp.freezes`": Freeze,
     "`gates`": Gate,
+    "`gates.early`": EarlyMargin,
     "`gates.failure`": FailureRule,
+    "`evidence`": Evidence,
     "`rollback`": Rollback,
     "`shadow`": Shadow,
     "`eligibility`": Eligibility,
@@ -72,6 +85,11 @@ def test_defaults_that_words_tell() -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!https://)([^)#]+)[^)]*\)", PAGE):
         assert (ROOT / "docs" / target).exists(), target
+
+
+def test_the_stage_table_is_the_one_to_copy() -> None:
+    shown = re.findall(r"```json\n(.*?)```", PAGE.partition("### The stage table")[2], re.DOTALL)[0]
+    assert shown == (ROOT / "deploy" / "stage-table.json").read_text("utf-8")
 
 
 SERIES = 'glidepath_requests_total{feature="summarize",assigned="%s",served="%s",reason="SPLIT",outcome="%s"}'

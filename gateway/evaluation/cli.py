@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.evaluation.asking import EvalArm
+    from gateway.settings import Settings
 
 _EXIT_CODES = {"passed": 0, "failed": 1, "undecided": 3}
 _CONCURRENCY_MAX = 1_024
@@ -57,6 +58,9 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         "--temperature", type=_temperature, default=0.0, metavar="T", help='"none" sends none (default: %(default)s)'
     )
     parser.add_argument("--max-tokens", type=int, metavar="N", help="of each answer")
+    parser.add_argument(
+        "--judge", metavar="NAME", help="of [judges.NAME]: has it compare the answers too, in both orders"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="the first N prompts only")
     parser.set_defaults(run=_eval)
 
@@ -64,11 +68,14 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
 def _eval(args: argparse.Namespace) -> int:
     from gateway.core.evaluation.report import headline
     from gateway.core.evaluation.scoring import Scorer
+    from gateway.evaluation.judging import judge_of
     from gateway.evaluation.run import MARKDOWN_FILE, EvalPlan, evaluate
+    from gateway.settings import load
 
     request: dict[str, Any] = {"temperature": args.temperature, "max_tokens": args.max_tokens}
+    settings = load(args.config)
     plan = EvalPlan(
-        *_arms(args),
+        *_arms(args, settings),
         args.output,
         Scorer(args.scorer),
         args.max_drop,
@@ -76,17 +83,17 @@ def _eval(args: argparse.Namespace) -> int:
         args.concurrency,
         args.timeout,
         args.limit,
+        None if args.judge is None else judge_of(settings, args.judge),
     )
     report = evaluate(plan, args.prompts, _Progress())
     print(f"{headline(report)}\n{args.output / MARKDOWN_FILE}")
     return _EXIT_CODES[report.verdict]
 
 
-def _arms(args: argparse.Namespace) -> tuple[EvalArm, EvalArm]:
+def _arms(args: argparse.Namespace, settings: Settings) -> tuple[EvalArm, EvalArm]:
     from gateway.evaluation.arms import API_KEY_VARIABLE, arms_of_feature, directly, through_gateway
-    from gateway.settings import SettingsError, load, upstream_keys
+    from gateway.settings import SettingsError, upstream_keys
 
-    settings = load(args.config)
     candidate, baseline = args.candidate, args.baseline
     if args.feature is not None:
         of_feature = arms_of_feature(settings, args.feature)

@@ -13,7 +13,9 @@ from gateway.core.evaluation.gpu_time import gpu_time
 from gateway.core.evaluation.prompt_set import EvaluationError, body_of, read_prompts
 from gateway.core.evaluation.report import markdown
 from gateway.core.evaluation.summary import EvalReport, Trial, judged, sum_up
+from gateway.core.evaluation.wins import report_wins
 from gateway.evaluation.asking import Asker
+from gateway.evaluation.judging import ToJudge, judgements_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 
     from gateway.core.evaluation.prompt_set import EvalPrompt
     from gateway.core.evaluation.scoring import Scorer
+    from gateway.core.evaluation.wins import Judgement
     from gateway.evaluation.asking import EvalArm
+    from gateway.evaluation.judging import EvalJudge
 
 ANSWERS_FILE = "answers.jsonl"
+JUDGEMENTS_FILE = "judgements.jsonl"
 MARKDOWN_FILE = "report.md"
 JSON_FILE = "report.json"
 
@@ -41,6 +46,7 @@ class EvalPlan(NamedTuple):
     concurrency: int = 8
     timeout_s: float = 120.0
     limit: int | None = None
+    judge: EvalJudge | None = None
 
     @property
     def arms(self) -> tuple[EvalArm, EvalArm]:
@@ -71,7 +77,8 @@ def evaluate(plan: EvalPlan, prompts_file: Path, progress: Callable[[int, int], 
     try:
         plan.output.mkdir(parents=True, exist_ok=True)
         answers = asyncio.run(_answers(plan, asks, progress))
-        report = _report(plan, prompts, asks, answers)
+        judgements = _judgements(plan, asks, answers, progress)
+        report = _report(plan, prompts, asks, answers, judgements)
         (plan.output / MARKDOWN_FILE).write_text(markdown(report), encoding="utf-8")
         (plan.output / JSON_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     except OSError as fault:
@@ -135,8 +142,28 @@ async def _together(works: Iterable[Coroutine[None, None, None]]) -> None:
         raise faults.exceptions[0] from None
 
 
+def _judgements(
+    plan: EvalPlan, asks: Sequence[Ask], answers: dict[str, EvalAnswer], progress: Callable[[int, int], None]
+) -> dict[int, Judgement]:
+    """By number of the prompt; none of those to which the baseline has no answer."""
+    if plan.judge is None:
+        return {}
+    pairs = [(answers[ours.key], answers[theirs.key]) for ours, theirs in zip(asks[::2], asks[1::2], strict=True)]
+    wanted = {
+        number: ToJudge(asks[2 * number].body, None if ours.problem is not None else ours.text, theirs.text)
+        for number, (ours, theirs) in enumerate(pairs)
+        if theirs.problem is None
+    }
+    found = judgements_of(plan.judge, list(wanted.values()), plan.output / JUDGEMENTS_FILE, progress)
+    return dict(zip(wanted, found, strict=True))
+
+
 def _report(
-    plan: EvalPlan, prompts: Sequence[EvalPrompt], asks: Sequence[Ask], answers: dict[str, EvalAnswer]
+    plan: EvalPlan,
+    prompts: Sequence[EvalPrompt],
+    asks: Sequence[Ask],
+    answers: dict[str, EvalAnswer],
+    judgements: dict[int, Judgement],
 ) -> EvalReport:
     pairs = zip(asks[::2], asks[1::2], strict=True)
     trials = [
@@ -144,6 +171,10 @@ def _report(
         for prompt, both in zip(prompts, pairs, strict=True)
     ]
     names = plan.candidate.name, plan.baseline.name
-    report = sum_up(trials, names, (plan.candidate.price, plan.baseline.price), plan.max_drop)
+    said = None
+    if plan.judge is not None:
+        grouped = [(prompts[number].group, each) for number, each in judgements.items()]
+        said = report_wins(plan.judge.name, grouped, plan.max_drop)
+    report = sum_up(trials, names, (plan.candidate.price, plan.baseline.price), plan.max_drop, said)
     asked = (answers[ask.key] for ask in asks)
     return replace(report, gpu_time=gpu_time(asked, plan.concurrency, plan.candidate.gpus, plan.baseline.gpus))

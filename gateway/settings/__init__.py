@@ -1,6 +1,6 @@
 """`glidepath.toml` and environment as one frozen `Settings`."""
 
-from gateway.settings.file import judge_keys, load, parse, proxy_credentials, upstream_keys
+from gateway.settings.file import judge_keys, judge_proxy, load, parse, proxy_credentials, upstream_keys
 from gateway.settings.sections import Settings, TenantSettings
 from gateway.settings.upstreams import UpstreamSettings
 from gateway.settings.values import SettingsError
@@ -11,6 +11,7 @@ __all__ = [
     "TenantSettings",
     "UpstreamSettings",
     "judge_keys",
+    "judge_proxy",
     "load",
     "parse",
     "proxy_credentials",

@@ -62,11 +62,20 @@ def judge_keys(settings: Settings, environment: Mapping[str, str] = os.environ) 
 
 
 def proxy_credentials(settings: Settings, environment: Mapping[str, str] = os.environ) -> dict[str, str | None]:
-    """`user:password` for each upstream's proxy, likewise."""
+    """`user:password` for each upstream's proxy, likewise; a judge's as `judge_proxy` names it."""
     return {
         name: _secret(f"upstreams.{name}.proxy_credentials_env", upstream.proxy_credentials_env, environment)
         for name, upstream in settings.upstreams.items()
+    } | {
+        judge_proxy(name): _secret(f"judges.{name}.proxy_credentials_env", judge.proxy_credentials_env, environment)
+        for name, judge in settings.judges.items()
+        if judge.proxy_url is not None
     }
+
+
+def judge_proxy(name: str) -> str:
+    """The way to a judge, among those to upstreams: as no upstream can be called."""
+    return f"judges/{name}"
 
 
 def _secret(place: str, variable: str | None, environment: Mapping[str, str]) -> str | None:

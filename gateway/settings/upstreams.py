@@ -103,9 +103,14 @@ class UpstreamSettings(Section):
     @field_validator("proxy_url")
     @classmethod
     def _usable_proxy(cls, url: str | None) -> str | None:
-        if url is not None and not (is_base_url(url) and urlsplit(url).scheme == "http"):
-            raise ValueError(f"{url!r} is not a proxy such as http://proxy.example:3128 (credentials: from the env)")
-        return url
+        return checked_proxy(url)
+
+
+def checked_proxy(url: str | None) -> str | None:
+    """`url`, or ValueError if it is no proxy."""
+    if url is not None and not (is_base_url(url) and urlsplit(url).scheme == "http"):
+        raise ValueError(f"{url!r} is not a proxy such as http://proxy.example:3128 (credentials: from the env)")
+    return url
 
 
 def is_base_url(url: str) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
-from rich.text import Text
+from rich.console import Console
 
 from rollout.cli.render import empty_table, local_time, plain_cell
 from rollout.core.money import shown_usd
@@ -13,8 +13,7 @@ from rollout.core.money import shown_usd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import RenderableType
-
+_WIDTH_MAX = 200
 _ROWS = (
     ("requests", "requests"),
     ("accepted", "accepted"),
@@ -28,8 +27,8 @@ _ROWS = (
 )
 
 
-def cost_text(answer: dict[str, Any]) -> RenderableType:
-    """Show a report of the operator API."""
+def cost_text(answer: dict[str, Any]) -> str:
+    """Show a report of the operator API: lines of any length, which a terminal breaks by itself."""
     arms = answer["candidate"], answer["baseline"]
     table = empty_table(("", "candidate", "baseline"))
     for column in table.columns[1:]:
@@ -37,7 +36,10 @@ def cost_text(answer: dict[str, Any]) -> RenderableType:
     table.add_row("upstream", *(plain_cell(arm["upstream"]) for arm in arms))
     for text, name in _ROWS:
         table.add_row(text, *(plain_cell(_value(arm[name], name)) for arm in arms))
-    return Group(Text(_title(answer), style="italic"), table, *(Text(line) for line in cost_lines(answer)))
+    drawn = StringIO()
+    Console(file=drawn, width=_WIDTH_MAX, force_terminal=False).print(table)
+    rows = (line.rstrip() for line in drawn.getvalue().splitlines())
+    return "\n".join((_title(answer), *rows, *cost_lines(answer)))
 
 
 def cost_lines(answer: dict[str, Any]) -> Iterator[str]:

@@ -114,7 +114,7 @@ def _cost(args: argparse.Namespace) -> int:
 
     with connect(args) as client:
         answer = client.cost(args.feature)
-    return show(args, answer, cost_text(answer))
+    return say(args, answer, cost_text(answer))
 
 
 def _explain(args: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from rollout.core.configuration import Change, configured, created, diff, same, 
 from rollout.core.eligibility import unknown_attributes
 from rollout.core.errors import DocumentRefused, InvalidDocument, RampRefused, RevisionConflict
 from rollout.core.evidence.asking import evidence_faults
-from rollout.core.evidence.names import METRICS
+from rollout.core.evidence.names import JUDGE, METRICS, is_gathered
 from rollout.core.model import FeatureFlag, State
 from rollout.core.prerequisites import check_prerequisites, compile_order
 from rollout.core.ramp_flag import applied, ramp_of
@@ -54,12 +54,13 @@ class Wanted(NamedTuple):
 class Known(NamedTuple):
     """What is known of the world beside the flags; None: unknown, and then not asked about.
 
-    `upstreams` and `attributes`: names that the gateway is configured with. `units_per_s`: by feature, of both arms.
+    `upstreams`, `attributes`, `judges`: names in the configuration. `units_per_s`: by feature, of both arms.
     """
 
     upstreams: frozenset[str] | None = None
     attributes: frozenset[str] | None = None
     units_per_s: Mapping[str, float] = {}
+    judges: frozenset[str] | None = None
 
 
 class Write(NamedTuple):
@@ -119,7 +120,7 @@ def findings_of(flag: FeatureFlag, known: Known) -> Findings:
 
 def warnings_of(flag: FeatureFlag, known: Known) -> tuple[str, ...]:
     """Say what is doubtful about a flag, whatever was in force before it."""
-    return (*findings_of(flag, known).warnings, *_unknown_names(flag, known))
+    return (*findings_of(flag, known).warnings, *_without_pairs(flag), *_unknown_names(flag, known))
 
 
 def prerequisite_findings(flags: Mapping[str, FeatureFlag]) -> Findings:
@@ -243,6 +244,14 @@ def _warnings_of_change(stored: FeatureFlag, target: FeatureFlag, changes: Seque
         yield f"a ramp is under way: what it has measured was measured with another {', '.join(mixed)}"
 
 
+def _without_pairs(flag: FeatureFlag) -> Iterator[str]:
+    if flag.shadow.millipct and flag.shadow.judge:
+        return
+    for gate in flag.gates:
+        if gate.metric == JUDGE and is_gathered(gate):
+            yield f"gate {gate.name!r} is about judged pairs, but `shadow` has no sample or no judge"
+
+
 def _unknown_names(flag: FeatureFlag, known: Known) -> Iterator[str]:
     if known.upstreams is not None:
         for arm, upstream in (("candidate", flag.candidate), ("baseline", flag.baseline)):
@@ -251,3 +260,6 @@ def _unknown_names(flag: FeatureFlag, known: Known) -> Iterator[str]:
     if known.attributes is not None:
         for name in unknown_attributes(flag, known.attributes):
             yield f"the rule reads {name!r}, which no request carries"
+    judge = flag.shadow.judge
+    if known.judges is not None and judge and judge not in known.judges:
+        yield f"judge {judge!r} is no judge of this gateway, so nobody compares the answers"

@@ -77,9 +77,12 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class Step(_Record, frozen=True):
-    """One share and what it takes to leave it: time, candidate units, and no longer than `max_duration`."""
+    """One share and what it takes to leave it: time, candidate units, and no longer than `max_duration`.
 
-    share: Annotated[int, Meta(ge=1, le=100_000)]
+    A first step of share 0 is for what needs nobody to meet the candidate: pairs of shadow calls.
+    """
+
+    share: Share
     bake: Duration = "0s"
     min_samples: Count = 0
     max_duration: Duration | None = None

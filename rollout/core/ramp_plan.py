@@ -186,14 +186,8 @@ def _query_faults(make: Callable[[], MetricQuery]) -> Iterator[str]:
 
 
 def _plan_faults(plan: RampPlan, gates: Sequence[Gate], rollback: Rollback) -> Iterator[str]:
-    held = enforced(gates)
-    window_s = max((gate.window_s for gate in held), default=0.0)
     for index, step in enumerate(plan.steps):
-        if held and step.bake_s == 0:
-            yield f"step {index} doesn't bake, so its gates would judge nothing"
-        limit_s = step.max_duration_s
-        if limit_s is not None and limit_s <= max(step.bake_s, window_s):
-            yield f"step {index} must end before it has baked and its gates have a window of their own"
+        yield from (f"step {index} {fault}" for fault in _step_faults(step, enforced(gates)))
     for window in plan.windows:
         if window.opens == window.closes or not window.days:
             yield f"the window {window.opens}-{window.closes} never opens"
@@ -204,6 +198,16 @@ def _plan_faults(plan: RampPlan, gates: Sequence[Gate], rollback: Rollback) -> I
         yield f"a cooldown of {plan.cooldown} is too long: nothing but time ends it, give at most 90d"
     if rollback.to_share >= plan.steps[-1].share:
         yield f"a rollback to {format_share(rollback.to_share)} would give nothing back"
+
+
+def _step_faults(step: Step, held: Sequence[Gate]) -> Iterator[str]:
+    if held and step.bake_s == 0:
+        yield "doesn't bake, so its gates would judge nothing"
+    if step.share == 0 and step.min_samples:
+        yield "gives nobody the candidate, so it can't have min_samples"
+    limit_s, window_s = step.max_duration_s, max((gate.window_s for gate in held), default=0.0)
+    if limit_s is not None and limit_s <= max(step.bake_s, window_s):
+        yield "must end before it has baked and its gates have a window of their own"
 
 
 def _warnings(plan: RampPlan, gates: Sequence[Gate]) -> Iterator[str]:

@@ -144,6 +144,19 @@ async def test_too_many_that_wait_are_turned_away(
     assert len(looked.found) == 1
 
 
+async def test_a_sweep_looks_at_a_few(upstream, relay_gateway, wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = await upstream(wire.plain(said("fine")))
+    looked = Looked(await relay_gateway(candidate=server.port, baseline=server.port))
+    for _ in range(module.ANSWERS_AT_ONCE + 2):
+        await looked.ask()
+    looked.turn()
+    assert (len(looked.found), looked.checking.counts[1]) == (module.ANSWERS_AT_ONCE, 2)
+    monkeypatch.setattr(module, "BYTES_AT_ONCE", 1)
+    looked.turn()
+    assert looked.checking.counts[1] == 1
+    await looked.until(module.ANSWERS_AT_ONCE + 2)
+
+
 async def test_a_gateway_that_ends_looks_at_nothing_more(upstream, relay_gateway, wire) -> None:
     server = await upstream(wire.plain(said("fine")))
     looked = Looked(await relay_gateway(candidate=server.port, baseline=server.port))

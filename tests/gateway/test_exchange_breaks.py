@@ -338,6 +338,20 @@ def erratic(wire):
     return make
 
 
+async def test_who_leaves_a_stream_has_seen_its_first_content(stalling, relay_gateway, until) -> None:
+    server = await stalling("body")
+    gateway = await relay_gateway(candidate=server.port, baseline=1)
+    caller = await gateway.caller()
+    caller.post({**CALL, "stream": True})
+    await caller.head()
+    (under_way,) = gateway.relay.under_way(0.0)
+    caller.reset()
+    await until(lambda: gateway.records)
+    (left,) = gateway.records
+    assert under_way.ttft_s is not None
+    assert left.ttft_s == under_way.ttft_s <= left.duration_s
+
+
 async def test_after_300_random_cancels_nothing_is_held(upstream, relay_gateway, erratic, until) -> None:
     draw = random.Random(7)
     server = await upstream(erratic(draw))

@@ -186,6 +186,20 @@ def test_a_successor_takes_over_answers_and_their_scores(answers: AnswerIndex, m
     assert (units, total) == (2, 0.5)
 
 
+def test_whoever_counts_units_is_told_what_is_taken_and_what_was_handed_over(metrics: Metrics) -> None:
+    told: list[tuple[str, str, float]] = []
+    listening = {"rated": lambda record, kind, value: told.append((record.request_id, kind, value))}
+    answers, successor = AnswerIndex(metrics, **listening), AnswerIndex(metrics, **listening)
+    answers.add(RECORD)
+    for value in (1, -1):
+        answers.take(rating(value), "acme", RECORD.at_s)
+    assert told == [(RECORD.request_id, "rating", 1.0), (RECORD.request_id, "rating", 0.0)]
+    told.clear()
+    for records, scores in answers.give_away(5):
+        successor.receive(records, (*scores, ("acme", "unknown", "rating", 1.0)))
+    assert told == [(RECORD.request_id, "rating", 0.0)]
+
+
 def test_giving_away_goes_over_both_generations_the_young_first(metrics: Metrics) -> None:
     answers = AnswerIndex(metrics, answers_max=10)
     for number in range(8):

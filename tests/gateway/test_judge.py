@@ -124,11 +124,42 @@ async def test_a_change_of_the_model_is_told_in_the_log(upstream, bench, wire, c
     ]
 
 
-async def test_equal_answers_are_even_and_cost_nothing(bench, unused_port: int) -> None:
-    here = bench(unused_port)
+async def test_equal_answers_are_even_and_cost_nothing_once_it_is_known_who_judges(judge_server, bench) -> None:
+    server = await judge_server(lambda *_: verdict("first"))
+    here = bench(server.port, concurrent=1)
+    for number in range(3):
+        here.judges.take(pair(number, "same", "same"))
+        await here.settled()
+    assert [(each.w, each.result) for each in here.scores] == [(0.5, Result.SAME)] * 3
+    assert len({each.judge_version for each in here.scores}) == 1
+    assert here.scores[0].judge_version
+    assert len(server.requests) == 2
+
+
+async def test_equal_answers_are_even_whatever_is_said_of_them(upstream, bench, wire) -> None:
+    async def script(peer) -> None:
+        for winner in ("first", "second"):
+            await peer.request()
+            peer.send(wire.plain(completion(verdict(winner))))
+
+    here = bench((await upstream(script)).port)
     here.judges.take(pair(1, "same", "same"))
     await here.settled()
-    assert (here.scores[0].w, here.scores[0].result, here.scores[0].judge_version) == (0.5, Result.SAME, "")
+    assert (here.scores[0].w, here.scores[0].result) == (0.5, Result.SAME)
+
+
+async def test_what_a_judge_loses_is_told_by_its_last_version(upstream, bench, wire) -> None:
+    async def script(peer) -> None:
+        for text in ("hm", verdict("tie"), verdict("tie"), "hm"):
+            await peer.request()
+            peer.send(wire.plain(completion(text)))
+
+    here = bench((await upstream(script)).port, concurrent=1)
+    for number in range(3):
+        here.judges.take(pair(number))
+        await here.settled()
+    version = here.scores[0].judge_version
+    assert here.losses == [("draft", 7, ""), ("draft", 7, version)]
 
 
 async def drips(peer) -> None:
@@ -195,6 +226,7 @@ async def test_a_judge_that_fails_gives_no_score_and_is_not_asked_again(upstream
     here.judges.take(pair())
     await here.settled()
     assert (here.missed, here.results, here.scores) == ({reason: 1}, {}, [])
+    assert here.losses == [("draft", 7, "")]
     assert server.connections == 1
     assert len(server.requests) <= 1
     await here.until(lambda: here.judge._line.pool.counts[1] == 0)
@@ -271,6 +303,22 @@ async def test_how_long_answers_took_is_counted_by_judge(judge_server, bench) ->
     here.judges.take(pair())
     await here.settled()
     assert sum(here.metrics.judging.duration.series["j",].counts) == 2
+
+
+async def test_what_questions_cost_is_counted_whatever_came_of_them(upstream, bench, wire) -> None:
+    async def script(peer) -> None:
+        for text, usage in (
+            (verdict("tie"), {"prompt_tokens": 90, "completion_tokens": 7}),
+            ("hm", {"prompt_tokens": 5}),
+        ):
+            await peer.request()
+            peer.send(wire.plain(json.dumps({**json.loads(completion(text)), "usage": usage})))
+
+    here = bench((await upstream(script)).port)
+    here.judges.take(pair())
+    await here.settled()
+    assert here.missed == {Miss.NONSENSE: 1}
+    assert here.metrics.judging.tokens.series == {("draft", "j", "input"): 95, ("draft", "j", "output"): 7}
 
 
 async def test_nothing_that_people_wrote_is_in_a_score_or_a_metric(judge_server, bench) -> None:

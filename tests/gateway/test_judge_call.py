@@ -54,6 +54,35 @@ async def test_whoever_stops_waiting_takes_the_question_back(upstream, stack, un
     assert line.pool.counts == (0, 0, 0)
 
 
+async def test_a_proxy_is_told_the_whole_url_of_http_and_who_asks(upstream, wire, stack) -> None:
+    proxy = await upstream(wire.plain("{}"))
+    through = settings("http://judge.example:8080/v1", proxy_url=f"http://127.0.0.1:{proxy.port}")
+    line = open_line("j", through, "sk-1", "me:word")
+    stack.callback(line.pool.close)
+    assert await line.ask(b"{}", "r-1", 20) == b"{}"
+    (request,) = proxy.requests
+    assert request.line == "POST http://judge.example:8080/v1/chat/completions HTTP/1.1"
+    assert request.headers["proxy-authorization"] == "Basic bWU6d29yZA=="
+    assert request.headers["authorization"] == "Bearer sk-1"
+
+
+async def test_https_goes_through_a_tunnel(upstream, stack) -> None:
+    asked = []
+
+    async def refuses(peer) -> None:
+        asked.append((await peer.request()).line)
+        peer.send(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+
+    proxy = await upstream(refuses)
+    line = open_line("j", settings("https://judge.example/v1", proxy_url=f"http://127.0.0.1:{proxy.port}"), "sk-1")
+    stack.callback(line.pool.close)
+    with pytest.raises(MissedError):
+        await line.ask(b"{}", "r-1", 20)
+    assert asked == ["CONNECT judge.example:443 HTTP/1.1"]
+    assert b"proxy" not in line.head
+    assert line.head.startswith(b"POST /v1/chat/completions")
+
+
 async def test_an_id_that_is_no_ascii_breaks_nothing(upstream, wire, stack) -> None:
     server = await upstream(wire.plain("{}"))
     line = open_line("j", settings(f"http://127.0.0.1:{server.port}/v1"), None)

@@ -140,7 +140,7 @@ def whole(relay_gateway, upstream, wire, stack):
             snapshot=lambda: world.snapshot,
             tenants=Tenants(settings),
             leasing=world.quotas.admission.leasing,
-            sink=type("Sink", (), {"take": staticmethod(scores.append)}),
+            sink=type("Sink", (), {"take": staticmethod(scores.append), "lose": staticmethod(lambda _: None)}),
             counts=world.metrics.judging,
         )
         stack.push_async_callback(judges.close)

@@ -6,6 +6,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.core.checks.answer_checks import Checks
+from gateway.core.checks.sampling import CheckedAnswer
 from gateway.core.series import Ledger, Series
 from gateway.metrics import Counter, Histogram, Metrics, Sum, gauge
 
@@ -28,6 +30,21 @@ def test_a_counter_sums_by_labels() -> None:
     counter.add(("x", "z"))
     family = counter.family()
     assert {(s.name, s.labels["b"]): s.value for s in family.samples} == {("c_total", "y"): 3.5, ("c_total", "z"): 1.0}
+
+
+def test_each_check_of_an_answer_is_counted_by_what_it_found() -> None:
+    metrics = Metrics()
+    checks = Checks(empty=False, truncated=None, refusal=True)
+    metrics.checking.add(CheckedAnswer("r", 1.0, "draft", 1, "candidate", "user", 5, checks))
+    metrics.checking.skip("draft", "crowded")
+    found = {labels[2:]: count for labels, count in metrics.checking.checks.series.items()}
+    assert found == {
+        ("empty", "fine"): 1,
+        ("truncated", "not_applicable"): 1,
+        ("refusal", "fault"): 1,
+        **{(name, "not_applicable"): 1 for name in ("repetition", "invalid_json", "wrong_language", "echo")},
+    }
+    assert metrics.checking.unchecked.series == {("draft", "crowded"): 1}
 
 
 def test_a_sum_may_fall() -> None:

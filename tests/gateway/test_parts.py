@@ -9,6 +9,8 @@ import pytest
 from gateway.access_log import AccessLog
 from gateway.auth import first_key_record
 from gateway.collector import PaidPairs
+from gateway.core.checks.answer_checks import Checks
+from gateway.core.checks.sampling import CheckedAnswer
 from gateway.core.errors import ApiError
 from gateway.feedback import UnknownAnswerError
 from gateway.parts import Parts, Secrets, build_parts, load_tracing
@@ -132,3 +134,18 @@ async def test_a_refused_sink_is_told_before_anything_is_opened(build, monkeypat
     monkeypatch.setitem(sys.modules, "gateway.tracing", None)
     with pytest.raises(StartError):
         build(observability={"otlp_endpoint": "http://127.0.0.1:9"})
+
+
+async def test_a_sample_of_answers_is_checked_unless_none_is_wanted(build) -> None:
+    parts = build()
+    assert parts.relay.checking is not None
+    found = CheckedAnswer("r", 1.0, "draft", 1, "candidate", "user", 5, Checks(empty=True), 7)
+    parts.relay.checking._found(found)
+    assert parts.metrics.checking.checks.series["draft", "candidate", "empty", "fault"] == 1
+    assert build(checks={"sample_millipct": 0}).relay.checking is None
+
+
+async def test_what_cannot_be_counted_is_shown(build) -> None:
+    parts = build()
+    names = {each.family for each in parts.metrics.changes()}
+    assert {"glidepath_uncounted_units", "glidepath_unmeasurable_latencies"} <= names

@@ -32,6 +32,7 @@ port = 0
 kind = "vllm"
 base_urls = ["http://127.0.0.1:9/v1"]
 model = "moe"
+price = { gpus = 8, gpu_usd_per_hour = 2.5 }
 [upstreams.partner]
 kind = "openai"
 base_urls = ["http://127.0.0.1:9/v1"]
@@ -112,6 +113,10 @@ def test_metrics_show_what_happened(gateway) -> None:
     assert 'outcome="unreachable"' in metrics
     assert 'glidepath_share_ratio{feature="draft"} 0.0' in metrics
     assert "glidepath_requests_in_flight 0.0" in metrics
+    none, unpriced, priced = get(f"{admin}/api/v1/features/draft/cost", "k").json()["warnings"]
+    assert "no ramp has begun" in none
+    assert "'partner' has no price" in unpriced
+    assert priced.startswith("GPU time is all of 'inhouse'")
     process.stop()
 
 

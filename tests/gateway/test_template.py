@@ -39,5 +39,6 @@ def test_what_it_comments_out_can_be_used_and_shows_the_defaults() -> None:
     assert shown.observability.trace_ratio == given.observability.trace_ratio
     assert shown.tenants["acme"].regions == ("eu",)
     judge = shown.judges["third"]
-    own = {key: getattr(judge, key) for key in ("url", "model", "api_key_env", "region", "rubric_file")}
-    assert JudgeSettings(**own) == judge
+    given_keys = ("url", "model", "api_key_env", "region", "rubric_file", "proxy_url", "proxy_credentials_env")
+    assert JudgeSettings(**{key: getattr(judge, key) for key in given_keys}) == judge
+    assert shown.judges["sums"] == JudgeSettings(kind="references", file="sums.jsonl", scorer="number")

@@ -40,11 +40,6 @@ FLAG = FeatureFlag(
 (SERIES,) = series_of(FLAG)
 PLAN = SERIES.plan
 FEATURES = count()
-REFUSAL = b"HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
-ANSWER = (
-    '{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"finish_reason":"stop",'
-    '"message":{"role":"assistant","content":"hello"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
-)
 
 
 def request(digest: int, arrived_s: float = 100.0, took_s: float = 0.5, **changes: object) -> Record:
@@ -274,32 +269,6 @@ async def test_running_it_asks_for_what_has_settled_and_what_has_not(world: Worl
         while (await world.counted()).moments.units < 2:  # noqa: ASYNC110  a store tells nobody
             await asyncio.sleep(0.001)
     running.cancel()
-
-
-async def test_failures_that_the_baseline_hides_from_callers_are_counted(
-    store, upstream, relay_gateway, settled, wire
-) -> None:
-    """Through the whole data plane: each conversation has two turns, the candidate refuses all of them."""
-    broken, fine = await upstream(REFUSAL), await upstream(wire.plain(ANSWER))
-    here = World(store)
-    options = {name: getattr(FLAG, name) for name in ("gates", "progress", "evidence")}
-    gateway = await relay_gateway(candidate=broken.port, baseline=fine.port, share=50_000, flag=options)
-    here.snapshot = gateway.relay.snapshot()
-    caller = await gateway.caller()
-    for number in range(20):
-        caller.post(
-            {"model": "copilot/draft", "messages": [{"role": "user", "content": "hi"}]},
-            f"x-conversation-id: c{number % 10}",
-        )
-        assert (await caller.answer()).status == 200
-    records = await settled(gateway, 20)
-    here.one.take(records)
-    await here.pass_to(records[-1].at_s + AGE_S + 2.0)
-    found = (await here.counted()).moments
-    candidates = len({record.unit_digest for record in records if record.assigned == "candidate"})
-    assert (found.units, found.candidates) == (10, candidates)
-    assert {record.served for record in records} == {"baseline"}
-    assert found.estimate == pytest.approx(-2 * candidates / 10)
 
 
 async def test_a_look_that_fails_costs_that_look(world: World, monkeypatch, caplog) -> None:

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from rollout.core.audit import record_change
-from rollout.core.model import FeatureFlag, Kill, Prerequisite
+from rollout.core.model import FeatureFlag, Kill, Prerequisite, Shadow
 from rollout.core.promql import MetricQuery
 from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateMemory, Phase, Progress, RampPlan, Role, Step
 from rollout.core.ramp_shown import Shown, encode_memory
@@ -129,6 +129,16 @@ async def test_upstreams_that_are_not_configured_fail(patient: Patient) -> None:
         "draft: candidate 'inhouse' is not configured",
         "summarize: candidate 'inhouse' is not configured",
     ]
+
+
+async def test_judges_that_are_not_configured_are_warned_of(patient: Patient, seeded: Store) -> None:
+    assert await results(patient, "judges", judges=lambda: frozenset({"third"})) == []
+    await change(seeded, "draft", shadow=Shadow(judge="third"))
+    assert await results(patient, "judges") == []
+    assert await results(patient, "judges", judges=lambda: frozenset({"third"})) == ["ok"]
+    (missing,) = await found(patient, "judges", judges=lambda: frozenset({"other"}))
+    assert (missing.result, missing.hint) == ("warn", "configured: other")
+    assert missing.text == "draft: 'third' is not configured, so nobody compares its answers"
 
 
 async def test_a_ramp_without_a_controller_fails_while_it_runs(patient: Patient, seeded: Store, clock: Any) -> None:

@@ -50,7 +50,7 @@ async def test_what_the_controller_saw_and_whom_it_told_show_where_it_leads(runn
     rules = AutomationRules(receivers=(Receiver("r", "http://127.0.0.1:9", Path("none")),))
     automation = Automation(seeded, follower, clock, rules, None)
     await automation.controller.turn()
-    verdict = Verdict("errors", Result.FAIL, "too many", 1.0)
+    verdict = Verdict("errors", Result.FAIL, "too many", 1.0, value=0.5)
     automation.controller.shown["draft"] = Shown(
         2, Phase.RUNNING, holds=(Hold(HoldReason.FAILING, 1.0, 2.0), Hold(HoldReason.BAKING)), verdicts=(verdict,)
     )
@@ -65,6 +65,7 @@ async def test_what_the_controller_saw_and_whom_it_told_show_where_it_leads(runn
         ("glidepath_ramp_hold", "draft", "failing"): 1.0,
         ("glidepath_ramp_hold", "draft", "baking"): 1.0,
         ("glidepath_gate_verdict", "draft", "errors", "FAIL"): 1.0,
+        ("glidepath_gate_value", "draft", "errors"): 0.5,
         ("glidepath_webhook_attempts_total", "r", "failed"): 2.0,
     }
     zeros = [each for family in ramp_families(follower, automation) for each in family.samples if each.value == 0]

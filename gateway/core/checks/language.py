@@ -59,7 +59,10 @@ NAMED = (
 def language_of(text: str) -> str | None:
     """A language ("en") or a script that stands for some ("cyrillic"); None if that is not sure. Code is left out."""
     prose = " ".join(text[:LOOKED_AT_CHARS].split("```")[::2])
-    scripts = Counter(_script(letter) for letter in prose if letter.isalpha())
+    scripts: Counter[str] = Counter()
+    for letter, count in Counter(prose).items():
+        if letter.isalpha():
+            scripts[_script(letter)] += count
     letters = scripts.total()
     if letters < LETTERS_MIN:
         return None

@@ -14,7 +14,7 @@ from rollout.core.model import BUCKETS
 if TYPE_CHECKING:
     from rollout.core.model import Decision
 
-_SALT = b"checks:"
+_SALTED = crc32(b"checks:")
 
 
 class Unchecked(StrEnum):
@@ -47,7 +47,7 @@ class CheckedAnswer(msgspec.Struct, frozen=True):
 
 def in_check_sample(request_id: str, millipct: int) -> bool:
     """Whether the answer to a request is one of the `millipct` in 100 000 that are checked, whatever its arm."""
-    return crc32(_SALT + request_id.encode()) % BUCKETS < millipct
+    return crc32(request_id.encode(), _SALTED) % BUCKETS < millipct
 
 
 def checked(request_id: str, at_s: float, decision: Decision, checks: Checks) -> CheckedAnswer:

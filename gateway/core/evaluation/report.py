@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from gateway.core.evaluation.gpu_time import GpuTime
     from gateway.core.evaluation.summary import ArmReport, EvalReport, Example, GroupReport
+    from gateway.core.evaluation.wins import JudgeReport, WinReport
 
 SHOWN_CHARS = 600
 _VERDICTS = {
@@ -32,10 +33,11 @@ def headline(report: EvalReport) -> str:
     failed = [_inline(name) for name, group in report.features.items() if group.verdict == "failed"]
     if failed:
         text += f" in {', '.join(failed)}"
-    if report.verdict == "undecided" and total.prompts_to_decide is not None:
+    if report.verdict == total.verdict == "undecided" and total.prompts_to_decide is not None:
         text += f" (about {total.prompts_to_decide} prompts would decide)"
     left_out = f" ({total.uncompared} left out: the baseline has no answer)" if total.uncompared else ""
-    return f"{text}; difference {_difference(total)}, {total.pairs.total} prompts{left_out}"
+    said = "" if report.judge is None else f"; by the judge {_difference(report.judge.total)}"
+    return f"{text}; difference {_difference(total)}, {total.pairs.total} prompts{left_out}{said}"
 
 
 def _lines(report: EvalReport) -> Iterator[str]:
@@ -52,6 +54,9 @@ def _lines(report: EvalReport) -> Iterator[str]:
     for name, group in [*report.features.items(), ("all", report.total)]:
         yield from _group(_inline(name), group)
     yield ""
+    if report.judge is not None:
+        yield from _wins(report.judge)
+        yield ""
     yield from _faults(report.total)
     yield ""
     yield from _speed(report.total)
@@ -68,6 +73,25 @@ def _group(name: str, group: GroupReport) -> Iterator[str]:
 def _rates(arm: ArmReport) -> str:
     right = _ratio(arm.right, arm.scored)
     return f"{_ratio(arm.good, arm.asked)} | {right} | {arm.failed} of {arm.asked}"
+
+
+def _wins(said: JudgeReport) -> Iterator[str]:
+    yield f"## What judge {_inline(said.judge)} says"
+    yield ""
+    yield "Both answers in both orders; a win holds in both, else it is even. Win rate: ties are half a win."
+    yield "Difference: win rate less one half, 95 % interval (Tango 1998). No answer of the candidate is a loss."
+    if len(said.versions) > 1:
+        yield f"The judge answered as {len(said.versions)} models: nothing is decided."
+    yield ""
+    yield "| prompts | won | lost | even | no verdict | difference | verdict |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
+    for name, group in [*said.features.items(), ("all", said.total)]:
+        wins, missed = group.wins, sum(group.lost.values())
+        cells = f"{wins.candidate} | {wins.baseline} | {wins.even} | {missed} | {_difference(group)} | {group.verdict}"
+        yield f"| {_inline(name)} | {cells} |"
+    if said.total.lost:
+        yield ""
+        yield f"No verdict: {', '.join(f'{_inline(why)} {n}' for why, n in said.total.lost.items())}."
 
 
 def _faults(total: GroupReport) -> Iterator[str]:
@@ -126,7 +150,7 @@ def _quoted(name: str, text: str) -> Iterator[str]:
     yield ""
 
 
-def _difference(group: GroupReport) -> str:
+def _difference(group: GroupReport | WinReport) -> str:
     if group.difference is None or group.interval is None:
         return "-"
     lower, upper = (_points(bound, "+") for bound in group.interval)

@@ -19,6 +19,7 @@ from gateway.core.checks.ending import Ending
 from gateway.core.evaluation.gpu_time import GpuTime
 from gateway.core.evaluation.paired import Bounds, Pairs, Verdict, count_pairs, judge, newcombe, prompts_to_decide
 from gateway.core.evaluation.scoring import Scorer, is_right
+from gateway.core.evaluation.wins import JudgeReport, worse_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -106,7 +107,8 @@ class Example(msgspec.Struct, frozen=True):
 class EvalReport(msgspec.Struct, frozen=True):
     """A whole run. `worse`: how many prompts only the baseline answered well; `examples` holds the first of them.
 
-    `verdict`: that of all prompts, but failed if any feature of its own has: a good one must not hide a bad one.
+    `verdict`: that of all prompts, but failed if any feature of its own has: a good one must not hide a bad one. Passed
+    only if the judge, where one was asked, says so too.
     """
 
     candidate: str
@@ -118,6 +120,7 @@ class EvalReport(msgspec.Struct, frozen=True):
     worse: int
     better: int
     examples: list[Example]
+    judge: JudgeReport | None = None
     gpu_time: GpuTime | None = None
 
 
@@ -135,8 +138,9 @@ def sum_up(
     names: tuple[str, str],
     prices: tuple[TokenPrice | None, TokenPrice | None],
     max_drop: float,
+    said: JudgeReport | None = None,
 ) -> EvalReport:
-    """The report. `names`, `prices`: of candidate and baseline."""
+    """The report. `names`, `prices`: of candidate and baseline; `said`: by a judge."""
     groups = sorted({trial.prompt.group for trial in trials} - {""})
     total = _group(trials, prices, max_drop)
     features = {
@@ -144,15 +148,17 @@ def sum_up(
     }
     failed = any(group.verdict == Verdict.FAILED.value for group in features.values())
     worse = [trial for trial in trials if trial.baseline.good and not trial.candidate.good]
+    verdict = Verdict.FAILED.value if failed else total.verdict
     return EvalReport(
         *names,
         max_drop,
-        Verdict.FAILED.value if failed else total.verdict,
+        verdict if said is None else worse_of(verdict, said.verdict),
         total,
         features,
         len(worse),
         total.pairs.candidate_only,
         [_example(trial) for trial in worse[:EXAMPLES_MAX]],
+        said,
     )
 
 

@@ -34,6 +34,7 @@ class Miss(StrEnum):
     WITHDRAWN = "withdrawn"
     RESIDENCY = "residency"
     UNREADABLE = "unreadable"
+    NO_REFERENCE = "no_reference"
     STALE = "stale"
     BUDGET = "budget"
     TIMEOUT = "timeout"
@@ -50,6 +51,18 @@ class Miss(StrEnum):
     DEFECT = "defect"
 
 
+LOST = frozenset(
+    {
+        *(Miss.TIMEOUT, Miss.UNREACHABLE, Miss.BROKEN, Miss.TOO_LARGE, Miss.STATUS, Miss.RATE_LIMITED),
+        *(Miss.NO_COMPLETION, Miss.NONSENSE, Miss.CHANGED, Miss.CIRCUIT, Miss.DEFECT),
+    }
+)
+"""What became of the judge's own answers, and so may depend on what it was shown: evidence counts how many.
+
+The others are decided without a look at the answers: somebody else's matter, no budget left, too old, an end.
+"""
+
+
 class Judged(NamedTuple):
     """`w`: the candidate's win, 0, 1/2 or 1."""
 
@@ -62,8 +75,8 @@ class Scored(msgspec.Struct, frozen=True):
 
     `unit_kind`, `unit`: what was randomised, of `tenant`. `assigned`: the arm the caller got. `candidate`, `baseline`:
     the upstreams that answered. `w`: the candidate's win. `paired_at_s`, `at_s` (Unix): when both answers were there,
-    and when the score was. `judge_version`: see `prompt.version`; evidence starts afresh when it changes. `ANY_VERSION`
-    where nobody was asked: such a score belongs to whichever is in force.
+    and when the score was. `judge_version`: see `prompt.version`; evidence starts afresh when it changes. Equal
+    answers have the one that was in force.
     """
 
     request_id: str
@@ -83,7 +96,15 @@ class Scored(msgspec.Struct, frozen=True):
     at_s: float
 
 
-ANY_VERSION = ""
+class Lost(NamedTuple):
+    """A pair that a judge was asked about in vain. `judge_version`: its last one known, or `NO_VERSION`."""
+
+    feature: str
+    revision: int
+    judge_version: str
+
+
+NO_VERSION = ""
 SAME = Judged(Result.SAME, EVEN)
 _RESULTS = {
     (Winner.FIRST, Winner.SECOND): Judged(Result.CANDIDATE, 1.0),

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 REPLY_MAX_CHARS = 32_768
 _OBJECTS_TRIED = 16
+_TOKENS_MAX = 1_000_000_000
 _CLAIMS = re.compile(r'"winner"\s*:\s*("[^"\\]*"|[^\s,}]*)')
 _THOUGHT_BEGINS, _THOUGHT_ENDS = "<think>", "</think>"
 _FENCED = "```"
@@ -29,11 +30,19 @@ class Winner(StrEnum):
     TIE = "tie"
 
 
+class Tokens(msgspec.Struct, frozen=True):
+    """What a question cost, as its answer says; 0 where it doesn't."""
+
+    prompt_tokens: Annotated[int, msgspec.Meta(ge=0, le=_TOKENS_MAX)] = 0
+    completion_tokens: Annotated[int, msgspec.Meta(ge=0, le=_TOKENS_MAX)] = 0
+
+
 class Said(NamedTuple):
     """A chat completion: its text, and the model that says to have written it."""
 
     text: str
     model: str
+    tokens: Tokens = Tokens()
 
 
 class _Message(msgspec.Struct):
@@ -47,8 +56,10 @@ class _Choice(msgspec.Struct):
 class _Completion(msgspec.Struct):
     choices: list[_Choice]
     model: str | None = None
+    usage: msgspec.Raw = msgspec.Raw(b"{}")
 
 
+_DECODE_TOKENS = msgspec.json.Decoder(Tokens).decode
 _DECODE = msgspec.json.Decoder(_Completion).decode
 
 
@@ -59,7 +70,14 @@ def read_completion(body: bytes) -> Said | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     text = completion.choices[0].message.content if completion.choices else None
-    return Said(text, completion.model or "") if text else None
+    return Said(text, completion.model or "", _tokens(completion.usage)) if text else None
+
+
+def _tokens(usage: msgspec.Raw) -> Tokens:
+    try:
+        return _DECODE_TOKENS(usage)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Tokens()
 
 
 def read_verdict(text: str) -> Winner | None:

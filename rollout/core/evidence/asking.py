@@ -43,10 +43,15 @@ def _faults_of_ages(flag: FeatureFlag) -> Iterator[str]:
 
 
 def _too_many(flag: FeatureFlag) -> Iterator[str]:
-    from rollout.core.evidence.plans import series_of  # noqa: PLC0415  numpy, for those alone who apply
+    from rollout.core.evidence.cluster_parts import is_clustered, parts_of  # noqa: PLC0415  numpy, for those who apply
+    from rollout.core.evidence.pairs import plan_of  # noqa: PLC0415  likewise
+    from rollout.core.evidence.plans import series_of  # noqa: PLC0415  likewise
 
     try:
         series_of(flag)
+        plan_of(flag)
+        if is_clustered(flag):
+            parts_of(flag)
     except InvalidArgument as fault:
         yield f"{fault.cause}: {fault.hint}"
 

@@ -1,7 +1,7 @@
 """Units of one user belong together: a cluster-robust confidence sequence, for arms that stick to users.
 
 There the draws of one user are one draw, and an e-process by request errs (15-25 % false alarms). Here users are hashed
-into 512 groups, and the spread of the groups' sums says how uncertain the total is: groups of whole users are
+into 128 groups, and the spread of the groups' sums says how uncertain the total is: groups of whole users are
 independent of each other, whatever happens inside them. Sums by group are all that is kept; they add. The sequence is
 asymptotic: `admissible` says from when it may be used. It judges the mean effect over the run, not that of the next
 unit, which is why a promotion may ask for it as well.
@@ -19,22 +19,30 @@ from rollout.core.evidence.fixed_point import STEPS_PER_ONE, Integers, Reals, on
 from rollout.core.evidence.interval import Interval
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from rollout.core.evidence.score import Scores, Units
 
-GROUPS = 512
+GROUPS = 128
+"""Enough for a variance (its error is an eighth), and few enough to be kept for each metric and window of a ramp."""
 CANDIDATE_GROUPS_MIN = 30
 GROUP_SHARE_MAX = 0.1
+"""Of the squares of the groups' sizes, which is what their spread would be if all in a group were alike."""
+SPREAD_SHARE_MAX = 0.25
+"""Of the spread that was seen: the largest of 128 alike has up to a tenth of it by chance."""
 BAD_OUTCOMES_MIN = 10
 _HALVINGS = 40
+_ONE_STEP = int(STEPS_PER_ONE)
 _NONE: tuple[int, ...] = (0,) * GROUPS
 
 
 class ClusterSums(msgspec.Struct, frozen=True, array_like=True):
     """Sums of U and p(1 - p) for each group of users, in steps of 2**-32, and counts.
 
-    `candidates`: units of the candidate in each group; `bad_*`: units of the arm with an outcome below one half.
+    `candidates`: units of the candidate in each group; `outcome`: the sum of their outcomes, in steps; `bad_*`: units
+    of the arm with an outcome below one half.
     """
 
     contrast: tuple[int, ...] = _NONE
@@ -42,6 +50,18 @@ class ClusterSums(msgspec.Struct, frozen=True, array_like=True):
     candidates: tuple[int, ...] = _NONE
     bad_candidates: int = 0
     bad_baselines: int = 0
+    units: int = 0
+    outcome: tuple[int, ...] = _NONE
+
+    @property
+    def n_eff(self) -> float:
+        """The information gathered: units, each weighted with p(1 - p)."""
+        return sum(self.overlap) / STEPS_PER_ONE
+
+    @property
+    def estimate(self) -> float | None:
+        """The overlap-weighted mean effect; None before there is any."""
+        return sum(self.contrast) / sum(self.overlap) if any(self.overlap) else None
 
 
 class Admissibility(NamedTuple):
@@ -52,14 +72,19 @@ class Admissibility(NamedTuple):
 
 
 def cluster_sums(units: Units, scores: Scores, group: Integers) -> ClusterSums:
-    """The sums of a batch; `group`: the user's, in 0..511, the same on every replica for the whole ramp."""
-    bad = units.outcome < 0.5  # noqa: PLR2004  the middle of the scale
+    """The sums of a batch; `group`: the user's, in 0..127, the same on every replica for the whole ramp.
+
+    A unit that is left out (scored at its prediction) is neither good nor bad.
+    """
+    bad = (units.outcome < 0.5) & (units.outcome != units.predicted)  # noqa: PLR2004  the middle of the scale
     return ClusterSums(
         _by_group(group, on_grid(scores.contrast)),
         _by_group(group, on_grid(scores.overlap)),
         _by_group(group, units.candidate.astype(np.int64)),
         int((bad & units.candidate).sum()),
         int((bad & ~units.candidate).sum()),
+        len(group),
+        _by_group(group, on_grid(units.candidate * units.outcome)),
     )
 
 
@@ -71,19 +96,47 @@ def add(first: ClusterSums, second: ClusterSums) -> ClusterSums:
         _added(first.candidates, second.candidates),
         first.bad_candidates + second.bad_candidates,
         first.bad_baselines + second.bad_baselines,
+        first.units + second.units,
+        _added(first.outcome, second.outcome),
     )
 
 
-def admissible(sums: ClusterSums, effect: float, *, binary: bool) -> Admissibility:
-    """Whether there are users enough for the sequence to hold around `effect`; `binary`: outcomes are 0 or 1."""
+def total(sums: Iterable[ClusterSums]) -> ClusterSums:
+    """All of `sums` as one."""
+    merged = ClusterSums()
+    for each in sums:
+        merged = add(merged, each)
+    return merged
+
+
+def mirrored(sums: ClusterSums) -> ClusterSums:
+    """The same with the arms' roles changed: its effects are the negative ones."""
+    return msgspec.structs.replace(sums, contrast=tuple(-each for each in sums.contrast))
+
+
+def of_candidate(sums: ClusterSums) -> ClusterSums:
+    """The same of the candidate alone: its "effect" is the mean of its outcomes, whatever the baseline does."""
+    overlap = tuple(count * _ONE_STEP for count in sums.candidates)
+    return msgspec.structs.replace(
+        sums, contrast=sums.outcome, overlap=overlap, units=sum(sums.candidates), bad_baselines=0
+    )
+
+
+def admissible(sums: ClusterSums, effect: float, *, binary: bool, harm: bool = False) -> Admissibility:
+    """Whether there are users enough for the sequence to hold around `effect`; `binary`: outcomes are 0 or 1.
+
+    An arm with next to no bad outcome has no spread by which it could be proven good. For `harm` it may be the one
+    arm that has them, if the other would have shown as many by now had it been as bad.
+    """
     if sum(count > 0 for count in sums.candidates) < CANDIDATE_GROUPS_MIN:
         return Admissibility(admissible=False, reason=f"fewer than {CANDIDATE_GROUPS_MIN} groups of candidate users")
-    squares = _residuals(sums, effect) ** 2
-    if squares.max() > GROUP_SHARE_MAX * squares.sum():
-        return Admissibility(
-            admissible=False, reason=f"one group of users has over {GROUP_SHARE_MAX:.0%} of the spread"
-        )
-    if binary and min(sums.bad_candidates, sums.bad_baselines) < BAD_OUTCOMES_MIN:
+    for squares, most in (
+        (_reals(sums.overlap) ** 2, GROUP_SHARE_MAX),
+        (_residuals(sums, effect) ** 2, SPREAD_SHARE_MAX),
+    ):
+        if squares.max() > most * squares.sum():
+            return Admissibility(admissible=False, reason=f"one group of users weighs over {most:.0%} of all")
+    if binary and min(_bad_outcomes(sums, harm=harm)) < BAD_OUTCOMES_MIN:
         return Admissibility(admissible=False, reason=f"fewer than {BAD_OUTCOMES_MIN} bad outcomes in an arm")
     return Admissibility(admissible=True)
 
@@ -99,17 +152,28 @@ def boundary(variance: float, variance_tuned: float, alpha: float) -> float:
     return math.sqrt(2.0 * grown / rho2 * math.log1p(math.sqrt(grown) / double))
 
 
+def evidence_against(sums: ClusterSums, effect: float, variance_tuned: float, alpha: float) -> float:
+    """How far the sum lies above what "the effect is `effect` or less" allows: at 1 that is rejected at `alpha`."""
+    residuals = _residuals(sums, effect)
+    return float(residuals.sum()) / boundary(float((residuals**2).sum()), variance_tuned, alpha)
+
+
+def spread(sums: ClusterSums, effect: float) -> float:
+    """The variance of the sum of U around `effect`."""
+    return float((_residuals(sums, effect) ** 2).sum())
+
+
 def lower_bound(sums: ClusterSums, variance_tuned: float, alpha: float) -> float:
     """The largest effect such that it and all smaller ones are rejected at `alpha`; -1 if none is.
 
     `variance_tuned`: the variance of the sum of U at which a decision is expected.
     """
+    contrast, overlap = _reals(sums.contrast), _reals(sums.overlap)
     rejected, kept = -1.0, 1.0
     for _ in range(_HALVINGS):
         middle = (rejected + kept) / 2
-        residuals = _residuals(sums, middle)
-        strays = boundary(float((residuals**2).sum()), variance_tuned, alpha)
-        if residuals.sum() >= strays:
+        residuals = contrast - middle * overlap
+        if residuals.sum() >= boundary(float((residuals**2).sum()), variance_tuned, alpha):
             rejected = middle
         else:
             kept = middle
@@ -118,18 +182,32 @@ def lower_bound(sums: ClusterSums, variance_tuned: float, alpha: float) -> float
 
 def interval(sums: ClusterSums, variance_tuned: float, alpha: float) -> Interval:
     """The effects not rejected at `alpha`, half of it on each side."""
-    mirrored = msgspec.structs.replace(sums, contrast=tuple(-each for each in sums.contrast))
     return Interval(
         lower_bound(sums, variance_tuned, alpha / 2),
-        -lower_bound(mirrored, variance_tuned, alpha / 2),
+        -lower_bound(mirrored(sums), variance_tuned, alpha / 2),
     )
+
+
+def _bad_outcomes(sums: ClusterSums, *, harm: bool) -> tuple[float, float]:
+    """Of each arm that was seen; for harm at least as many as it would have had at the other's rate."""
+    candidates = sum(sums.candidates)
+    baselines = sums.units - candidates
+    bad, other = float(sums.bad_candidates), float(sums.bad_baselines)
+    if not baselines:
+        return bad, bad
+    if harm:
+        return max(bad, other * candidates / baselines), max(other, bad * baselines / candidates)
+    return bad, other
 
 
 def _residuals(sums: ClusterSums, effect: float) -> Reals:
     """The sum of U of each group, less what `effect` explains."""
-    contrast, overlap = np.array(sums.contrast, np.float64), np.array(sums.overlap, np.float64)
-    residuals: NDArray[np.float64] = (contrast - effect * overlap) / STEPS_PER_ONE
+    residuals: NDArray[np.float64] = _reals(sums.contrast) - effect * _reals(sums.overlap)
     return residuals
+
+
+def _reals(steps: tuple[int, ...]) -> Reals:
+    return np.array(steps, np.float64) / STEPS_PER_ONE
 
 
 def _by_group(group: Integers, values: Integers) -> tuple[int, ...]:

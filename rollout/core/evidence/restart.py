@@ -25,6 +25,11 @@ def weight_up_to(epoch: int) -> float:
     return 1.0 - 1.0 / (2 * (epoch + 1))
 
 
+def weight_of(epoch: int) -> float:
+    """w_epoch."""
+    return 1.0 / (2 * epoch * (epoch + 1)) if epoch else 0.5
+
+
 class Carried(msgspec.Struct, frozen=True, array_like=True):
     """What epochs up to `epoch` come to: for each bet, ln of the weighted sum of the copies begun by then."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.evidence import error_harm
+from rollout.core.evidence import cluster_verdicts, error_harm, pair_verdicts
 from rollout.core.evidence.estimates import Asked, estimate_of, text_of
 from rollout.core.evidence.folding import Gathered, gathered_of
 from rollout.core.evidence.ledger import floor_log_value, harm_log_value, noninferiority_log_value
@@ -27,6 +27,7 @@ from rollout.core.evidence.names import DRAWN, ERRORS, JUDGE, LATENCY, age_s_of,
 from rollout.core.evidence.plans import floor_of, series_for, series_of
 from rollout.core.evidence.rollback import HARM_WARNS, HarmValue, combined
 from rollout.core.gates import Estimate, Result, Verdict
+from rollout.core.model import UnitKind
 from rollout.core.ramp_model import Gate, GateKind
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from rollout.core.evidence.interval import Moments
     from rollout.core.evidence.ledger import MetricSums
-    from rollout.core.model import FeatureFlag, UnitKind
+    from rollout.core.model import FeatureFlag
     from rollout.core.sums import SumKey
 
     Sums = Mapping[SumKey, Sequence[int]]
@@ -209,9 +210,9 @@ def _value(log_value: float) -> float:
     return math.exp(min(log_value, _LOG_MAX))
 
 
-def _unjudged(gate: Gate, flag: FeatureFlag, _sums: Sums, now_s: float) -> Verdict:
-    text, began_s = "no pair has been judged yet", _began_s(gate, flag)
-    return Verdict(gate.name, Result.NO_DATA, text, now_s, from_s=began_s, metric=gate.metric)
+def _by_users(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
+    """By all requests of users, and beside it by the first request of each, as if they were any units."""
+    return cluster_verdicts.verdict_of(gate, flag, sums, now_s, _KINDS[gate.kind](gate, flag, sums, now_s))
 
 
 _KINDS: dict[GateKind, Judge] = {
@@ -219,6 +220,6 @@ _KINDS: dict[GateKind, Judge] = {
     GateKind.HARM: _harm,
     GateKind.THRESHOLD: _threshold,
 }
-_BY_METRIC: dict[str, Judge] = {JUDGE: _unjudged}
-_BY_UNIT: dict[UnitKind, Judge] = {}
+_BY_METRIC: dict[str, Judge] = {JUDGE: pair_verdicts.verdict_of}
+_BY_UNIT: dict[UnitKind, Judge] = {UnitKind.USER: _by_users, UnitKind.TENANT: _by_users}
 """Who judges the metrics of units where users keep their arm."""

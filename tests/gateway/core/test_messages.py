@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from gateway.core import messages as say
+from gateway.core.held_units import Held
 from gateway.core.outcome import Outcome, Record
 from gateway.core.series import Exemplar, Reading, Series
 
@@ -21,6 +22,7 @@ EXAMPLES = [
     say.Retire(),
     say.Counts((Series("f", ("a", "b"), (1.0, 2.0)), Series("h", (), (1.0, 0.5), (Exemplar(0, "a" * 32, 0.5, 9.0),)))),
     say.Handover((RECORD,), (("acme", "r", "rating", 0.5),)),
+    say.Handover((), (), (Held(700.0, 100.0, "draft", 1, 7, True),)),
     say.Ask(1, say.Collect()),
     say.Ask(1, say.CatchUp(("draft",))),
     say.Ask(2, say.FindAnswer("acme", "r"), 7),

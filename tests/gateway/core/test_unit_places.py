@@ -3,6 +3,7 @@ from msgspec.structs import replace
 from gateway.core.unit_places import Places, place_of
 from rollout.core.claims import draw_of
 from rollout.core.evaluate import compile_snapshot
+from rollout.core.evidence.plans import errors_key, key_of
 from rollout.core.model import FeatureFlag
 from rollout.core.ramp_model import Evidence, Gate, GateKind, Phase, Progress, RampPlan, Role, Step
 
@@ -81,3 +82,10 @@ def test_a_snapshot_is_learned_once() -> None:
     places.learn(snapshot)
     places.learn(snapshot)
     assert len(places.current) == 1
+
+
+def test_a_place_knows_its_keys() -> None:
+    place = place_of(replace(FLAG, gates=(replace(GATE, kind=GateKind.NONINFERIORITY),)))
+    (series,) = place.series
+    assert place.key(series, 3) == key_of("draft", FLAG.progress, series.prefix, 3)
+    assert place.errors_key(3) == errors_key(FLAG, 3)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.cli import main
-from tests.gateway.evaluation.models import Model, says
+from tests.gateway.evaluation.models import Model, Reply, says
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,23 @@ def test_the_exit_code_is_the_verdict(
     keys = {request["model"]: key for request, key in model.asked}
     assert keys == {"moe": None, "gpt": "Bearer sk-partner"}
     assert model.asked[0][0]["max_tokens"] == 9
+
+
+def test_a_judge_is_asked_too(model: Model, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (folder / "glidepath.toml").open("a") as file:
+        file.write(f'[judges.third]\nurl = "{model.base_url}"\nmodel = "judge"\n')
+    message = {"role": "assistant", "content": '{"winner": "first"}'}
+    said = json.dumps({"model": "judge-1", "choices": [{"message": message}]}).encode()
+
+    def reply(request: dict[str, object]) -> Reply:
+        return Reply(said) if request["model"] == "judge" else says("yes" if request["model"] == "moe" else "Yes")
+
+    model.reply = reply
+    arguments = ["eval", "p.jsonl", "--feature", "draft", "--direct", "--scorer", "words", "--limit", "150"]
+    assert main([*arguments, "--judge", "third"]) == 0
+    assert "by the judge +0.0 points" in capsys.readouterr().out
+    assert main([*arguments, "--judge", "nobody"]) == 2
+    assert "there is no judge 'nobody'" in capsys.readouterr().err
 
 
 def test_through_a_gateway_with_the_callers_key(model: Model, folder: Path) -> None:

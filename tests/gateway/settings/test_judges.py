@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.settings import Settings, SettingsError, judge_keys, parse
+from gateway.settings import Settings, SettingsError, judge_keys, judge_proxy, parse, proxy_credentials
 
 MINIMAL = {"url": "http://127.0.0.1:8000/v1", "model": "judge-1"}
 
@@ -26,7 +26,8 @@ def test_parameters_are_replaced_as_a_whole() -> None:
     [
         ({"url": "127.0.0.1:8000"}, "is not a base URL"),
         ({"url": "http://me:pw@h/v1"}, "is not a base URL"),
-        ({"model": ""}, "judges.j.model"),
+        ({"model": ""}, "kind 'model' needs model"),
+        ({"model": "a\nb"}, "judges.j.model"),
         ({"modle": "x"}, "unknown key 'judges.j.modle'"),
         ({"rubric": "a", "rubric_file": "b"}, "give rubric or rubric_file, not both"),
         ({"rubric": ""}, "judges.j.rubric"),
@@ -36,12 +37,36 @@ def test_parameters_are_replaced_as_a_whole() -> None:
         ({"answer_max_chars": 10}, "judges.j.answer_max_chars"),
         ({"parameters": {"messages": [], "n": 2}}, "messages, n: not for parameters"),
         ({"tls": {"key_file": "k"}}, "key_file needs cert_file"),
+        ({"proxy_url": "https://proxy"}, "is not a proxy"),
+        ({"file": "f.jsonl"}, "file: not for kind 'model'"),
+        ({"kind": "references"}, "kind 'references' needs file"),
+        ({"kind": "references", "file": "f"}, "model, url: not for kind 'references'"),
+        ({"kind": "oracle"}, "judges.j.kind"),
     ],
 )
 def test_what_cannot_be_used_is_refused(more: dict, told: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse({"judges": {"j": MINIMAL | more}}, source="f")
     assert told in caught.value.cause
+
+
+def test_a_judge_needs_somebody_to_ask_or_something_to_compare_with() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse({"judges": {"j": {}}}, source="f")
+    assert "judges.j: kind 'model' needs url and model" in caught.value.cause
+    one = parse({"judges": {"j": {"kind": "references", "file": "f", "stale_s": 9}}}, source="f").judges["j"]
+    assert (one.file, one.scorer, one.url, one.stale_s) == ("f", "same_words", "", 9)
+    whole = parse({"judges": {"j": MINIMAL, "k": {"kind": "references", "file": "f"}}}, source="f")
+    assert Settings.model_validate_json(whole.model_dump_json()) == whole
+
+
+def test_the_way_through_a_proxy_has_credentials_of_its_own() -> None:
+    through = {**MINIMAL, "proxy_url": "http://proxy:3128", "proxy_credentials_env": "J_PROXY"}
+    upstream = {"kind": "openai", "base_urls": ["http://h"], "model": "m"}
+    document = {"judges": {"j": through, "k": MINIMAL}, "upstreams": {"j": upstream}}
+    assert proxy_credentials(parse(document, source="f"), {"J_PROXY": "me:word"}) == {
+        "j": None, judge_proxy("j"): "me:word"
+    }  # fmt: skip
 
 
 def test_keys_come_from_the_variables_the_file_names() -> None:

@@ -63,6 +63,23 @@ def test_the_documented_example_is_applied_and_then_changes_nothing(cli: Cli, ex
     assert cli.json("get", "summarize")["revision"] == 2
 
 
+def test_the_stage_table_is_applied_as_it_is(cli: Cli, folder: Path) -> None:
+    """Every gate of evidence passes what is asked at `apply`, in a dry run and for real."""
+    text = (ROOT / "deploy" / "stage-table.json").read_text("utf-8")
+    (folder / "stages.json").write_text(text, "utf-8")
+    assert run("validate", "-f", str(folder)) == 0
+    shown = cli.text("apply", "-f", str(folder), "--dry-run")
+    assert "summarize: change (create), revision 1" in shown
+    assert '+ gates[as-good].metric: "judge"' in shown
+    warnings = [line.strip() for line in shown.splitlines() if "warning" in line]
+    assert warnings
+    assert all("are not asked in the last step" in line for line in warnings)
+    cli.text("apply", "-f", str(folder), "--reason", "first ramp")
+    cli.text("start", "summarize", "--reason", "evaluation passed")
+    state = cli.json("get", "summarize")["ramp_state"]
+    assert (state["phase"], state["step"], state["step_share_millipct"]) == ("RUNNING", 0, 0)
+
+
 def test_what_is_exported_shows_no_difference(cli: Cli, example: Path, tmp_path: Path) -> None:
     cli.text("apply", "-f", str(example), "--reason", "first ramp")
     for output in ("yaml", "json"):

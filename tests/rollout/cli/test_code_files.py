@@ -58,7 +58,7 @@ def test_the_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "cause"),
     [
         ("x-rollouts: {draft: {candidat: a, baseline: b}}", "x-rollouts.draft has an unknown key 'candidat'; did you"),
-        ("x-rollouts: {draft: {candidate: a, baseline: b, ramp: {steps: [{share: 0}]}}}", "ramp.steps[0].share"),
+        ("x-rollouts: {draft: {candidate: a, baseline: b, ramp: {steps: [{share: -1}]}}}", "ramp.steps[0].share"),
         ("x-rollouts:\n  draft: {}\n  draft: {}", "line 3, column 3: the key 'draft' appears twice"),
         ("- a", "the document must be an object"),
         ("x-rollouts: {}", "there are no features"),

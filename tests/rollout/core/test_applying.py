@@ -15,7 +15,7 @@ from rollout.core.applying import (
 )
 from rollout.core.configuration import configured, created, diff
 from rollout.core.errors import DocumentRefused, RampRefused, RevisionConflict
-from rollout.core.model import Eligibility, FeatureFlag, Holdout, Prerequisite, State, UnitKind
+from rollout.core.model import Eligibility, FeatureFlag, Holdout, Prerequisite, Shadow, State, UnitKind
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_model import (
     Cause,
@@ -238,17 +238,23 @@ def test_prerequisites_among_some_documents_may_lie_elsewhere() -> None:
     assert "circle" in prerequisite_findings(circle).faults[0]
 
 
+SAMPLE = Shadow(10_000, "", 1_000, 2, "third")
+
+
 def test_what_is_doubtful_is_warned_of() -> None:
     rule = Eligibility(attributes={"==": [{"var": "plan"}, "pro"]})
     flag = replace(BARE, eligibility=rule, gates=(JUDGE,))
     known = Known(frozenset({"partner"}), frozenset({"beta"}))
     assert warnings_of(flag, known) == (
         "gates without a ramp hold nothing",
+        "gate 'quality' is about judged pairs, but `shadow` has no sample or no judge",
         "candidate 'inhouse' is no upstream of this gateway",
         "the rule reads 'plan', which no request carries",
     )
-    assert warnings_of(flag, Known()) == ("gates without a ramp hold nothing",)
-    assert warnings_of(ramped(gates=(ERRORS, JUDGE)), Known()) == ()
+    assert warnings_of(replace(flag, shadow=SAMPLE), Known()) == ("gates without a ramp hold nothing",)
+    for shadow in (replace(SAMPLE, judge=""), replace(SAMPLE, millipct=0)):
+        assert len(warnings_of(replace(flag, shadow=shadow), Known())) == 2
+    assert warnings_of(ramped(gates=(ERRORS, JUDGE), shadow=SAMPLE), Known()) == ()
 
 
 def test_evidence_that_cannot_be_gathered_is_a_fault() -> None:
@@ -262,6 +268,16 @@ def test_evidence_belongs_to_the_plan() -> None:
     assert commands(one(ramped(), ramped(evidence=later))) == ["create"]
     with pytest.raises(RampRefused, match="its plan, gates, evidence and rollback can't change"):
         one(ramped(Phase.RUNNING), ramped(evidence=later))
+
+
+def test_a_judge_that_nobody_is_is_warned_of() -> None:
+    flag = replace(BARE, shadow=replace(BARE.shadow, judge="third"))
+    assert warnings_of(flag, Known(judges=frozenset({"other"}))) == (
+        "judge 'third' is no judge of this gateway, so nobody compares the answers",
+    )
+    for known in (Known(judges=frozenset({"third"})), Known()):
+        assert warnings_of(flag, known) == ()
+    assert warnings_of(BARE, Known(judges=frozenset())) == ()
 
 
 def test_the_rate_is_asked_of_what_is_known() -> None:

@@ -66,7 +66,7 @@ def test_invariant_22_steps_that_do_not_grow_are_refused(shares: tuple[int, int]
     "plan",
     [
         {"steps": []},
-        {"steps": [{"share": 0}]},
+        {"steps": [{"share": -1}]},
         {"steps": [{"share": 100_001}]},
         {"steps": [{"share": 1, "bake": "soon"}]},
         {"steps": [{"share": 1, "bake": 30}]},

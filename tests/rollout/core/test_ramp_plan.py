@@ -161,6 +161,14 @@ def test_at_100_percent_there_is_nothing_to_compare_with() -> None:
     assert found(whole, ERRORS).warnings == ()
 
 
+def test_a_first_step_may_give_nobody_the_candidate() -> None:
+    shadows, first = Step(share=0, bake="1h"), Step(share=1_000, bake="1h")
+    assert found(plan_of(shadows, first)).faults == ()
+    asked = found(plan_of(replace(shadows, min_samples=1), first)).faults
+    assert asked == ("step 0 gives nobody the candidate, so it can't have min_samples",)
+    assert dry_run(plan_of(shadows, first), (QUALITY,), 1.0)[0].needs_s == 3_600.0
+
+
 def test_a_window_may_stay_closed_longer_than_a_step_may_last() -> None:
     steps = (Step(share=1_000, bake="1h", max_duration="8h"), Step(share=5_000, bake="1h"))
     office, always = Window(opens="09:00", closes="17:00"), Window(opens="22:00", closes="21:00")

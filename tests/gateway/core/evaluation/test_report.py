@@ -8,6 +8,7 @@ import pytest
 from gateway.core.evaluation.gpu_time import GpuTime
 from gateway.core.evaluation.report import SHOWN_CHARS, headline, markdown
 from gateway.core.evaluation.summary import Trial, sum_up
+from gateway.core.evaluation.wins import Judgement, report_wins
 from rollout.core.cost import PICOUSD, token_price
 
 Make = Callable[..., Trial]
@@ -46,6 +47,30 @@ def test_all_of_it_is_there(trial: Make) -> None:
     )  # fmt: skip
     for piece in pieces:
         assert piece in text
+
+
+def test_what_a_judge_says_stands_beside(trial: Make) -> None:
+    found = [("a|b", Judgement(f"{number}", "candidate", 1.0, "v")) for number in range(100)]
+    said = report_wins("third", found, 0.05)
+    report = sum_up([trial("yes", "yes", reference="yes")] * 200, NAMES, PRICES, 0.05, said)
+    text = markdown(report)
+    assert "| a/b | 100 | 0 | 0 | 0 | +50.0 points (+4" in text
+    assert "No verdict" not in text
+    assert "by the judge +50.0 points" in headline(report)
+
+
+def test_a_judge_that_lost_or_changed_is_told_and_decides_nothing(trial: Make) -> None:
+    found = [("", Judgement(f"{number}", "candidate", 1.0, f"v{number % 2}")) for number in range(40)]
+    lost = [("", Judgement(f"l{number}", "nonsense")) for number in range(20)]
+    report = sum_up(
+        [trial("yes", "yes", reference="yes")] * 200, NAMES, PRICES, 0.05, report_wins("j", found + lost, 0.05)
+    )
+    text = markdown(report)
+    assert "answered as 2 models: nothing is decided" in text
+    assert "No verdict: nonsense 20." in text
+    assert report.total.verdict == "passed"
+    assert headline(report).startswith("undecided")
+    assert "would decide" not in headline(report)
 
 
 def test_what_models_write_is_no_markup(trial: Make) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.judging.score import SAME, Judged, Result, judged
+from gateway.core.judging.score import LOST, SAME, Judged, Miss, Result, judged
 from gateway.core.judging.verdict import Winner
 
 FIRST, SECOND, TIE = Winner
@@ -61,3 +61,11 @@ def test_an_answer_that_is_preferred_never_loses(candidate_first: Winner, baseli
 
 def test_equal_answers_are_even() -> None:
     assert (SAME.result, SAME.w) == (Result.SAME, 0.5)
+
+
+def test_what_may_depend_on_the_answers_is_lost_and_what_is_decided_before_is_not() -> None:
+    before = {
+        *(Miss.UNKNOWN_JUDGE, Miss.WITHDRAWN, Miss.RESIDENCY, Miss.UNREADABLE, Miss.NO_REFERENCE),
+        *(Miss.STALE, Miss.BUDGET, Miss.DRAINING),
+    }
+    assert set(Miss) - LOST == before

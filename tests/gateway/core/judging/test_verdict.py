@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.judging.verdict import REPLY_MAX_CHARS, Said, Winner, read_completion, read_verdict
+from gateway.core.judging.verdict import REPLY_MAX_CHARS, Said, Tokens, Winner, read_completion, read_verdict
 
 FIRST, SECOND, TIE = Winner
 
@@ -104,6 +104,21 @@ def completion(content: object, **more: object) -> bytes:
 def test_a_completion_has_a_text_and_names_its_model() -> None:
     assert read_completion(completion("hi", model="judge-1-2026", id="c")) == Said("hi", "judge-1-2026")
     assert read_completion(completion("hi")) == Said("hi", "")
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11, "details": {}}, Tokens(9, 2)),
+        ({"prompt_tokens": 9}, Tokens(9, 0)),
+        (None, Tokens()),
+        ("many", Tokens()),
+        ({"prompt_tokens": -1}, Tokens()),
+        ({"prompt_tokens": "9"}, Tokens()),
+    ],
+)
+def test_what_it_cost_is_read_and_never_stands_in_the_way(usage: object, tokens: Tokens) -> None:
+    assert read_completion(completion("hi", usage=usage)) == Said("hi", "", tokens)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from msgspec.structs import replace
 
 from rollout.core.evidence.asking import evidence_faults
 from rollout.core.evidence.plans import MARGINS_MAX
-from rollout.core.model import FeatureFlag
+from rollout.core.model import FeatureFlag, UnitKind
 from rollout.core.ramp_model import EarlyMargin, Evidence, Gate, GateKind, Role
 
 HARM = Gate(name="g", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="form", margin=0.05, alpha=0.05)
@@ -71,3 +71,11 @@ def test_margins_that_do_not_fit_one_vector_are_too_many() -> None:
     gates = [replace(HARM, name=f"g{each}", margin=each / 100) for each in range(1, MARGINS_MAX + 2)]
     assert faults(*gates[1:]) == []
     assert faults(*gates) == [f"the gates ask for too many margins of form: at most {MARGINS_MAX} in all"]
+
+
+def test_flags_by_user_have_less_room() -> None:
+    margins = [replace(SLOW, name=f"g{number}", margin=0.1 * number, early=()) for number in range(1, 99)]
+    flag = FeatureFlag(feature="f", candidate="a", baseline="b", gates=tuple(margins))
+    assert not any("no room" in each for each in evidence_faults(flag))
+    by_user = replace(flag, bucket_by=UnitKind.USER)
+    assert any("flags by user have no room for so many steps and gates" in each for each in evidence_faults(by_user))

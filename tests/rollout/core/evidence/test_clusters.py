@@ -1,13 +1,26 @@
 import math
 from statistics import NormalDist
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.evidence import clusters
-from rollout.core.evidence.clusters import GROUPS, ClusterSums, add, admissible, boundary, cluster_sums
+from rollout.core.evidence.clusters import (
+    GROUPS,
+    ClusterSums,
+    add,
+    admissible,
+    boundary,
+    cluster_sums,
+    evidence_against,
+    mirrored,
+    of_candidate,
+    spread,
+    total,
+)
 from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.fixed_point import log_growth, real
 from rollout.core.evidence.score import Units, for_noninferiority, score
@@ -47,6 +60,7 @@ def test_merging_is_a_single_stream(units, first: list, second: list) -> None:
         return gathered(units([row[:4] for row in rows]), np.array([row[4] for row in rows]))
 
     assert add(sums(first), sums(second)) == add(sums(second), sums(first)) == sums(first + second)
+    assert total([sums(first), sums(second)]) == sums(first + second)
 
 
 def test_the_sums_are_those_of_the_groups(units) -> None:
@@ -54,7 +68,31 @@ def test_the_sums_are_those_of_the_groups(units) -> None:
     sums = gathered(batch, np.array([7, 7, 9]))
     assert (real(sums.contrast[7]), real(sums.contrast[9]), real(sums.overlap[7])) == (0.125, 0.25, 0.5)
     assert (sums.candidates[7], sums.candidates[9]) == (2, 0)
-    assert (sums.bad_candidates, sums.bad_baselines) == (1, 1)
+    assert (sums.bad_candidates, sums.bad_baselines, sums.units) == (1, 1, 3)
+    assert (real(sums.outcome[7]), sums.outcome[9]) == (1.25, 0)
+    assert (sums.n_eff, sums.estimate) == (0.75, 0.5)
+    assert spread(sums, 0.0) == 0.125**2 + 0.25**2
+
+
+def test_who_is_left_out_is_neither_good_nor_bad(units) -> None:
+    sums = gathered(units([(50_000, True, 0.25, 0.25), (50_000, False, 0.25, 0.25)]), np.array([7, 9]))
+    assert (sums.bad_candidates, sums.bad_baselines, sums.contrast[7]) == (0, 0, 0)
+
+
+def test_nothing_has_no_estimate() -> None:
+    assert (ClusterSums().estimate, ClusterSums().n_eff, total([])) == (None, 0.0, ClusterSums())
+
+
+def test_of_the_candidate_alone_the_effect_is_its_mean() -> None:
+    units, group = even(2_000, -0.1, 1)
+    both, alone = gathered(units, group), of_candidate(gathered(units, group))
+    mean = float(units.outcome[units.candidate].mean())
+    assert alone.estimate == pytest.approx(mean)
+    found = clusters.interval(alone, TUNED, 0.05)
+    assert found.lower < mean < found.upper
+    worse = units._replace(outcome=np.where(units.candidate, units.outcome, 0.0))
+    assert of_candidate(gathered(worse, group)).contrast == alone.contrast
+    assert both.units > alone.units == sum(both.candidates)
 
 
 @pytest.mark.parametrize(("relative", "factor"), [(1.0, 1.69), (10.0, 1.82), (0.1, 2.24)])
@@ -69,9 +107,11 @@ def test_the_interval_holds_the_effect_and_its_bound_is_rejected() -> None:
     found = clusters.interval(sums, TUNED, 0.05)
     assert -1.0 < found.lower < -0.1 < found.upper < 0.0
     assert found.lower == clusters.lower_bound(sums, TUNED, 0.025)
-    spread = sum((real(c) - found.lower * real(o)) ** 2 for c, o in zip(sums.contrast, sums.overlap, strict=True))
+    strays = sum((real(c) - found.lower * real(o)) ** 2 for c, o in zip(sums.contrast, sums.overlap, strict=True))
     distance = real(sum(sums.contrast)) - found.lower * real(sum(sums.overlap))
-    assert distance == pytest.approx(boundary(spread, TUNED, 0.025), rel=1e-6)
+    assert distance == pytest.approx(boundary(strays, TUNED, 0.025), rel=1e-6)
+    assert evidence_against(sums, found.lower, TUNED, 0.025) == pytest.approx(1.0, rel=1e-6)
+    assert evidence_against(mirrored(sums), -found.upper, TUNED, 0.025) == pytest.approx(1.0, rel=1e-6)
 
 
 def test_nothing_seen_excludes_nothing() -> None:
@@ -111,7 +151,15 @@ def test_one_heavy_user_is_not_admissible() -> None:
     units, group = even(400, 0.0, 4)
     heavy = Units(*(np.concatenate([column, np.repeat(column[:1], 3_000)]) for column in units))
     found = admissible(gathered(heavy, np.concatenate([group, np.zeros(3_000, int)])), 0.0, binary=False)
-    assert found == (False, "one group of users has over 10% of the spread")
+    assert found == (False, "one group of users weighs over 10% of all")
+
+
+def test_one_group_that_is_unlike_all_others_is_not_admissible() -> None:
+    units, group = even(400, 0.0, 4)
+    sums = gathered(units, group)
+    odd = (sums.contrast[0] - 10**12, *sums.contrast[1:])
+    found = admissible(msgspec.structs.replace(sums, contrast=odd), 0.0, binary=False)
+    assert found == (False, "one group of users weighs over 25% of all")
 
 
 def test_few_bad_outcomes_are_not_admissible_for_binary_scores_only() -> None:
@@ -119,3 +167,25 @@ def test_few_bad_outcomes_are_not_admissible_for_binary_scores_only() -> None:
     fine = units._replace(outcome=np.ones(len(units.outcome)))
     assert admissible(gathered(fine, group), 0.0, binary=True).reason == "fewer than 10 bad outcomes in an arm"
     assert admissible(gathered(fine, group), 0.0, binary=False).admissible
+
+
+@pytest.mark.parametrize(
+    ("share", "failing", "enough"),
+    [(5_000, 0.3, True), (50_000, 0.3, True), (98_000, 0.01, False), (50_000, 0.0, False)],
+)
+def test_for_harm_the_other_arm_need_not_fail_if_it_was_seen_as_much(share: int, failing: float, *, enough: bool):
+    random = np.random.default_rng(7)
+    user = np.tile(np.arange(4_000), 3)
+    candidate = (random.random(4_000) < share / BUCKETS)[user]
+    fails = candidate & (random.random(len(user)) < failing)
+    units = Units(np.full(len(user), share), candidate, 1.0 - fails, np.ones(len(user)))
+    sums = gathered(units, user % GROUPS)
+    assert sums.bad_baselines == 0
+    assert admissible(sums, 0.0, binary=True, harm=True).admissible == enough
+    assert not admissible(sums, 0.0, binary=True).admissible
+
+
+def test_of_the_candidate_alone_its_own_bad_outcomes_are_enough() -> None:
+    units, group = even(2_000, 0.0, 5)
+    only = units._replace(outcome=np.where(units.candidate, units.outcome, 1.0))
+    assert admissible(of_candidate(gathered(only, group)), -0.6, binary=True, harm=True).admissible

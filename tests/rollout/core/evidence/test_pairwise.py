@@ -2,30 +2,13 @@ import math
 from fractions import Fraction
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.evidence.eprocess import LAMBDAS, log_sums, log_value
-from rollout.core.evidence.pairwise import Verdict, for_harm, for_noninferiority, win
-
-CANDIDATE, BASELINE, TIE = Verdict.CANDIDATE, Verdict.BASELINE, Verdict.TIE
-
-
-@pytest.mark.parametrize(
-    ("candidate_first", "baseline_first", "expected"),
-    [
-        (CANDIDATE, CANDIDATE, 1.0),
-        (CANDIDATE, BASELINE, 0.5),
-        (BASELINE, CANDIDATE, 0.5),
-        (TIE, TIE, 0.5),
-        (CANDIDATE, TIE, 0.75),
-        (BASELINE, TIE, 0.25),
-        (BASELINE, BASELINE, 0.0),
-    ],
-)
-def test_both_orders_count_the_same(candidate_first: Verdict, baseline_first: Verdict, expected: float) -> None:
-    assert win(candidate_first, baseline_first) == expected
+from rollout.core.evidence.pairwise import EVEN, for_harm, for_noninferiority, scores_of
+from rollout.core.evidence.score import for_harm as harm_of_scores
+from rollout.core.evidence.score import for_noninferiority as proof_of_scores
 
 
 @given(st.floats(0, 1), st.floats(0, 0.5))
@@ -35,8 +18,16 @@ def test_what_is_bet_on_stays_within_one(won: float, margin: float) -> None:
     assert for_harm(np.array([won]), margin)[0] == -x[0]
 
 
+def test_they_are_scores_whose_effect_is_the_win_rate_less_one_half() -> None:
+    wins = np.array([0.0, 0.5, 1.0])
+    assert scores_of(wins).contrast.tolist() == [-0.5, 0.0, 0.5]
+    assert scores_of(wins).overlap.tolist() == [1.0, 1.0, 1.0]
+    assert np.allclose(proof_of_scores(scores_of(wins), 0.1), for_noninferiority(wins, 0.1))
+    assert np.allclose(harm_of_scores(scores_of(wins), 0.1), for_harm(wins, 0.1))
+
+
 def test_a_judge_that_always_prefers_what_it_reads_first_decides_nothing() -> None:
-    wins = np.full(10_000, win(CANDIDATE, BASELINE))
+    wins = np.full(10_000, EVEN)
     assert log_value(log_sums(for_harm(wins, 0.05))) < 0.0
     assert log_value(log_sums(for_noninferiority(wins, 0.0))) < 0.001
 

@@ -12,7 +12,7 @@ from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import restart
 from rollout.core.evidence.eprocess import LAMBDAS, log_sums, log_value
 from rollout.core.evidence.fixed_point import real
-from rollout.core.evidence.restart import epoch_at, log_sum_exp, weight_up_to
+from rollout.core.evidence.restart import epoch_at, log_sum_exp, weight_of, weight_up_to
 
 Path = tuple[tuple[int, int], ...]
 GROWTH = st.lists(st.floats(-2, 2), min_size=3, max_size=3)
@@ -38,6 +38,7 @@ def growth(x_by_epoch: dict[int, list[float]]) -> dict[int, list[float]]:
 
 def test_the_weights_add_up_to_one() -> None:
     for epoch in range(20):
+        assert weight_of(epoch) == pytest.approx(float(weight(epoch)))
         assert math.isclose(weight_up_to(epoch), sum(map(weight, range(epoch + 1))), rel_tol=1e-15)
 
 

@@ -278,7 +278,7 @@ def test_pairs_wait_for_their_judge() -> None:
     harm = replace(HARM, name="lost", metric="judge")
     flag = asking(harm, HARM)
     verdict = verdicts_of(flag, {}, NOW_S)["lost"]
-    assert (verdict.result, verdict.reason) == (Result.NO_DATA, "no pair has been judged yet")
+    assert (verdict.result, verdict.reason) == (Result.NO_DATA, "no pair has a score; 0 were lost")
     assert verdict_of(harm, replace(flag, share_millipct=0), {}, NOW_S).result is Result.NO_DATA
 
 
@@ -309,3 +309,15 @@ def test_users_who_keep_their_arm_are_judged_apart(sums, monkeypatch) -> None:
     flag = asking(HARM, PROOF, bucket_by=UnitKind.USER)
     assert {each.reason for each in verdicts_of(flag, {}, NOW_S).values()} == {"users"}
     assert {each.result for each in verdicts_of(flag, {}, NOW_S).values()} == {Result.PASS}
+
+
+def test_users_first_requests_prove_where_nothing_else_can(sums) -> None:
+    """What is said of users has a cluster-robust bound; beside it each first request counts as any unit does."""
+    flag = asking(HARM, PROOF, bucket_by=UnitKind.USER)
+    given = sums((flag.progress, 2_100.0, rows(3_000)), flag=flag)
+    of_units = verdict_of(PROOF, replace(flag, bucket_by=UnitKind.CONVERSATION), given, NOW_S)
+    assert of_units.result is Result.PASS
+    silent = verdict_of(PROOF, flag, given, NOW_S)
+    assert (silent.result, silent.samples) == (Result.NO_DATA, 0)  # their other requests were never seen
+    worse = sums((flag.progress, 2_100.0, rows(3_000, 900)), flag=flag)
+    assert verdict_of(HARM, flag, worse, NOW_S).result is Result.FAIL

@@ -1,0 +1,122 @@
+"""From judged pairs to vectors of evidence: where each belongs, and under which claim its unit counts once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+
+from rollout.core.claims import Claim, draw_of
+from rollout.core.errors import InvalidArgument
+from rollout.core.evidence.ledger import MetricPlan
+from rollout.core.evidence.names import gathers_pairs
+from rollout.core.evidence.pairs import Replies, epoch_of, gathered, pairs_key, plan_of, replies_key
+from rollout.core.evidence.plans import vector_of
+from rollout.core.model import EMPTY_SNAPSHOT, UnitKind
+from rollout.core.ramp_model import Progress
+from rollout.core.unit_digest import digester
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.core.judging.score import Lost, Scored
+    from rollout.core.model import FeatureFlag, Snapshot
+    from rollout.core.sums import SumKey
+
+_REVISIONS_KEPT = 64
+"""Of each feature: pairs are scored long after their revision."""
+
+
+class Place(msgspec.Struct, frozen=True, eq=False):
+    """Where pairs of a revision belong; `plan`: None where its gates can't be judged, and say so."""
+
+    feature: str
+    hash_version: int
+    salt: str
+    progress: Progress
+    plan: MetricPlan | None
+
+
+class Entry(NamedTuple):
+    """A pair on its way. `win`: None for one that its judge has lost; `asked`: whether there was a question at all."""
+
+    place: Place
+    version: str
+    epoch: int
+    win: float | None
+    asked: bool
+
+
+class PairBooks:
+    """One worker's. `unplaced` (counter): pairs of revisions that were never seen here, or are forgotten."""
+
+    def __init__(self) -> None:
+        self._seen = EMPTY_SNAPSHOT
+        self._places: dict[str, dict[int, Place | None]] = {}
+        self.unplaced = 0
+
+    def learn(self, snapshot: Snapshot) -> None:
+        """Note where pairs of each revision belong."""
+        if snapshot is self._seen:
+            return
+        self._seen = snapshot
+        for name, feature in snapshot.features.items():
+            known = self._places.setdefault(name, {})
+            known[feature.flag.revision] = _place_of(feature.flag) if gathers_pairs(feature.flag) else None
+            while len(known) > _REVISIONS_KEPT:
+                del known[next(iter(known))]
+
+    def score(self, scored: Scored, *, asked: bool) -> tuple[Entry, Claim] | None:
+        """What is to be counted of a score, and claimed for it; None if its flag asks for none."""
+        place = self._place(scored.feature, scored.revision)
+        if place is None:
+            return None
+        epoch = epoch_of(place.progress, scored.paired_at_s)
+        claim = Claim(place.feature, _draw(place, scored.judge_version), _digest(place, scored))
+        return Entry(place, scored.judge_version, epoch, scored.w, asked), claim
+
+    def lose(self, lost: Lost) -> Entry | None:
+        """What is to be counted of a pair that its judge lost; None likewise."""
+        place = self._place(lost.feature, lost.revision)
+        return None if place is None else Entry(place, lost.judge_version, 0, None, asked=True)
+
+    def _place(self, feature: str, revision: int) -> Place | None:
+        known = self._places.get(feature, {})
+        if revision not in known:
+            self.unplaced += 1
+        return known.get(revision)
+
+
+def summed(entries: Iterable[tuple[Entry, bool]]) -> dict[SumKey, list[int]]:
+    """What pairs add to each vector: their wins if their unit is new, and that their judge was asked in any case."""
+    wins: dict[SumKey, tuple[MetricPlan, list[float]]] = {}
+    deltas: dict[SumKey, list[int]] = {}
+    for entry, new in entries:
+        place = entry.place
+        if entry.asked:
+            counts = deltas.setdefault(replies_key(place.feature, place.progress, entry.version), [*Replies()])
+            counts[entry.win is None] += 1
+        if new and entry.win is not None and place.plan is not None:
+            key = pairs_key(place.feature, place.progress, place.plan, entry.version, entry.epoch)
+            wins.setdefault(key, (place.plan, []))[1].append(entry.win)
+    return deltas | {key: vector_of(gathered(plan, np.array(values))) for key, (plan, values) in wins.items()}
+
+
+def _place_of(flag: FeatureFlag) -> Place:
+    try:
+        plan = plan_of(flag)
+    except InvalidArgument:  # its gates say so
+        plan = None
+    return Place(flag.feature, flag.hash_version, flag.split_salt, flag.progress, plan)
+
+
+def _draw(place: Place, version: str) -> str:
+    """Of the units that a version of a judge may score once; no coin is drawn here, so it is nobody else's."""
+    return draw_of(place.hash_version, f"{place.salt}\0judge\0{version}")
+
+
+def _digest(place: Place, scored: Scored) -> int:
+    """What was randomised; a pair without it stands for itself."""
+    kind, unit = UnitKind(scored.unit_kind or UnitKind.REQUEST), scored.unit
+    return digester(place.salt)(kind, unit) if unit else digester(place.salt)(UnitKind.REQUEST, scored.request_id)

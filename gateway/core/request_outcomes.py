@@ -1,0 +1,78 @@
+"""What requests of users come to, one outcome for each series of a part: as of units, see `unit_outcomes`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.check_results import CheckResults
+from gateway.core.checks.sampling import in_check_sample
+from gateway.core.held_units import Ratings
+from gateway.core.unit_outcomes import ABSENT, BEYOND, Outcome, form_of, outcomes_of, thumbs_of
+from gateway.core.units import unit_of
+from gateway.core.yardsticks import Yardsticks
+from rollout.core.evidence.names import LATENCY, THUMBS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.core.checks.sampling import CheckedAnswer
+    from gateway.core.outcome import Record
+    from gateway.core.units import Unit
+    from rollout.core.evidence.cluster_parts import Part
+
+
+class RequestOutcomes:
+    """One worker's: what was found and said of requests, and what their latencies are held against."""
+
+    def __init__(self, checked_millipct: int = 0) -> None:
+        """`checked_millipct`: of requests whose answers are checked."""
+        self._millipct = checked_millipct
+        self._yardsticks, self._checks, self._ratings = Yardsticks(), CheckResults(), Ratings()
+
+    def add_check(self, answer: CheckedAnswer) -> None:
+        """Take what free checks found."""
+        self._checks.add(answer)
+
+    def add_rating(self, record: Record, kind: str, value: float) -> None:
+        """Take what a caller said of the answer to a request; `value`: in [0, 1]."""
+        request = (record.tenant, record.request_id)
+        self._ratings.add(record.request_id, record.unit_digest, request, kind, value)
+
+    def of(self, record: Record, part: Part) -> tuple[Outcome, ...]:
+        """The outcome of each series at the part's age. To be called once."""
+        unit = unit_of(record, part.age_s)
+        metrics = {each.metric for each in part.series}
+        yardsticks_s = self._yardsticks.at(unit.feature, unit.arrived_s)
+        outcomes = outcomes_of(unit, part.series, yardsticks_s, self._form(unit) if "form" in metrics else ABSENT)
+        if THUMBS in metrics:
+            thumbs = thumbs_of(self._ratings.take(record.request_id, record.unit_digest))
+            outcomes = tuple(
+                thumbs if each.metric == THUMBS else outcome
+                for each, outcome in zip(part.series, outcomes, strict=True)
+            )
+        return _alike(part, outcomes) if BEYOND in outcomes else outcomes
+
+    def learn(self, now_s: float, due: Sequence[tuple[Record, Part]], current: Mapping[str, Sequence[Part]]) -> None:
+        """See those that have come of age, after `of` was asked about all of them: they make yardsticks from now on.
+
+        `current`: the parts of all flags that gather now, by feature.
+        """
+        wanted = {feature: latencies_of(parts) for feature, parts in current.items()}
+        units = [unit_of(record, part.age_s) for record, part in due if latencies_of([part])]
+        self._yardsticks.learn(now_s, units, {feature: found for feature, found in wanted.items() if found})
+
+    def _form(self, unit: Unit) -> Outcome:
+        sampled = in_check_sample(unit.request_id, self._millipct)
+        return form_of(sampled=sampled, flawed=self._checks.take(unit) if sampled else None)
+
+
+def latencies_of(parts: Sequence[Part]) -> frozenset[str]:
+    """The metrics for which a yardstick is needed."""
+    series = (each for part in parts for each in part.series)
+    return frozenset(each.metric for each in series if each.metric in LATENCY and not each.limit_s)
+
+
+def _alike(part: Part, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """Absent from one margin of a latency because of its age, absent from all: they share what they look at."""
+    beyond = {part.seen_by[index] for index, outcome in enumerate(outcomes) if outcome == BEYOND}
+    return tuple(BEYOND if first in beyond else outcome for first, outcome in zip(part.seen_by, outcomes, strict=True))

@@ -1,0 +1,251 @@
+"""What gates of evidence say where arms stick to users or tenants: by bounds of a cluster-robust confidence sequence.
+
+| asked                 | passes or fails by                                                                          |
+| --------------------- | ------------------------------------------------------------------------------------------- |
+| noninferiority        | PASS once the lower bound of the effect is above -margin, unless harm looks likely (at 0.1) |
+| harm, a floor         | FAIL once the upper bound is below -margin, of the candidate's mean below the floor         |
+| either, too few users | INCONCLUSIVE with the reason, see `clusters.admissible`                                     |
+
+`value` is how far the sum lies beyond the question, in parts of what chance allows: at `limit`, which is 1, the bound
+has reached it. That is no e-value and can't be averaged. So gates that can fail share the attempt's alpha by weight
+(union bound), and each looks for harm from the start of the ramp and afresh from each later cell j, at the weights of
+the restart mixture (union bound again). All of it is asymptotic, and says so.
+
+Beside it there may be an exact test that knows each user by the first request alone. It needs no spread, so it can
+prove a candidate that hardly ever fails, and see the gross failure of a few users.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+from statistics import NormalDist
+from typing import TYPE_CHECKING, NamedTuple
+
+from rollout.core.errors import InvalidArgument
+from rollout.core.evidence import clusters, restart
+from rollout.core.evidence.cluster_parts import part_of, stored
+from rollout.core.evidence.interval import decision_n_eff
+from rollout.core.evidence.levels import limit_of
+from rollout.core.evidence.names import LATENCY, THUMBS, age_s_of, is_drawn
+from rollout.core.evidence.plans import floor_of, series_for, step_of
+from rollout.core.evidence.rollback import HARM_WARNS
+from rollout.core.gates import Estimate, Result, Verdict
+from rollout.core.ramp_model import GateKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rollout.core.evidence.cluster_parts import Cell
+    from rollout.core.evidence.clusters import ClusterSums
+    from rollout.core.evidence.plans import Series
+    from rollout.core.model import FeatureFlag
+    from rollout.core.ramp_model import Gate
+    from rollout.core.sums import SumKey
+
+HARM_WARNS_ALPHA = 1.0 / HARM_WARNS
+"""Harm that is shown at this level, at the final margin, keeps a gate of non-inferiority from passing."""
+DESIGN_EFFECT = 2.0
+"""How many requests of users say as much as one of a stranger: a guess, see `variance_tuned`."""
+_LOG_LATENCY_SIGMA = 0.8
+_RATING_VARIANCE = 0.05
+"""Most requests are not rated, and left out."""
+_SHOWN = 1.0
+_ALPHA_MAX = 0.25
+_UNDER_WAY_S = 60.0
+"""How long after their age the first requests of a step may take to be counted."""
+
+
+class _Question(NamedTuple):
+    """One question: `worst` is the effect (of a floor: the mean) that is just no harm; `alpha`: to one side."""
+
+    series: Series
+    worst: float
+    tuned: float
+    alpha: float
+    floor: bool
+
+
+class _Harm(NamedTuple):
+    """How strong the strongest evidence for harm is (1: shown), and why none may be no answer."""
+
+    evidence: float
+    doubt: str
+
+
+class _Found(NamedTuple):
+    result: Result
+    value: float
+    told: str
+
+
+def verdict_of(
+    gate: Gate, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: float, first: Verdict | None = None
+) -> Verdict:
+    """What one gate of `flag` says at Unix time `now_s`; ERROR for sums or margins that can't be used.
+
+    For gates of source evidence on drawn metrics, of flags by user or tenant. `first`: what the exact test of users'
+    first requests says of the same gate, an e-value with its limit; each of both then has half of the gate's alpha.
+    """
+    if not is_drawn(flag.share_millipct):
+        reason = "not asked: at this share there are no two arms to compare"
+        began_s = _began_s(gate, flag)
+        return Verdict(gate.name, Result.PASS, reason, now_s, from_s=began_s, metric=gate.metric, value=0.0)
+    try:
+        return _judged(gate, flag, sums, now_s, first)
+    except InvalidArgument as fault:
+        return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
+
+
+def variance_tuned(gate: Gate, margin: float, alpha: float) -> float:
+    """The variance of the sum at which a decision is expected: there the bounds are tightest.
+
+    Fixed by the gate alone, before anything is seen; ten times too small or large costs 10 to 30 % of width, no
+    validity. It is that of `decision_n_eff` requests of a candidate without any effect, if failures are about as
+    frequent as the margin says that they matter, and log latencies are normal with a sigma of 0.8.
+    """
+    if gate.kind is GateKind.THRESHOLD:
+        variance, gap = _binary(floor_of(gate)), (1.0 - floor_of(gate)) / 2
+    elif gate.metric in LATENCY:
+        quantile = LATENCY[gate.metric].quantile
+        further = NormalDist(sigma=_LOG_LATENCY_SIGMA).inv_cdf(quantile) + math.log1p(margin)
+        variance, gap = _binary(quantile), NormalDist(sigma=_LOG_LATENCY_SIGMA).cdf(further) - quantile
+    else:
+        variance, gap = (_RATING_VARIANCE if gate.metric == THUMBS else _binary(min(0.5, margin))), margin
+    requests = DESIGN_EFFECT * decision_n_eff(variance, max(gap, 1e-3), alpha)
+    return max(1.0, DESIGN_EFFECT * variance * requests)
+
+
+def _judged(
+    gate: Gate, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: float, first: Verdict | None
+) -> Verdict:
+    proof = gate.kind is GateKind.NONINFERIORITY
+    margin = gate.margin_at(flag.share_millipct) if proof else gate.margin or 0.0
+    asked = _question(gate, flag, margin, min(_ALPHA_MAX, 1.0 / limit_of(gate, flag)) / (1 if first is None else 2))
+    cells = _cells(asked, flag, sums)
+    scope = clusters.total(
+        found for cell, found in cells.items() if gate.scope == "ramp" or cell.step == step_of(flag.progress)
+    )
+    if proof:
+        final = _question(gate, flag, gate.margin or 0.0, HARM_WARNS_ALPHA)
+        found = _proof(asked, scope, _harm(final, _cells(final, flag, sums)), first)
+    else:
+        found = _shown(_harm(asked, cells), first)
+    began_s = _began_s(gate, flag)
+    if found.result is not Result.FAIL and scope.units < max(1, gate.min_samples):
+        found = _too_few(
+            gate, scope.units, found, under_way=now_s < began_s + age_s_of(flag, gate.metric) + _UNDER_WAY_S
+        )
+    estimate = _estimate(asked, scope, margin, now_s - began_s)
+    reason = "; ".join(part for part in (found.told, _text(asked, scope, estimate)) if part)
+    return Verdict(
+        gate.name, found.result, reason, now_s,
+        from_s=began_s, metric=gate.metric, value=found.value, limit=_SHOWN, samples=scope.units,
+        estimate=estimate,
+    )  # fmt: skip
+
+
+def _proof(asked: _Question, scope: ClusterSums, harm: _Harm, first: Verdict | None) -> _Found:
+    usable = clusters.admissible(scope, asked.worst, binary=True)
+    evidence = max(0.0, clusters.evidence_against(scope, asked.worst, asked.tuned, asked.alpha))
+    if harm.evidence >= _SHOWN:
+        return _Found(Result.INCONCLUSIVE, evidence, "harm at the final margin looks likely")
+    if usable.admissible and evidence >= _SHOWN:
+        return _Found(Result.PASS, evidence, "")
+    if first is not None and first.result is Result.PASS and _is_twice_the_limit(first):
+        return _Found(Result.PASS, evidence, "proven by users' first requests")
+    return _Found(Result.INCONCLUSIVE, evidence, usable.reason)
+
+
+def _shown(harm: _Harm, first: Verdict | None) -> _Found:
+    if harm.evidence >= _SHOWN:
+        return _Found(Result.FAIL, harm.evidence, "")
+    if first is not None and first.result is Result.FAIL and _is_twice_the_limit(first):
+        return _Found(Result.FAIL, harm.evidence, "shown by users' first requests")
+    return _Found(Result.INCONCLUSIVE if harm.doubt else Result.PASS, harm.evidence, harm.doubt)
+
+
+def _is_twice_the_limit(first: Verdict) -> bool:
+    """Whether it stands at half of its alpha."""
+    return first.value is not None and first.limit is not None and first.value >= 2.0 * first.limit
+
+
+def _too_few(gate: Gate, units: int, found: _Found, *, under_way: bool) -> _Found:
+    if not units and under_way:
+        return _Found(Result.INCONCLUSIVE, found.value, "no request can have come of age yet")
+    result = Result.INCONCLUSIVE if units else Result.NO_DATA
+    return _Found(result, found.value, f"{units} of {max(1, gate.min_samples)} requests")
+
+
+def _question(gate: Gate, flag: FeatureFlag, margin: float, alpha: float) -> _Question:
+    series, floor = series_for(flag, gate, margin), gate.kind is GateKind.THRESHOLD
+    no_harm = floor_of(gate) if floor else 0.0 if gate.metric in LATENCY else -margin
+    return _Question(series, no_harm, variance_tuned(gate, margin, alpha), alpha, floor)
+
+
+def _cells(asked: _Question, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]]) -> dict[Cell, ClusterSums]:
+    found = stored(part_of(flag, asked.series), asked.series, flag.feature, flag.progress, sums)
+    return {cell: clusters.of_candidate(each) for cell, each in found.items()} if asked.floor else found
+
+
+def _harm(asked: _Question, cells: Mapping[Cell, ClusterSums]) -> _Harm:
+    """Look for it from each cell on: the j-th of them at the weight of the j-th epoch of a restart mixture."""
+    to_now = list(accumulate((clusters.mirrored(each) for each in reversed(list(cells.values()))), clusters.add))[::-1]
+    whole = to_now[0] if to_now else clusters.ClusterSums()
+    strongest = 0.0
+    for number, each in enumerate(to_now):
+        if clusters.admissible(each, -asked.worst, binary=True, harm=True).admissible:
+            alpha = asked.alpha * restart.weight_of(number)
+            strongest = max(strongest, clusters.evidence_against(each, -asked.worst, asked.tuned, alpha))
+    return _Harm(strongest, clusters.admissible(whole, -asked.worst, binary=False).reason)
+
+
+def _estimate(asked: _Question, scope: ClusterSums, margin: float, passed_s: float) -> Estimate | None:
+    effect = scope.estimate
+    if effect is None:
+        return None
+    found = clusters.interval(scope, asked.tuned, asked.alpha)
+    lower = clusters.lower_bound(scope, asked.tuned, asked.alpha)
+    worse = None if asked.floor or lower <= -1.0 else max(0.0, -lower)
+    return Estimate(
+        effect=effect,
+        lower=found.lower,
+        upper=found.upper,
+        margin=asked.worst if asked.floor else margin,
+        excluded=worse,
+        expected_s=_expected_s(asked, scope, passed_s),
+    )
+
+
+def _expected_s(asked: _Question, scope: ClusterSums, passed_s: float) -> float | None:
+    """Seconds until non-inferiority is decided, if the effect is what it looks like and new users keep coming."""
+    effect = scope.estimate
+    if asked.floor or effect is None or effect <= asked.worst or passed_s <= 0.0:
+        return None
+    variance = clusters.spread(scope, effect) / scope.n_eff
+    missing = decision_n_eff(variance, effect - asked.worst, asked.alpha) - scope.n_eff
+    return max(0.0, missing) * passed_s / scope.n_eff
+
+
+def _text(asked: _Question, scope: ClusterSums, estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "no request has come of age"
+    groups = sum(count > 0 for count in scope.candidates)
+    what = f"mean {estimate.effect:.4f}" if asked.floor else f"effect {estimate.effect:+.4f}"
+    parts = (
+        f"asymptotic: {what}, between {estimate.lower:+.4f} and {estimate.upper:+.4f}",
+        f"{'floor' if asked.floor else 'margin'} {estimate.margin:g}",
+        "" if estimate.excluded is None else f"{estimate.excluded:.4f} and worse is excluded",
+        f"{groups} groups of candidate users",
+        "" if estimate.expected_s is None else f"decided in about {estimate.expected_s:.0f} s",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def _began_s(gate: Gate, flag: FeatureFlag) -> float:
+    return flag.progress.ramp_began_s if gate.scope == "ramp" else flag.progress.step_began_s
+
+
+def _binary(rate: float) -> float:
+    """The variance of an outcome that is 0 or 1."""
+    return rate * (1.0 - rate)

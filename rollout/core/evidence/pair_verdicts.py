@@ -1,0 +1,143 @@
+"""What a gate of metric `judge` says, from the sums of judged pairs.
+
+| of the version in force                          | non-inferiority | harm, floor  |
+| ------------------------------------------------ | --------------- | ------------ |
+| no pair has a score                              | NO_DATA         | NO_DATA      |
+| more than 5 % of at least 20 it was asked are lost | INCONCLUSIVE  | INCONCLUSIVE |
+| shown at 1/alpha (proof: and no harm near)       | PASS            | FAIL         |
+| else                                             | INCONCLUSIVE    | PASS         |
+
+The e-value of the j-th version counts 6 / (pi j)**2 of itself: all versions together are one e-value, whichever is
+looked at, so a judge that changes ever again gains nothing. What a judge loses may be what it would have said something
+about, so a lossy one says nothing, in either direction.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from rollout.core.errors import InvalidArgument
+from rollout.core.evidence.estimates import Asked, estimate_of
+from rollout.core.evidence.ledger import MetricSums, add, harm_log_value, noninferiority_log_value, total
+from rollout.core.evidence.levels import alpha_of, limit_of
+from rollout.core.evidence.names import is_gathered
+from rollout.core.evidence.pairs import UNKNOWN, Replies, by_version, harm_margin_of, number_of, plan_of, replies_of
+from rollout.core.evidence.plans import step_of
+from rollout.core.evidence.rollback import HARM_WARNS, attempt_alpha
+from rollout.core.gates import Result, Verdict
+from rollout.core.ramp_model import GateKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rollout.core.evidence.ledger import MetricPlan
+    from rollout.core.gates import Estimate
+    from rollout.core.model import FeatureFlag
+    from rollout.core.ramp_model import Gate
+    from rollout.core.sums import SumKey
+
+LOST_RATIO_MAX = 0.05
+LOST_ASKED_MIN = 20
+_LOG_MAX = 690.0
+
+
+class _Found(NamedTuple):
+    """Of the version in force. `scope`: of the gate's step or ramp; `harm`: e-value over the whole ramp."""
+
+    scope: MetricSums
+    harm: float
+    weight: float
+    replies: Replies
+
+    @property
+    def pairs(self) -> int:
+        """With a score."""
+        return self.scope.moments.units
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether too much is missing to say anything."""
+        asked = sum(self.replies)
+        return asked >= LOST_ASKED_MIN and self.replies.lost > LOST_RATIO_MAX * asked
+
+
+def verdict_of(gate: Gate, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: float) -> Verdict:
+    """What a gate of metric `judge` says at Unix time `now_s`; ERROR for sums or margins that can't be used."""
+    try:
+        plan = _plan_for(gate, flag)
+        return _judged(gate, flag, plan, _found(gate, flag, plan, sums), now_s)
+    except InvalidArgument as fault:
+        return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
+
+
+def _plan_for(gate: Gate, flag: FeatureFlag) -> MetricPlan:
+    plan = plan_of(flag)
+    if plan is None or not is_gathered(gate):
+        raise InvalidArgument(f"no evidence is gathered for {gate.name!r}", "give it a metric and a margin")
+    return plan
+
+
+def _found(gate: Gate, flag: FeatureFlag, plan: MetricPlan, sums: Mapping[SumKey, Sequence[int]]) -> _Found:
+    versions, step = by_version(flag, plan, sums), step_of(flag.progress)
+    if not versions:
+        return _Found(total(plan, ()), 1.0, 1.0, replies_of(flag, UNKNOWN, sums))
+    ours = versions[-1]
+    by_epoch: dict[int, MetricSums] = {}
+    for _, epoch, part in ours.parts:
+        by_epoch[epoch] = add(by_epoch[epoch], part) if epoch in by_epoch else part
+    scope = [part for found, _, part in ours.parts if gate.scope == "ramp" or found == step]
+    harm = _value(harm_log_value(plan, harm_margin_of(gate), by_epoch))
+    weight = attempt_alpha(1.0, number_of(ours, versions))
+    return _Found(total(plan, scope), harm, weight, replies_of(flag, ours.version, sums))
+
+
+def _judged(gate: Gate, flag: FeatureFlag, plan: MetricPlan, found: _Found, now_s: float) -> Verdict:
+    began_s = flag.progress.ramp_began_s if gate.scope == "ramp" else flag.progress.step_began_s
+    margin, value, limit = harm_margin_of(gate), found.harm, limit_of(gate, flag)
+    if gate.kind is GateKind.NONINFERIORITY:
+        margin = gate.margin_at(flag.share_millipct)
+        value = _value(noninferiority_log_value(plan, margin, [found.scope]))
+    value *= found.weight
+    proven = gate.kind is GateKind.NONINFERIORITY and value >= limit
+    asked = Asked(margin, margin, alpha_of(gate, flag) * found.weight, now_s - began_s, found.harm)
+    estimate = estimate_of(found.scope.moments, asked, excluded=None, proven=proven)
+    result, reason = _result(gate, found, shown=value >= limit)
+    return Verdict(
+        gate.name, result, f"{reason}{_text(found, estimate)}", now_s, from_s=began_s, metric=gate.metric,
+        value=None if found.is_lossy else value, limit=limit, samples=found.pairs, estimate=estimate,
+    )  # fmt: skip
+
+
+def _result(gate: Gate, found: _Found, *, shown: bool) -> tuple[Result, str]:
+    """The result, and what has to be said of it first."""
+    proof, wanted = gate.kind is GateKind.NONINFERIORITY, max(1, gate.min_samples)
+    if shown and not proof and not found.is_lossy:
+        return Result.FAIL, ""  # of an earlier step as well
+    if not found.pairs:
+        return Result.NO_DATA, "no pair has a score; "
+    if found.is_lossy:
+        lost, asked = found.replies.lost, sum(found.replies)
+        return Result.INCONCLUSIVE, f"the judge loses too many answers: {lost} of {asked}; "
+    if found.pairs < wanted:
+        return Result.INCONCLUSIVE, f"{found.pairs} of {wanted} pairs; "
+    if proof and shown and found.harm >= HARM_WARNS:
+        return Result.INCONCLUSIVE, f"proven, but an e-value for harm of {found.harm:.3g} warns; "
+    return (Result.PASS if shown or not proof else Result.INCONCLUSIVE), ""
+
+
+def _text(found: _Found, estimate: Estimate) -> str:
+    if estimate.effect is None:
+        return f"{found.replies.lost} were lost"
+    excluded, left_s = estimate.excluded, estimate.expected_s
+    parts = (
+        f"win rate less one half {estimate.effect:+.4f}, between {estimate.lower:+.4f} and {estimate.upper:+.4f}",
+        f"margin {estimate.margin:g}",
+        "no margin is excluded yet" if excluded is None else f"{excluded:.4f} and worse is excluded",
+        "" if left_s is None else f"decided in about {left_s:.0f} s",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def _value(log_value: float) -> float:
+    return math.exp(min(log_value, _LOG_MAX))

@@ -1,0 +1,142 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.core.cluster_requests import ClusterPlaces, WaitingRequests, arrived_s_of
+from gateway.core.outcome import UNDER_WAY, Record
+from rollout.core.evaluate import compile_snapshot
+from rollout.core.model import FeatureFlag, UnitKind
+from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, RampPlan, Role, Step
+from tests.gateway.test_recorder import RECORD
+
+AGE_S = 30.0
+GATE = Gate(
+    name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=0.03, alpha=0.05
+)
+FLAG = FeatureFlag(
+    feature="draft",
+    candidate="inhouse",
+    baseline="partner",
+    bucket_by=UnitKind.USER,
+    revision=1,
+    share_millipct=10_000,
+    ramp=RampPlan(steps=(Step(share=10_000), Step(share=50_000))),
+    gates=(GATE, replace(GATE, name="rated", metric="thumbs")),
+    progress=Progress(phase=Phase.RUNNING, attempt=2, step=0, ramp_began_s=1_000.0, step_began_s=1_000.0),
+)
+
+
+def request(number: int, arrived_s: float = 100.0, took_s: float = 0.5, **changes: object) -> Record:
+    changes = {
+        "request_id": f"r{number}",
+        "unit_digest": number,
+        "at_s": arrived_s + took_s,
+        "duration_s": took_s,
+    } | changes
+    return replace(RECORD, **changes)
+
+
+def learned(*flags: FeatureFlag) -> ClusterPlaces:
+    places = ClusterPlaces()
+    for flag in flags:
+        places.learn(compile_snapshot({flag.feature: flag}, flag.revision))
+    return places
+
+
+def test_places_are_known_by_revision() -> None:
+    places = learned(FLAG, replace(FLAG, revision=2, share_millipct=50_000))
+    found = places.of("draft", 1)
+    assert found is not None
+    assert (found.flag, [part.age_s for part in found.parts]) == (FLAG, [30.0, 3_600.0])
+    assert places.of("draft", 3) is places.of("other", 1) is None
+    assert (places.knows("draft"), places.knows("other"), bool(places)) == (True, False, True)
+    assert places.ages_s == {30.0, 3_600.0}
+    assert list(places.current) == ["draft"]
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        replace(FLAG, bucket_by=UnitKind.CONVERSATION),
+        replace(FLAG, share_millipct=100_000),
+        replace(FLAG, gates=()),
+        replace(FLAG, progress=replace(FLAG.progress, phase=Phase.COMPLETED)),
+    ],
+)
+def test_flags_that_gather_nothing_by_users_have_no_place(flag: FeatureFlag) -> None:
+    places = learned(flag)
+    assert not places
+    assert (places.current, places.ages_s) == ({}, frozenset())
+
+
+def test_gates_that_ask_for_too_much_gather_nothing() -> None:
+    many = tuple(replace(GATE, name=f"g{n}", metric="ttft_p95", margin=0.01 * n) for n in range(1, 100))
+    found = learned(replace(FLAG, gates=many)).of("draft", 1)
+    assert found is not None
+    assert found.parts == ()
+
+
+def test_a_snapshot_is_learned_once_and_old_revisions_are_forgotten() -> None:
+    places, snapshot = ClusterPlaces(), compile_snapshot({"draft": FLAG}, 1)
+    places.learn(snapshot)
+    first = places.of("draft", 1)
+    places.learn(snapshot)
+    places.learn(compile_snapshot({"draft": FLAG}, 2))
+    assert places.of("draft", 1) is first
+    places.learn(compile_snapshot({"draft": replace(FLAG, gates=(GATE,))}, 3))
+    assert places.of("draft", 1) is not first
+    for revision in range(2, 80):
+        places.learn(compile_snapshot({"draft": replace(FLAG, revision=revision)}, revision))
+    assert places.of("draft", 1) is None
+    assert places.of("draft", 79) is not None
+
+
+def test_every_request_of_a_user_is_handed_out_at_its_age() -> None:
+    waiting = WaitingRequests(AGE_S)
+    again = [request(7, 100.0 + turn, request_id=f"turn{turn}") for turn in range(3)]
+    waiting.add(again)
+    assert waiting.due(130.9, ()) == []
+    assert waiting.due(131.0, ()) == again[:1]
+    assert waiting.due(140.0, ()) == again[1:]
+    assert len(waiting) == 0
+
+
+def test_what_is_under_way_is_handed_out_once() -> None:
+    waiting = WaitingRequests(AGE_S)
+    open_yet = request(1, 100.0, 31.0, outcome=UNDER_WAY)
+    younger = request(2, 101.5, 29.5, outcome=UNDER_WAY)
+    assert waiting.due(131.0, [open_yet, younger]) == [open_yet]
+    waiting.add([request(1, 100.0, 50.0)])
+    assert waiting.due(140.0, [younger]) == [younger]
+
+
+def test_too_many_are_thinned_by_user_not_by_request() -> None:
+    waiting = WaitingRequests(AGE_S, most=4)
+    few, many = 1, 2**63 - 1
+    waiting.add([request(many, request_id=f"a{n}") for n in range(3)])
+    waiting.add([request(few, request_id=f"b{n}") for n in range(3)])
+    waiting.add([request(many, request_id="late")])
+    assert {each.unit_digest for each in waiting.due(200.0, ())} == {few}
+    assert waiting.thinned == 4
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.floats(0, 50), st.booleans()), max_size=30), st.integers(1, 9))
+def test_each_request_comes_once_whenever_it_settles(requests: list[tuple[int, float, bool]], every: int) -> None:
+    waiting, found = WaitingRequests(AGE_S), []
+    records = [
+        request(digest, 100.0 + at, 60.0 if slow else 0.5, request_id=f"r{number}")
+        for number, (digest, at, slow) in enumerate(requests)
+    ]
+    settled: set[str] = set()
+    for second in range(100, 240, every):
+        ready = [each for each in records if each.at_s <= second and each.request_id not in settled]
+        settled |= {each.request_id for each in ready}
+        waiting.add(ready)
+        open_yet = [each for each in records if arrived_s_of(each) <= second < each.at_s]
+        due = waiting.due(second, open_yet)
+        assert all(arrived_s_of(each) < second - AGE_S for each in due)
+        found += due
+    waiting.add([each for each in records if each.request_id not in settled])
+    found += waiting.due(500.0, ())
+    assert sorted(each.request_id for each in found) == sorted(each.request_id for each in records)

@@ -1,0 +1,159 @@
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.core.judging.score import Lost, Result, Scored
+from gateway.core.pair_sums import Entry, PairBooks, summed
+from rollout.core.evaluate import compile_snapshot
+from rollout.core.evidence.pairs import EPOCH_S, gathered, pairs_key, plan_of, replies_key
+from rollout.core.evidence.plans import vector_of
+from rollout.core.model import FeatureFlag, UnitKind
+from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, Role
+from rollout.core.sums import SumKey, merge
+from rollout.core.unit_digest import digester
+
+GATE = Gate(name="as-good", role=Role.HARD, source="evidence", kind=GateKind.NONINFERIORITY, metric="judge", margin=0.1)
+FLAG = FeatureFlag(
+    feature="draft",
+    candidate="inhouse",
+    baseline="partner",
+    revision=7,
+    salt="s",
+    gates=(GATE,),
+    progress=Progress(phase=Phase.RUNNING, attempt=1, step=-1, ramp_began_s=1_000.0, step_began_s=1_000.0),
+)
+PLAN = plan_of(FLAG)
+SCORED = Scored(
+    request_id="r1",
+    feature="draft",
+    revision=7,
+    tenant="acme",
+    unit_kind="conversation",
+    unit="c1",
+    assigned="baseline",
+    candidate="inhouse",
+    baseline="partner",
+    w=1.0,
+    result=Result.CANDIDATE,
+    judge="third",
+    judge_version="v1",
+    paired_at_s=1_000.0 + EPOCH_S,
+    at_s=9_999.0,
+)
+
+
+def learnt(*flags: FeatureFlag) -> PairBooks:
+    books = PairBooks()
+    for number, flag in enumerate(flags):
+        snapshot = compile_snapshot({flag.feature: flag}, number)
+        books.learn(snapshot)
+        books.learn(snapshot)
+    return books
+
+
+@pytest.fixture
+def books() -> PairBooks:
+    return learnt(FLAG)
+
+
+def test_new_pairs_are_added_to_the_epoch_in_which_both_answers_were_there(books: PairBooks) -> None:
+    assert PLAN is not None
+    wins = (1.0, 0.0, 0.5)
+    found = [books.score(replace(SCORED, w=win), asked=True) for win in wins]
+    entries = [(entry, True) for entry, _ in filter(None, found)]
+    assert summed(entries) == {
+        replies_key("draft", FLAG.progress, "v1"): [3, 0],
+        pairs_key("draft", FLAG.progress, PLAN, "v1", 1): vector_of(gathered(PLAN, np.array(wins))),
+    }
+
+
+def test_known_units_and_lost_pairs_count_as_asked_only(books: PairBooks) -> None:
+    again, lost = books.score(SCORED, asked=True), books.lose(Lost("draft", 7, "v1"))
+    nameless, same = books.lose(Lost("draft", 7, "")), books.score(SCORED, asked=False)
+    assert None not in (again, lost, nameless, same)
+    assert summed([(again[0], False), (lost, True), (nameless, True), (same[0], False)]) == {
+        replies_key("draft", FLAG.progress, "v1"): [1, 1],
+        replies_key("draft", FLAG.progress, ""): [0, 1],
+    }
+
+
+def test_a_claim_is_of_the_unit_and_of_the_version(books: PairBooks) -> None:
+    def claimed(**changes: object):
+        found = books.score(replace(SCORED, **changes), asked=True)
+        assert found is not None
+        return found[1]
+
+    first = claimed()
+    assert first == claimed(request_id="r2", w=0.0)
+    assert first.digest == digester("s")(UnitKind.CONVERSATION, "c1")
+    assert first.draw != claimed(judge_version="v2").draw
+    assert first.digest != claimed(unit="c2").digest != claimed(unit_kind="user", unit="c2").digest
+    alone = claimed(unit_kind="", unit="")
+    assert alone.digest == digester("s")(UnitKind.REQUEST, "r1") == claimed(unit="").digest
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        replace(FLAG, gates=()),
+        replace(FLAG, progress=replace(FLAG.progress, attempt=0)),
+        replace(FLAG, progress=replace(FLAG.progress, phase=Phase.COMPLETED)),
+    ],
+)
+def test_nothing_is_counted_where_nobody_asks(flag: FeatureFlag) -> None:
+    books = learnt(flag)
+    assert (books.score(SCORED, asked=True), books.lose(Lost("draft", 7, "v1"))) == (None, None)
+    assert books.unplaced == 0
+
+
+def test_pairs_belong_to_the_step_of_their_revision() -> None:
+    later = replace(FLAG, revision=8, progress=replace(FLAG.progress, step=0, step_began_s=1_500.0))
+    books = learnt(FLAG, later)
+    names = []
+    for revision in (7, 8):
+        found = books.score(replace(SCORED, revision=revision), asked=False)
+        assert found is not None
+        names += [key.name.split(".")[3] for key in summed([(found[0], True)])]
+    assert names == ["1000000", "1500000"]
+
+
+def test_revisions_nobody_knows_are_counted_as_such() -> None:
+    books = learnt(*(replace(FLAG, revision=number) for number in range(1, 70)))
+    assert books.score(replace(SCORED, revision=5), asked=True) is None
+    assert books.score(replace(SCORED, feature="other"), asked=True) is None
+    assert books.unplaced == 2
+    assert books.score(replace(SCORED, revision=6), asked=True) is not None
+
+
+def test_gates_that_cannot_be_judged_cost_no_count_of_losses() -> None:
+    books = learnt(replace(FLAG, gates=(replace(GATE, margin=0.9),)))
+    found = books.score(SCORED, asked=True)
+    assert found is not None
+    assert summed([(found[0], True)]) == {replies_key("draft", FLAG.progress, "v1"): [1, 0]}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.5, 1.0, None]), st.sampled_from(["v1", "v2"]), st.booleans()), max_size=30
+    ),
+    st.integers(0, 30),
+    st.randoms(use_true_random=False),
+)
+def test_batches_of_any_size_in_any_order_add_the_same(
+    rows: list[tuple[float | None, str, bool]], split: int, random: Random
+) -> None:
+    place = learnt(FLAG).lose(Lost("draft", 7, ""))
+    assert place is not None
+    entries = [(Entry(place.place, version, 0, win, asked=True), new) for win, version, new in rows]
+    whole = summed(entries)
+    random.shuffle(entries)
+    parts = [summed(entries[:split]), summed(entries[split:])]
+    merged: dict[SumKey, list[int]] = {}
+    for part in parts:
+        for key, vector in part.items():
+            merged[key] = merge(merged.get(key, []), vector)
+    assert merged == whole

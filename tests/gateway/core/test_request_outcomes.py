@@ -1,0 +1,88 @@
+import pytest
+from msgspec.structs import replace
+
+from gateway.core.checks.answer_checks import Checks
+from gateway.core.checks.sampling import CheckedAnswer
+from gateway.core.outcome import Record
+from gateway.core.request_outcomes import RequestOutcomes, latencies_of
+from gateway.core.unit_outcomes import ABSENT, BEYOND
+from gateway.core.yardsticks import UNITS_MIN
+from rollout.core.evidence.cluster_parts import Part, parts_of
+from rollout.core.ramp_model import Gate, GateKind, Role
+from tests.gateway.core.test_cluster_requests import FLAG, GATE, request
+
+ALL = 100_000
+
+
+def part_of(*gates: Gate) -> Part:
+    return parts_of(replace(FLAG, gates=gates))[0]
+
+
+def gate(metric: str, margin: float = 0.1) -> Gate:
+    return replace(GATE, name=f"{metric}{margin}", metric=metric, margin=margin)
+
+
+PLAIN, RATED, CHECKED = (part_of(gate(metric)) for metric in ("errors", "thumbs", "form"))
+SLOW = part_of(gate("total_p50"), gate("total_p50", 0.5))
+
+
+def answered(number: int, **changes: object) -> Record:
+    return request(number, **({"outcome": "ok", "attempts": 1} | changes))
+
+
+def test_an_answer_is_good_and_a_failure_bad() -> None:
+    outcomes = RequestOutcomes()
+    assert outcomes.of(answered(1), PLAIN) == (1.0,)
+    assert outcomes.of(answered(2, outcome="timeout"), PLAIN) == (0.0,)
+    assert outcomes.of(answered(3, outcome="cancelled"), PLAIN) == (None,)
+
+
+def test_ratings_are_of_the_request_and_the_last_one_counts() -> None:
+    outcomes, first, second = RequestOutcomes(), answered(1), answered(1, request_id="r2")
+    outcomes.add_rating(first, "thumbs", 1.0)
+    outcomes.add_rating(first, "thumbs", 0.0)
+    assert outcomes.of(first, RATED) == (0.0,)
+    assert outcomes.of(second, RATED) == (0.5,)
+
+
+@pytest.mark.parametrize(("millipct", "found"), [(0, ABSENT), (ALL, 0.0)])
+def test_checks_are_of_a_sample(millipct: int, found: float) -> None:
+    outcomes, one = RequestOutcomes(millipct), answered(1)
+    outcomes.add_check(CheckedAnswer("r1", 1.0, "draft", 1, "candidate", "user", 5, Checks(empty=True), 1))
+    assert outcomes.of(one, CHECKED) == (found,)
+    assert outcomes.of(answered(2), CHECKED) == ((ABSENT if not millipct else None),)
+
+
+def test_latencies_are_held_against_those_of_the_baseline_before() -> None:
+    outcomes = RequestOutcomes()
+    assert outcomes.of(answered(1), SLOW) == (ABSENT, ABSENT)
+    past = [answered(n, took_s=2.0, assigned="baseline", request_id=f"b{n}") for n in range(1, UNITS_MIN + 1)]
+    outcomes.learn(131.0, [(each, SLOW) for each in past], {"draft": (SLOW,), "other": (PLAIN,)})
+    assert outcomes.of(answered(1, arrived_s=131.5), SLOW) == (ABSENT, ABSENT)
+    late = answered(1, arrived_s=132.0, took_s=2.6)
+    by_margin = {series.margin: found for series, found in zip(SLOW.series, outcomes.of(late, SLOW), strict=True)}
+    assert by_margin == {0.1: 0.0, 0.5: 1.0}
+    assert outcomes.of(replace(late, assigned="baseline"), SLOW) == (0.0, 0.0)
+
+
+def test_a_margin_beyond_the_age_takes_all_margins_with_it() -> None:
+    outcomes = RequestOutcomes()
+    past = [answered(n, took_s=25.0, assigned="baseline", request_id=f"b{n}") for n in range(1, UNITS_MIN + 1)]
+    both = part_of(gate("total_p50"), gate("total_p50", 0.5), gate("errors"))
+    outcomes.learn(131.0, [(each, both) for each in past], {"draft": (both,)})
+    found = zip(both.series, outcomes.of(answered(1, arrived_s=132.0), both), strict=True)
+    assert sorted((series.metric, outcome) for series, outcome in found) == [
+        ("errors", 1.0),
+        ("total_p50", BEYOND),
+        ("total_p50", BEYOND),
+    ]
+
+
+def test_ratings_and_floors_need_no_yardstick() -> None:
+    floor = replace(
+        GATE, name="slo", kind=GateKind.THRESHOLD, metric="total_p50", margin=None, limit=3.0, role=Role.HARD
+    )
+    limited = part_of(floor)
+    assert latencies_of([PLAIN, RATED, CHECKED, limited]) == frozenset()
+    assert latencies_of([SLOW, PLAIN]) == {"total_p50"}
+    assert RequestOutcomes().of(answered(1), limited) == (1.0,)
