@@ -221,6 +221,9 @@ class ShadowCounts:
         self.pairs = Counter("glidepath_shadow_pairs", "Pairs of answers handed over.", ("feature",))
         text = "Pairs lost because their judge did not keep up."
         self.pairs_lost = Counter("glidepath_shadow_pairs_lost", text, ())
+        text = "Texts and what was found about them, written because a flag wants them kept."
+        self.kept = Counter("glidepath_spool_written", text, ())
+        self.not_kept = Counter("glidepath_spool_lost", "Those that were not: too long, too many, no room.", ())
 
 
 class JudgeCounts:
@@ -284,12 +287,9 @@ class Metrics(Collector):
         self._followed: list[tuple[Counter, Callable[[], float]]] = []
         self._sources: list[Callable[[], Iterable[Reading]]] = []
         self._sent: dict[tuple[str, tuple[str, ...]], tuple[float, ...]] = {}
-        self._families: dict[str, Counter | Histogram] = {
-            own.name: own
-            for group in (self, self.losses, self.checking, self.shadows, self.judging)
-            for own in vars(group).values()
-            if isinstance(own, (Counter, Histogram))
-        }
+        groups = (self, self.losses, self.checking, self.shadows, self.judging)
+        counted = [own for group in groups for own in vars(group).values() if isinstance(own, (Counter, Histogram))]
+        self._families: dict[str, Counter | Histogram] = {own.name: own for own in counted}
 
     def add_source(self, source: Callable[[], Iterable[Reading]]) -> None:
         """Add gauges that are computed when scraped."""

@@ -32,6 +32,7 @@ from gateway.loop import loop_factory, repeat, spare_collections
 from gateway.metrics import REQUESTS
 from gateway.pricing import pricing
 from gateway.settings import SettingsError
+from gateway.spool_files import EXPORT_LOG, SPOOL_FOLDER, SpoolFiles
 from rollout.adapters import open_store
 from rollout.adapters.clock import WallClock
 from rollout.controller import read_capacity
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _KILLS_EVERY_S = 0.1
 _TRAFFIC_EVERY_S = 2.0
+_SPOOL_EVERY_S = 10.0
 
 
 class Started(NamedTuple):
@@ -111,7 +113,8 @@ class Supervisor:
         self, read: Callable[[], Configuration], configuration: Configuration, listeners: Listeners, store: Store
     ) -> None:
         self._read, self._listeners, self._store = read, listeners, store
-        state_dir = Path(configuration.settings.store.state_dir)
+        state_dir = self._state_dir = Path(configuration.settings.store.state_dir)
+        self._spool = SpoolFiles(state_dir / SPOOL_FOLDER)
         self._clock = WallClock()
         self._follower = Follower(
             store, self._clock, last_good=state_dir / "last-good.json", kill_file=state_dir / "kill"
@@ -163,6 +166,10 @@ class Supervisor:
     def open_operator_port(self, settings: Settings) -> OperatorPort:
         """Make the operator's port; imported late, so that the workers load at the same time."""
         from gateway.admin import authorizer, build_admin  # noqa: PLC0415  see above
+        from gateway.arena import Arena  # noqa: PLC0415  see above
+        from gateway.arena_api import arena_router  # noqa: PLC0415  see above
+        from gateway.arena_page import add_arena_page  # noqa: PLC0415  see above
+        from gateway.export_api import Exports, export_router  # noqa: PLC0415  see above
         from gateway.operator_port import OperatorPort  # noqa: PLC0415  see above
         from gateway.request_api import request_router  # noqa: PLC0415  see above
         from rollout.api.router import router  # noqa: PLC0415  see above
@@ -187,7 +194,12 @@ class Supervisor:
         api.include_router(request_router(self.find_request, self._store.history, authorize))
         notice, fault = self._keys.refresh, lambda: self._keys.last_error
         api.include_router(key_router(self._store, self._clock, authorize, new_key, notice, fault=fault))
-        return OperatorPort(build_admin(api, self), settings.server.keep_alive_s)
+        texts, log = (self._spool, self._store, lambda: self._follower.flags), self._state_dir / EXPORT_LOG
+        api.include_router(arena_router(Arena(*texts, self._clock.now_s), authorize))
+        api.include_router(export_router(Exports(*texts, log, self._clock.now_s), authorize))
+        app = build_admin(api, self)
+        add_arena_page(app)
+        return OperatorPort(app, settings.server.keep_alive_s)
 
     async def run(self, port: OperatorPort, announce: Callable[[], None]) -> None:
         """Serve until told to stop, then drain."""
@@ -204,6 +216,7 @@ class Supervisor:
             self._uses.run(),
             repeat(_KILLS_EVERY_S, self._tell_kills),
             repeat(_TRAFFIC_EVERY_S, self._note_traffic),
+            repeat(_SPOOL_EVERY_S, self._sweep_spool),
             *(() if self._automation is None else (self._automation.run(),)),
         )
         chores = [loop.create_task(each) for each in steps]
@@ -284,6 +297,12 @@ class Supervisor:
         for (feature, *_), (count, *_) in self.fleet.board.ledger.parts_of(REQUESTS):
             totals[feature] += count
         self._traffic.note(monotonic(), totals)
+
+    async def _sweep_spool(self) -> None:
+        """Kept texts go when their time is up, or when there are too many."""
+        ttls_s = {name: flag.shadow.keep.ttl_s for name, flag in self._follower.flags.items()}
+        size_max = self.fleet.configuration.settings.spool.size_max_mb * 2**20
+        await asyncio.to_thread(self._spool.sweep, self._clock.now_s(), ttls_s, size_max)
 
     def _on_stop(self) -> None:
         (self._hurry if self._stop.is_set() else self._stop).set()

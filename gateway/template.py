@@ -49,6 +49,9 @@ state_dir = "glidepath-data"    # last good snapshot, kill file, dev key
 
 [checks]                        # free checks of answers: empty, cut, a refusal, a loop, no JSON, ...
 # sample_millipct = 10000       # of 100 000; 0: none
+[spool]                         # texts that flags want kept (shadow.keep), redacted, under state_dir
+# size_max_mb = 512             # of this replica; the oldest go first
+# patterns = { customer = "K-[0-9]{8}" }    # more to redact: becomes [CUSTOMER]
 
 # What the keys of one tenant may use together; [tenant_defaults] is for those without a table of their own.
 # [tenants.acme]
@@ -57,6 +60,7 @@ state_dir = "glidepath-data"    # last good snapshot, kill file, dev key
 # concurrent_max = 200
 # budget_usd_per_day = 50.0
 # regions = ["eu"]              # only upstreams of these regions may see its data
+# keep_texts = false            # never in the spool, whatever a flag says; default: unless it has regions
 # priority = "batch"            # yields to interactive requests under load
 
 [upstreams.inhouse]             # the candidate: your model on vLLM (several base_urls: several replicas)

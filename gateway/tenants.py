@@ -25,6 +25,8 @@ class Terms(NamedTuple):
     label: str
     judges: frozenset[str] | None = None
     """Who may be shown its pairs, None for all."""
+    keeps: bool = True
+    """Whether its texts may be kept."""
 
 
 class Tenants:
@@ -63,4 +65,5 @@ def _terms(
         budget_microusd(tenant.budget_usd_per_day),
     )
     reach, judges = reachable(tenant.regions, regions), reachable(tenant.regions, of_judges)
-    return Terms(limits, reach, tenant.priority, label, judges)
+    keeps = tenant.regions is None if tenant.keep_texts is None else tenant.keep_texts
+    return Terms(limits, reach, tenant.priority, label, judges, keeps)

@@ -100,10 +100,7 @@ class Worker:
                 self._keys.run(),
                 self._uses.run(),
                 parts.quotas.run(),
-                parts.collector.run(),
-                parts.count_units(),
-                parts.judges.run(),
-                parts.pairs.run(),
+                parts.gather(),
                 repeat(_SWEEP_EVERY_S, self._sweep),
                 repeat(_SWEEP_CALLERS_EVERY_S, self._sweep_callers),
             )
@@ -147,7 +144,7 @@ class Worker:
             self._begin(self._reply(message))
         elif isinstance(message, say.Handover):
             self._parts.settled.receive(message.records, message.scores)
-            self._parts.units.receive(message.held)
+            self._parts.gathering.units.receive(message.held)
 
     def _on_lost(self) -> None:
         """The supervisor is gone: nobody can be told what happens here from now on."""
@@ -251,13 +248,9 @@ class Worker:
         self._ended.set()
 
     async def _give_back(self) -> None:
-        """To the store: unused quotas, what was counted last, and when keys were used. No judge is asked any more."""
-        await self._parts.judges.close()
+        """To the store: what was counted last, unused quotas (judges' too), and when keys were used."""
+        await self._parts.gathering.close()
         await self._parts.quotas.close()
-        await self._parts.collector.flush()
-        await self._parts.units.close()
-        await self._parts.pairs.close()
-        await self._parts.clusters.close()
         await self._uses.close()
         for sink in self._parts.sinks:
             await asyncio.to_thread(sink.close)
@@ -268,7 +261,7 @@ class Worker:
         if order.replaced:
             for records, scores in self._parts.settled.give_away(_HANDED_OVER_AT_ONCE):
                 await self._channel.send_when_writable(say.Handover(records, scores))
-            for held in self._parts.units.give_away(_HANDED_OVER_AT_ONCE):
+            for held in self._parts.gathering.units.give_away(_HANDED_OVER_AT_ONCE):
                 await self._channel.send_when_writable(say.Handover((), (), held))
         await self._channel.close()
 

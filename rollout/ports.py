@@ -14,11 +14,12 @@ from rollout.core.promql import MetricQuery
 from rollout.core.quota import QuotaAsk, QuotaGrant
 from rollout.core.readings import Reading
 from rollout.core.sums import Replacement, SumKey
+from rollout.core.votes import Vote
 
 __all__ = [
     "AuditEntry", "Claim", "Clock", "EvidenceSums", "FlagStore", "GateMemory", "KeyChange", "KeyEntry", "KeyRecord",
     "KeyStore", "Lease", "LeaseStore", "MetricQuery", "MetricSource", "Once", "Position", "QuotaAsk", "QuotaGrant",
-    "Reading", "Replacement", "Store", "SumKey", "UnitClaims",
+    "Reading", "Replacement", "Store", "SumKey", "UnitClaims", "Vote", "Votes",
 ]  # fmt: skip
 
 
@@ -153,6 +154,21 @@ class UnitClaims(Protocol):
         ...
 
 
+class Votes(Protocol):
+    """People's votes on pairs of answers, by `core.votes`."""
+
+    async def put_vote(self, vote: Vote) -> None:
+        """Keep a vote instead of the voter's last one on the same pair of the feature.
+
+        InvalidArgument, and nothing kept, for one that could not be read back, or when there are too many.
+        """
+        ...
+
+    async def votes(self, feature: str) -> list[Vote]:
+        """Return all votes of a feature, `core.votes.in_order`; InvalidDocument for a damaged one."""
+        ...
+
+
 class KeyStore(Protocol):
     """API keys, their audit log, and quotas."""
 
@@ -194,7 +210,7 @@ class KeyStore(Protocol):
         ...
 
 
-class Store(FlagStore, GateMemory, LeaseStore, EvidenceSums, UnitClaims, KeyStore, Protocol):
+class Store(FlagStore, GateMemory, LeaseStore, EvidenceSums, UnitClaims, Votes, KeyStore, Protocol):
     """All of it. Every method raises StoreUnavailable in bounded time when it cannot answer."""
 
     async def close(self) -> None:

@@ -112,7 +112,9 @@ def test_the_gateway_sees_decisions_and_the_follower_of_rollout(module: str) -> 
     if module in COMPOSITION_ROOTS:
         return
     # The admin application mounts rollout's API and words errors as it does.
-    joints = {"gateway.admin": ("rollout.api.problems",), "gateway.request_api": ("rollout.api.problems",)}
+    joints = dict.fromkeys(
+        ("gateway.admin", "gateway.arena_api", "gateway.export_api", "gateway.request_api"), ("rollout.api.problems",)
+    )
     for name in foreign:
         assert under(name, "gateway", *ROLLOUT_FOR_GATEWAY, *joints.get(module, ())), f"{module} imports {name}"
 

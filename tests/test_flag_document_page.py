@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from rollout.cli.yaml_text import read_yaml
-from rollout.core.model import Eligibility, FeatureFlag, Shadow
+from rollout.core.model import Eligibility, FeatureFlag, Keep, Shadow
 from rollout.core.promql import MetricQuery, doubts, since
 from rollout.core.ramp_model import (
     EVERY_DAY,
@@ -42,6 +42,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`evidence`": Evidence,
     "`rollback`": Rollback,
     "`shadow`": Shadow,
+    "`shadow.keep`": Keep,
     "`eligibility`": Eligibility,
 }
 NAMED_APART = {"feature"}

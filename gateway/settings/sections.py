@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from gateway.core.errors import nearest
 from gateway.settings.automation import ControllerSettings, PrometheusSettings, WebhookSettings
 from gateway.settings.judges import JudgeSettings
+from gateway.settings.spool import SpoolSettings
 from gateway.settings.upstreams import UpstreamSettings
 from gateway.settings.values import Count, Dollars, Name, Port, Rate, Ratio, Seconds, SecondsOrNone, Section, Text
 
@@ -68,6 +69,8 @@ class TenantSettings(Section):
     concurrent_max: Count | None = None
     budget_usd_per_day: Dollars | None = None
     regions: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    keep_texts: bool | None = None
+    """Whether flags may have its texts kept; by default unless it has regions: nobody says where this gateway is."""
     priority: Literal["interactive", "batch"] | None = None
 
 
@@ -89,6 +92,7 @@ class Settings(Section):
     webhooks: dict[Name, WebhookSettings] = Field(default_factory=dict)
     observability: ObservabilitySettings = ObservabilitySettings()
     checks: ChecksSettings = ChecksSettings()
+    spool: SpoolSettings = SpoolSettings()
     tenant_defaults: TenantSettings = TenantSettings()
     tenants: dict[Name, TenantSettings] = Field(default_factory=dict)
     upstreams: dict[Name, UpstreamSettings] = Field(default_factory=dict)

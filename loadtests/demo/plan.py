@@ -19,7 +19,7 @@ RAMPED: Final = (MOVING, WORSE, BREAKING, SLOWING)
 FEATURES: Final = (MOVING, STEADY, WORSE, BREAKING, SLOWING)
 TASKS: Final = {MOVING: "summarize", STEADY: "draft", WORSE: "rewrite", BREAKING: "rewrite", SLOWING: "summarize"}
 """Whose prompts a feature is asked."""
-WEIGHTS: Final = {MOVING: 6.0, STEADY: 0.5, WORSE: 2.0, BREAKING: 1.0, SLOWING: 1.0}
+WEIGHTS: Final = {MOVING: 7.0, STEADY: 1.0, WORSE: 2.0, BREAKING: 1.0, SLOWING: 1.0}
 
 CONCURRENCY: Final = 32
 """Requests under way at once: what two cores answer without queueing for long."""

@@ -11,6 +11,7 @@ from rollout.adapters.redis_claims import RedisClaims
 from rollout.adapters.redis_connection import pairs
 from rollout.adapters.redis_control import RedisControl, entry_of, fresh_generation
 from rollout.adapters.redis_sums import RedisSums
+from rollout.adapters.redis_votes import RedisVotes
 from rollout.core.audit import AuditEntry
 from rollout.core.codec import decode_flag, decode_flags, decode_stored
 from rollout.core.keys import KeyChange, KeyEntry, KeyRecord, first_entry
@@ -18,7 +19,7 @@ from rollout.core.model import FeatureFlag
 from rollout.core.quota import KEEP_MIN_S, QuotaAsk, QuotaGrant
 
 
-class RedisStore(RedisControl, RedisSums, RedisClaims):
+class RedisStore(RedisControl, RedisSums, RedisClaims, RedisVotes):
     """A `Store` in one Redis database."""
 
     async def load(self) -> tuple[int, dict[str, FeatureFlag]]:

@@ -106,6 +106,11 @@ def claims_of(feature: str, draw: str) -> str:
     return f"{TAG}:claims:{draw}:{feature}"
 
 
+def votes_of(feature: str) -> str:
+    """Name of the hash of people's votes."""
+    return f"{TAG}:votes:{feature}"
+
+
 def sums_of(feature: str, epoch: int) -> str:
     """Name of the hash of one epoch's sums."""
     return f"{TAG}:sums:{epoch}:{feature}"

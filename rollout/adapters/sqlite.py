@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from rollout.adapters import sqlite_claims
+from rollout.adapters import sqlite_claims, sqlite_votes
 from rollout.adapters import sqlite_control as control
 from rollout.adapters import sqlite_keys as keys
 from rollout.adapters import sqlite_sums as sums
@@ -24,6 +24,8 @@ from rollout.core.once import checked as checked_once
 from rollout.core.position import Position
 from rollout.core.quota import QuotaAsk, QuotaGrant
 from rollout.core.sums import Replacement, SumKey, check_flush, check_replacement
+from rollout.core.votes import Vote, in_order
+from rollout.core.votes import checked as checked_vote
 
 
 class SqliteStore(SqliteConnection):
@@ -141,6 +143,16 @@ class SqliteStore(SqliteConnection):
         """See `Store.claim_units`."""
         check_claims(claims, flush_id)
         return await self._run(lambda db: sqlite_claims.claim(db, claims, flush_id, self._now_ms))
+
+    async def put_vote(self, vote: Vote) -> None:
+        """See `Store.put_vote`."""
+        raw = checked_vote(vote)
+        await self._run(lambda db: sqlite_votes.put(db, vote, raw, self._now_ms))
+
+    async def votes(self, feature: str) -> list[Vote]:
+        """See `Store.votes`."""
+        stored = await self._run(lambda db: sqlite_votes.read(db, feature, self._now_ms()))
+        return in_order(decode_stored(raw, Vote) for raw in stored)
 
     async def load_keys(self) -> tuple[int, list[KeyRecord]]:
         """See `Store.load_keys`."""

@@ -48,6 +48,10 @@ CREATE TABLE IF NOT EXISTS claims (
   feature TEXT NOT NULL, draw TEXT NOT NULL, page INTEGER NOT NULL, bits BLOB NOT NULL,
   PRIMARY KEY (feature, draw, page)
 );
+CREATE TABLE IF NOT EXISTS votes (
+  feature TEXT NOT NULL, pair TEXT NOT NULL, voter TEXT NOT NULL, at_ms INTEGER NOT NULL, vote TEXT NOT NULL,
+  PRIMARY KEY (feature, pair, voter)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claim_flushes (id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, granted TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS claim_flushes_by_time ON claim_flushes (at_ms);
 INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('version', 0);

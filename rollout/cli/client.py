@@ -103,11 +103,16 @@ class Client:
 
     def audit(self, after: int) -> Iterator[bytes]:
         """GET the audit log of all features, in pieces of JSON lines; ends with the newest entry."""
-        with self._faults_told(), self._http.stream("GET", f"/audit?after={after}") as answer:
-            if not answer.is_success or answer.headers.get("content-type") != NDJSON:
-                answer.read()
-                raise self._fault(answer)
-            yield from answer.iter_bytes()
+        yield from self._lines(f"/audit?after={after}")
+
+    def training_data(self, feature: str, format_: str, within_s: float | None) -> Iterator[bytes]:
+        """GET kept texts of the replica that answers, in pieces of JSON lines."""
+        asked = {"format": format_} if within_s is None else {"format": format_, "within_s": repr(within_s)}
+        yield from self._lines(f"{_path(feature)}/training-data?{urlencode(asked)}")
+
+    def ratings(self, feature: str) -> dict[str, Any]:
+        """GET what people's votes say."""
+        return self._call("GET", f"{_path(feature)}/ratings")
 
     def history(self, feature: str, limit: int, before: int | None) -> dict[str, Any]:
         """GET a page of the audit log."""
@@ -186,6 +191,13 @@ class Client:
             self.replayed = answer.headers.get("idempotency-replayed") == "true"
             return content
         raise self._fault(answer)
+
+    def _lines(self, path: str) -> Iterator[bytes]:
+        with self._faults_told(), self._http.stream("GET", path) as answer:
+            if not answer.is_success or answer.headers.get("content-type") != NDJSON:
+                answer.read()
+                raise self._fault(answer)
+            yield from answer.iter_bytes()
 
     @contextmanager
     def _faults_told(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ import argparse
 from rollout.cli.code import add_code_verbs
 from rollout.cli.command_line import add_key, add_paging, add_reason, add_verb, connect, epilog, say, show
 from rollout.cli.ramps import add_ramp_verbs
+from rollout.cli.votes import add_vote_verbs
 
 _UNITS = ("conversation", "user", "tenant", "request")
 
@@ -63,6 +64,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     attribute = "what eligibility rules may read; repeat it; JSON numbers, booleans and lists count as such"
     explain.add_argument("--attribute", action="append", default=[], metavar="NAME=VALUE", help=attribute)
 
+    add_vote_verbs(verbs)
     add_ramp_verbs(verbs)
 
     add_code_verbs(verbs)

@@ -34,7 +34,8 @@ RESTORED_AT_ONCE = 500
 _ID_DIGITS = 12
 _DIGEST_BYTES = 32
 
-Role = Literal["viewer", "operator", "approver", "admin"]
+Role = Literal["viewer", "operator", "approver", "admin", "voter"]
+"""A voter sees kept texts, and nothing else, to say which answer is better."""
 ROLES: tuple[Role, ...] = get_args(Role)
 Priority = Literal["interactive", "batch"]
 # \Z and not $, which lets a line feed pass.

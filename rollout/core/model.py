@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from rollout.core.duration import parse_duration
 from rollout.core.jsonlogic import compile_rule
 from rollout.core.ramp_model import GATES_MAX, Evidence, Gate, Progress, RampPlan, Rollback
 
@@ -30,6 +31,7 @@ TenantName = Annotated[str, Meta(min_length=1, max_length=200)]
 TENANTS_MAX = 1_000
 ENROLMENTS_MAX = 1_000
 PREREQUISITES_MAX = 4
+KEEP_MIN_S, KEEP_MAX_S = 3_600.0, 90 * 86_400.0
 
 Attribute = str | bool | int | float | tuple[str, ...] | None
 NO_ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType({})
@@ -167,6 +169,32 @@ class Prerequisite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     needs: Needs = Needs.CANDIDATE
 
 
+class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which texts of the shadow sample are kept, redacted, and for how long at most: nothing unless it is said.
+
+    `pairs`: requests with both answers, for people who compare and for training; `answers`: requests with the answer
+    that the caller got, for its ratings.
+    """
+
+    pairs: bool = False
+    answers: bool = False
+    ttl: Annotated[str, Meta(pattern=r"^[0-9]{1,9}[smhd]$")] = "7d"
+
+    def __post_init__(self) -> None:
+        """Refuse times that can't be meant: texts go by the hour, and not into an archive."""
+        if not KEEP_MIN_S <= self.ttl_s <= KEEP_MAX_S:
+            raise ValueError("keep.ttl must be 1h to 90d")
+
+    def __bool__(self) -> bool:
+        """Whether anything is kept."""
+        return self.pairs or self.answers
+
+    @property
+    def ttl_s(self) -> float:
+        """Seconds."""
+        return parse_duration(self.ttl)
+
+
 class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A sample whose requests the other arm gets a copy of, drawn apart from the arms; its answers nobody sees.
 
@@ -179,6 +207,7 @@ class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     daily_budget: Annotated[int, Meta(ge=0, le=10**9)] = 0
     max_concurrent: Annotated[int, Meta(ge=0, le=10**4)] = 0
     judge: Annotated[str, Meta(pattern=rf"^$|{NAME_PATTERN}")] = ""
+    keep: Keep = Keep()
 
     def __post_init__(self) -> None:
         """Refuse a sample that could never be served."""

@@ -16,6 +16,7 @@ from rollout.core.errors import RevisionConflict, RolloutError, StaleWriter, Sto
 from rollout.core.keys import KeyChange, KeyRecord, first_entry
 from rollout.core.model import FeatureFlag
 from rollout.core.position import Standing
+from rollout.core.votes import Choice, Vote
 from rollout.follower import Follower
 from rollout.ports import Lease, Once, QuotaAsk, Store, SumKey
 
@@ -83,6 +84,7 @@ async def test_a_full_redis_refuses_each_write_whole_and_still_reads(new_redis: 
         lambda: store.put_memory("summarize", 1, b"other", fencing=lease),
         lambda: store.add_sums({SUM: [1], SUM._replace(epoch=2): [1]}, "2"),
         lambda: store.claim_units([Claim("summarize", "d", 7)], "2"),
+        lambda: store.put_vote(Vote("summarize", "0" * 32, "ann", Choice.TIE, "inhouse", "partner", 1.0)),
         lambda: store.remember(Once("new", b"x")),
         lambda: store.acquire_lease("controller", "a", 60.0),
         lambda: store.renew_lease(lease, 60.0),

@@ -24,6 +24,7 @@ from rollout.core.model import Arm, FeatureFlag, Reason, Subject
 from rollout.core.position import Position
 from rollout.core.quota import QuotaAsk
 from rollout.core.sums import Replacement, SumKey
+from rollout.core.votes import Choice, Vote
 from rollout.follower import Follower
 from rollout.ports import Once, Store
 
@@ -116,6 +117,8 @@ async def test_redis_gone_or_silent_is_an_error_in_bounded_time(redis_server: An
         lambda: store.read_sums("summarize"),
         lambda: store.claim_units([Claim("summarize", "d", 7)], "1"),
         lambda: store.replace_sums(Replacement("summarize", 1, {"n": [1]}, {"m": [1]})),
+        lambda: store.put_vote(Vote("summarize", "0" * 32, "ann", Choice.TIE, "inhouse", "partner", 1.0)),
+        lambda: store.votes("summarize"),
     ]
     async with asyncio.timeout(_BOUND_S):
         results = await asyncio.gather(*(call() for call in calls * 2), return_exceptions=True)

@@ -87,7 +87,7 @@ async def test_evidence_knows_the_unit_settled_or_under_way(upstream, relay_gate
 
     server, stuck = await upstream(wire.plain(CHAT_BODY)), await upstream(slow)
     gate = Gate(name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=0.03)
-    flag = {"gates": (gate,), "progress": Progress(phase=Phase.RUNNING)}
+    flag = {"gates": (gate,), "progress": Progress(phase=Phase.RUNNING, attempt=1)}
     gateway = await relay_gateway(candidate=stuck.port, baseline=server.port, share=50_000, flag=flag)
     arms = {"candidate": "", "baseline": ""}
     for number in range(100):

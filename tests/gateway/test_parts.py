@@ -114,10 +114,12 @@ async def test_records_reach_the_access_log(build, tmp_path: Path, relay_gateway
 async def test_judges_get_their_keys_and_the_pairs_of_shadow_calls(build) -> None:
     judge = {"url": "http://127.0.0.1:9/v1", "model": "judge-1"}
     parts = build(judges={"j": judge, "k": judge})
-    sink = parts.relay.shadows.sink
+    gathering, sink = parts.gathering, parts.relay.shadows.sink
     assert isinstance(sink, PaidPairs)
-    assert sink.sink is parts.judges
-    heads = {name: each._line.head for name, each in parts.judges.judges.items()}
+    assert sink is gathering.pair_sink
+    assert sink.sink is gathering.kept
+    assert gathering.kept.sink is gathering.judges
+    heads = {name: each._line.head for name, each in parts.gathering.judges.judges.items()}
     assert {name for name, head in heads.items() if b"sk-judge" in head} == {"j"}
     names = {(reading.name, *labels) for reading in parts.metrics.readings() for labels, _ in reading.series}
     assert {("glidepath_judge_waiting", "k"), ("glidepath_judge_state", "j", "healthy")} <= names

@@ -45,5 +45,16 @@ def test_others_have_the_defaults_under_one_label() -> None:
     assert terms.judges is None
 
 
+def test_texts_are_kept_unless_a_tenant_says_no_or_is_bound_to_regions() -> None:
+    tenants = {
+        "plain": TenantSettings(),
+        "no": TenantSettings(keep_texts=False),
+        "bound": TenantSettings(regions=("eu",)),
+        "bound-yes": TenantSettings(regions=("eu",), keep_texts=True),
+    }
+    terms = Tenants(SETTINGS.model_copy(update={"tenants": tenants}))
+    assert [terms.of(name).keeps for name in tenants] == [True, False, False, True]
+
+
 def test_prices_are_per_token() -> None:
     assert prices(SETTINGS) == {"inhouse": Price(), "partner": Price(2.5, 10.0)}

@@ -32,6 +32,14 @@ def request_text(operation: str, body: bytes) -> str | None:
         return None
 
 
+def turns_of(operation: str, body: bytes) -> list[tuple[str, str]]:
+    """Role and text of each turn that has one; none for a body in which nothing can be read."""
+    try:
+        return [(role, text) for role, text in _TURNS[operation](_DECODE(body)) if text]
+    except _UNREADABLE:
+        return []
+
+
 def _chat(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for message in _list(fields.get("messages")):
         if isinstance(message, dict):

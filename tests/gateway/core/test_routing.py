@@ -339,7 +339,7 @@ def test_no_header_gives_anybody_the_candidate(words: bytes, share: int, number:
 
 GATHERING = {
     "gates": (Gate(name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=0.03),),
-    "progress": Progress(phase=Phase.RUNNING),
+    "progress": Progress(phase=Phase.RUNNING, attempt=1),
 }
 
 

@@ -44,10 +44,10 @@ def test_what_stands_behind_a_verdict_is_shown_whole() -> None:
 
 
 def test_the_history_shows_estimates_of_which_little_is_known() -> None:
+    verdict = replace(VERDICT, estimate=Estimate(effect=-0.1))
     entry = AuditEntry(
         at_s=1.0, actor="controller", command="advance", reason="", feature="f", revision_before=1, revision_after=2,
-        share_before_millipct=0, share_after_millipct=1_000,
-        verdicts=(replace(VERDICT, estimate=Estimate(effect=-0.1)),),
+        share_before_millipct=0, share_after_millipct=1_000, verdicts=(verdict,),
     )  # fmt: skip
     (shown,) = history_page([entry], 1).entries
     (verdict,) = shown.verdicts

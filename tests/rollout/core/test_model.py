@@ -11,6 +11,7 @@ from rollout.core.model import (
     Enrolment,
     FeatureFlag,
     Holdout,
+    Keep,
     Kill,
     Prerequisite,
     Shadow,
@@ -47,6 +48,7 @@ def test_values_are_frozen_and_spelt_as_in_the_document() -> None:
         "ramp",
         "gates",
         "rollback",
+        "evidence",
         "progress",
         "eligibility",
         "prerequisites",
@@ -104,6 +106,16 @@ def test_a_shadow_sample_that_could_not_be_served_is_refused() -> None:
         with pytest.raises(ValueError, match="needs daily_budget and max_concurrent"):
             Shadow(1, "", budget, concurrent)
     assert Shadow().millipct == 0
+
+
+def test_texts_are_kept_if_that_is_said_and_for_a_time_that_can_be_meant() -> None:
+    assert not Shadow().keep
+    assert Keep(pairs=True)
+    assert Keep(answers=True)
+    assert Keep(ttl="90d").ttl_s == 90 * 86_400
+    for ttl in ("59m", "91d"):
+        with pytest.raises(ValueError, match="1h to 90d"):
+            Keep(ttl=ttl)
 
 
 def test_a_killed_or_disabled_flag_is_not_in_operation() -> None:

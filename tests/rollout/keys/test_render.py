@@ -20,7 +20,7 @@ def shown(**changes: Any) -> dict[str, Any]:
         ({"features": ["draft", "rewrite"]}, "draft, rewrite"),
         ({"features": ["draft"], "model_bypass": True}, "draft + real models"),
         ({"roles": ["viewer", "admin"]}, "all features + viewer, admin"),
-        ({"roles": ["admin", "approver", "operator", "viewer"]}, "all features + all roles"),
+        ({"roles": ["admin", "approver", "operator", "viewer", "voter"]}, "all features + all roles"),
     ],
 )
 def test_what_a_key_opens(changes: dict[str, Any], text: str) -> None:

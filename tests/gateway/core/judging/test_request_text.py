@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.judging.request_text import request_text
+from gateway.core.judging.request_text import request_text, turns_of
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {}}}
 CALL = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Ulm"}'}}
@@ -116,3 +116,9 @@ VALUES = st.recursive(
 def test_no_body_breaks_it(operation: str, fields: dict[str, object]) -> None:
     text = read(operation, **fields)
     assert text is None or text
+
+
+def test_turns_without_what_else_an_answer_has_to_fit() -> None:
+    body = b'{"messages":[{"role":"system","content":""},{"role":"user","content":"hi"}],"tools":[{"type":"x"}]}'
+    assert turns_of("chat", body) == [("user", "hi")]
+    assert turns_of("chat", b"{") == []

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rollout.adapters.sqlite import SqliteStore
+from tests.gateway.operators import Operators
+from tests.gateway.texts import texts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+async def here(tmp_path: Path, stack) -> Operators:
+    store = SqliteStore(tmp_path / "store.db")
+    stack.push_async_callback(store.close)
+    made = Operators(tmp_path, store)
+    await stack.enter_async_context(made.client)
+    return made
+
+
+async def test_from_a_pair_to_a_vote_to_ratings(here: Operators) -> None:
+    here.put(texts(1, ours="<script>ours</script>"))
+    assert (await here.get("/arena/features")).json() == {"features": ["ask", "draft"]}
+    answer = await here.get("/features/draft/arena/pair")
+    pair = answer.json()
+    assert answer.headers["cache-control"] == "no-store"
+    assert pair["messages"] == [{"role": "user", "content": "hello"}]
+    assert {pair["left"], pair["right"]} == {"<script>ours</script>", "theirs"}
+    for hidden in ("inhouse", "partner", "candidate", "baseline"):
+        assert hidden not in answer.text
+    told = (await here.post("/features/draft/arena/votes", {"ticket": pair["ticket"], "vote": "tie"})).json()
+    assert {told["left"], told["right"]} == {"inhouse", "partner"}
+    assert [told["left"], told["right"]][pair["left"] == "theirs"] == "inhouse"
+    assert told["ratings"] == (await here.get("/features/draft/ratings")).json()
+    assert (told["ratings"]["votes"], told["ratings"]["ratings"][0]["win"]) == (1, 0.5)
+    nothing = (await here.get("/features/draft/arena/pair")).json()
+    assert nothing == {"ticket": None, "messages": [], "left": "", "right": ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "votes", "reads"),
+    [("voter", 200, 200), ("operator", 200, 200), ("viewer", 403, 200), ("nobody", 403, 403), ("stranger", 401, 401)],
+)
+async def test_roles(here: Operators, name: str, votes: int, reads: int) -> None:
+    for path in ("/arena/features", "/features/draft/arena/pair"):
+        assert (await here.get(path, name)).status_code == votes
+    posted = await here.post("/features/draft/arena/votes", {"ticket": "x", "vote": "tie"}, name)
+    assert posted.status_code == (422 if votes == 200 else votes)
+    assert (await here.get("/features/draft/ratings", name)).status_code == reads
+
+
+@pytest.mark.parametrize(
+    "order", [{}, {"ticket": "x"}, {"ticket": "x", "vote": "candidate"}, {"ticket": "x", "vote": "tie", "voter": "bob"}]
+)
+async def test_an_order_that_is_none_is_a_problem(here: Operators, order: dict[str, str]) -> None:
+    answer = await here.post("/features/draft/arena/votes", order)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+
+
+async def test_an_unknown_feature_is_a_problem(here: Operators) -> None:
+    for path in ("/features/x/arena/pair", "/features/x/ratings"):
+        answer = await here.get(path)
+        assert (answer.status_code, answer.json()["title"]) == (404, "There is no such feature")
