@@ -100,7 +100,7 @@ class Conductor:
     async def _prepare(self) -> None:
         """Bring the features to where an operator's work begins."""
         await self._operator.set_share(STEADY, STEADY_SHARE_MILLIPCT)
-        await self._operator.apply(documents(self._stack.inhouse, gated=self._stack.gated))
+        await self._operator.apply(documents(self._stack.inhouse, self._stack.partner, gated=self._stack.gated))
 
     async def _operate(self) -> None:
         try:

@@ -107,6 +107,8 @@ FEEDBACK_AGE_S: Final = 4
 """How long after its first request a unit is looked at: longer than an answer and its rating take, and than what is
 held to be slow: a bound beyond it can't be measured.
 """
+REAL_AGE_S: Final = 20
+"""Both of them, where a real partner answers."""
 
 
 class Harm(NamedTuple):
