@@ -18,7 +18,7 @@ from rollout.core.evidence import interval as intervals
 from rollout.core.evidence.eprocess import LAMBDAS, NOTHING, LogSums
 from rollout.core.evidence.fixed_point import real
 from rollout.core.evidence.interval import Moments
-from rollout.core.evidence.score import Units, below_floor, for_harm, for_noninferiority, score
+from rollout.core.evidence.score import Units, below_floor, for_harm, for_noninferiority, harm_fall, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,7 +86,7 @@ def gathered(plan: MetricPlan, units: Units) -> MetricSums:
     """The sums of a batch of one key; InvalidArgument for values out of range."""
     scores = score(units)
     bets = [for_noninferiority(scores, margin) for margin in plan.noninferiority]
-    bets += [for_harm(scores, margin) for margin in plan.harm]
+    bets += [for_harm(scores, margin) / harm_fall(units, margin) for margin in plan.harm]
     bets += [below_floor(units, floor) for floor in plan.floors]
     each = eprocess.log_sums_of_each(np.array(bets).reshape(len(bets), len(units.outcome)))
     proof, harm = len(plan.noninferiority), len(plan.noninferiority) + len(plan.harm)

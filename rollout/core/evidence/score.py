@@ -13,14 +13,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+import numpy as np
 
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.fixed_point import Integers, Reals, on_grid, real
 from rollout.core.model import BUCKETS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+
+
+_FALL_MIN = 1e-6
+"""Of what says nothing: a share of 0 or 1, where X is zero."""
 
 
 class Units(NamedTuple):
@@ -58,6 +62,18 @@ def for_noninferiority(scores: Scores, margin: float) -> Reals:
 def for_harm(scores: Scores, margin: float) -> Reals:
     """X with E[X | past] <= 0 as long as the candidate is worse by at most `margin` (in [0, 1]); |X| <= 1."""
     return -for_noninferiority(scores, margin)
+
+
+def harm_fall(units: Units, margin: float) -> Reals:
+    """How far X of `for_harm` can fall at most, whatever arm and outcome: known before the draw, and above zero.
+
+    X over this is a fair bet as well and never below -1, which is all that betting asks for. Where failures are rare
+    and the share is small, a good answer says little against harm and a bad one much for it.
+    """
+    share = units.share_millipct / BUCKETS
+    of_candidate, of_baseline = (1.0 - share) * (1.0 - units.predicted), share * units.predicted
+    falls: Reals = np.maximum(of_candidate, of_baseline) + margin * share * (1.0 - share)
+    return np.maximum(falls, _FALL_MIN)
 
 
 def below_floor(units: Units, floor: float) -> Reals:

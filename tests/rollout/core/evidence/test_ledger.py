@@ -21,7 +21,7 @@ from rollout.core.evidence.ledger import (
     replay,
     total,
 )
-from rollout.core.evidence.score import for_harm, for_noninferiority, score
+from rollout.core.evidence.score import for_harm, for_noninferiority, harm_fall, score
 from rollout.core.model import BUCKETS
 
 PLANS = {"thumbs": MetricPlan((0.08, 0.03), (0.03,)), "ttft_p95": MetricPlan((), (0.0,))}
@@ -82,7 +82,7 @@ def test_the_sums_are_those_of_each_margin(units) -> None:
     assert sums.noninferiority == tuple(
         eprocess.log_sums(for_noninferiority(score(batch), margin)) for margin in (0.08, 0.03)
     )
-    assert sums.harm == (eprocess.log_sums(for_harm(score(batch), 0.03)),)
+    assert sums.harm == (eprocess.log_sums(for_harm(score(batch), 0.03) / harm_fall(batch, 0.03)),)
     assert (sums.moments.units, sums.moments.candidates) == (90, 45)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.fixed_point import on_grid
-from rollout.core.evidence.score import RunningMean, Units, for_harm, for_noninferiority, score
+from rollout.core.evidence.score import RunningMean, Units, for_harm, for_noninferiority, harm_fall, score
 from rollout.core.model import BUCKETS
 
 Batch = Callable[..., Units]
@@ -92,3 +92,22 @@ def test_a_running_mean_starts_at_its_prior_and_gives_it_the_weight_of_one_outco
     assert RunningMean(0.9).value == 0.9
     assert RunningMean(1.0).after(np.array([0.0, 0.5])) == RunningMean(1.0, int(on_grid(np.array([0.5]))[0]), 2)
     assert RunningMean(1.0).after(np.array([0.0, 0.5])).value == 0.5
+
+
+@given(SHARE, st.booleans(), UNIT, UNIT, UNIT)
+def test_harm_never_falls_further_than_is_known_before_the_draw(
+    share: int,
+    candidate: bool,  # noqa: FBT001  Hypothesis gives it
+    outcome: float,
+    predicted: float,
+    margin: float,
+) -> None:
+    units = one(share, candidate=candidate, outcome=outcome, predicted=predicted)
+    other = one(share, candidate=not candidate, outcome=1.0 - outcome, predicted=predicted)
+    assert harm_fall(units, margin) == harm_fall(other, margin) > 0.0
+    assert for_harm(score(units), margin)[0] / harm_fall(units, margin)[0] >= -1.0 - 1e-9
+
+
+def test_a_rare_failure_at_a_small_share_bears_a_large_bet() -> None:
+    failed = one(BUCKETS // 100, candidate=True, outcome=0.0, predicted=0.95)
+    assert for_harm(score(failed), 0.0)[0] / harm_fall(failed, 0.0)[0] == pytest.approx(19.0)
