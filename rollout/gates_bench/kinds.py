@@ -77,6 +77,10 @@ def kind_of(candidate: Flags, outcome: Integers) -> Integers:
     return kind
 
 
+def _part(units: Units, own: slice) -> Units:
+    return Units(units.share_millipct[own], units.candidate[own], units.outcome[own], units.predicted[own])
+
+
 def growths(columns: Sequence[Column], margins: Sequence[float], *, harm: bool) -> Growths:
     """One row for each column, each against its margin."""
     units = _one_of_each(columns)
@@ -86,7 +90,7 @@ def growths(columns: Sequence[Column], margins: Sequence[float], *, harm: bool) 
         own = slice(row * KINDS, (row + 1) * KINDS)
         of_row = Scores(scores.contrast[own], scores.overlap[own])
         if harm:
-            x[row] = score.for_harm(of_row, margin) / score.harm_fall(Units(*(each[own] for each in units)), margin)
+            x[row] = score.for_harm(of_row, margin) / score.harm_fall(_part(units, own), margin)
         else:
             x[row] = score.for_noninferiority(of_row, margin)
     return Growths(grown(x), counted([column.kind for column in columns]))
