@@ -1,4 +1,4 @@
-"""What gates of evidence said, as a table: a line for each, its numbers in columns, 100 characters wide at most."""
+"""What gates of evidence said: a table, 100 characters wide at most, or sentences where there is less room."""
 
 from __future__ import annotations
 
@@ -41,6 +41,21 @@ def evidence_table(verdicts: Sequence[dict[str, Any]]) -> Table:
         cells[1].stylize(_STYLES.get(verdict["result"], ""))
         table.add_row(*cells)
     return table
+
+
+def evidence_line(verdict: dict[str, Any]) -> str:
+    """Say in a sentence what a row of the table says, without what can't be said."""
+    cells = dict(zip(COLUMNS, cells_of(verdict), strict=True))
+    said = {name: cell for name, cell in cells.items() if cell != "-"}
+    parts = [f"effect {said['effect']}" if "effect" in said else ""]
+    parts[0] += f" ({said['between']})" if "between" in said else ""
+    parts += [f"{name} {said[name]}" for name in ("margin", "excluded") if name in said]
+    if "e-value" in said:
+        parts.append(f"e-value {said['e-value']}" + (f" of {said['of']}" if "of" in said else ""))
+    parts.append(f"{said['units']} units" if "units" in said else "")
+    parts.append(f"decided in {said['decided in']}" if "decided in" in said else "")
+    told = ", ".join(filter(None, parts))
+    return f"gate {cells['gate']}: {cells['says']}" + (f", {told}" if told else "")
 
 
 def cells_of(verdict: dict[str, Any]) -> tuple[str, ...]:
