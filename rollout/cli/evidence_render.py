@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from rollout.cli.render import plain_cell
+from rollout.core.gates import NOT_ASKED
 from rollout.core.ramp_plan import written
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def cells_of(verdict: dict[str, Any]) -> tuple[str, ...]:
     lower, upper = _part(estimate["lower"]), _part(estimate["upper"])
     return (
         verdict["gate"],
-        "UNDECIDED" if verdict["result"] == "INCONCLUSIVE" else verdict["result"],
+        _said(verdict),
         _part(estimate["effect"]),
         "-" if lower == upper == "-" else f"{lower}..{upper}",
         "-" if estimate["margin"] is None else f"{estimate['margin']:.3g}",
@@ -74,6 +75,12 @@ def cells_of(verdict: dict[str, Any]) -> tuple[str, ...]:
         "-" if verdict["samples"] is None else str(verdict["samples"]),
         "-" if estimate["expected_s"] is None else written(estimate["expected_s"]),
     )
+
+
+def _said(verdict: dict[str, Any]) -> str:
+    if verdict["reason"].startswith(NOT_ASKED):
+        return NOT_ASKED
+    return "UNDECIDED" if verdict["result"] == "INCONCLUSIVE" else str(verdict["result"])
 
 
 def _part(value: float | None) -> str:

@@ -30,7 +30,7 @@ from rollout.core.evidence.levels import limit_of
 from rollout.core.evidence.names import LATENCY, THUMBS, age_s_of, is_drawn
 from rollout.core.evidence.plans import floor_of, series_for, step_of
 from rollout.core.evidence.rollback import HARM_WARNS
-from rollout.core.gates import Estimate, Result, Verdict
+from rollout.core.gates import NOT_ASKED, Estimate, Result, Verdict
 from rollout.core.ramp_model import GateKind
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def verdict_of(
     first requests says of the same gate, an e-value with its limit; each of both then has half of the gate's alpha.
     """
     if not is_drawn(flag.share_millipct):
-        reason = "not asked: at this share there are no two arms to compare"
+        reason = f"{NOT_ASKED}: at this share there are no two arms to compare"
         began_s = _began_s(gate, flag)
         return Verdict(gate.name, Result.PASS, reason, now_s, from_s=began_s, metric=gate.metric, value=0.0)
     try:

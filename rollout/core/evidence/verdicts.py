@@ -23,10 +23,10 @@ from rollout.core.evidence.estimates import Asked, estimate_of, text_of
 from rollout.core.evidence.folding import Gathered, gathered_of
 from rollout.core.evidence.ledger import floor_log_value, harm_log_value, noninferiority_log_value
 from rollout.core.evidence.levels import alpha_of, is_stopper, limit_of, weights_of
-from rollout.core.evidence.names import DRAWN, ERRORS, JUDGE, LATENCY, age_s_of, is_drawn, is_gathered
+from rollout.core.evidence.names import DRAWN, ERRORS, JUDGE, LATENCY, THUMBS, age_s_of, is_drawn, is_gathered
 from rollout.core.evidence.plans import floor_of, series_for, series_of
 from rollout.core.evidence.rollback import HARM_WARNS, HarmValue, combined
-from rollout.core.gates import Estimate, Result, Verdict
+from rollout.core.gates import NOT_ASKED, Estimate, Result, Verdict
 from rollout.core.model import UnitKind
 from rollout.core.ramp_model import Gate, GateKind
 
@@ -63,7 +63,7 @@ def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
     if gate.metric in DRAWN and not is_drawn(flag.share_millipct) and verdict.result not in _STAYS:
         share = "the candidate" if flag.share_millipct else "the baseline"
         return replace(
-            verdict, result=Result.PASS, reason=f"not asked: everybody has {share}", value=verdict.value or 1.0
+            verdict, result=Result.PASS, reason=f"{NOT_ASKED}: everybody has {share}", value=verdict.value or 1.0
         )
     return verdict
 
@@ -74,11 +74,12 @@ def _noninferiority(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> 
     scope = _scope(gate, gathered_of(flag, series, sums))
     value = _value(noninferiority_log_value(series.plan, _in_outcome(gate, margin), [scope]))
     harm, limit = _harm_value(gate, flag, sums), limit_of(gate, flag)
-    proven = value >= limit
+    unrated = gate.metric == THUMBS and not scope.moments.contrast_squared
+    proven = value >= limit and not unrated
     asked = _asked(gate, flag, margin, now_s, harm)
     excluded = _excluded_latency(gate, flag, sums) if gate.metric in LATENCY else None
     estimate = estimate_of(scope.moments, asked, excluded=excluded, proven=proven)
-    text = text_of(estimate, asked)
+    text = "nobody has rated an answer" if unrated and scope.moments.units else text_of(estimate, asked)
     if proven and harm >= HARM_WARNS:
         text = f"proven, but an e-value for harm of {harm:.3g} warns; {text}"
     shown = Result.PASS if proven and harm < HARM_WARNS else Result.INCONCLUSIVE

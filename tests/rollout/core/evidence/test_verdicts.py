@@ -204,6 +204,18 @@ def test_silence_is_no_data(sums) -> None:
             assert verdict.reason.startswith("0 of 1 units; ")
 
 
+def test_what_nobody_has_rated_is_not_proven(sums) -> None:
+    rated = replace(PROOF, metric="thumbs")
+    flag = asking(rated)
+    unrated = [(50_000, number % 2 == 0, 0.5, 0.5) for number in range(2_000)]
+    silent = verdict_of(rated, flag, sums((FLAG.progress, 2_500.0, unrated), flag=flag), NOW_S)
+    assert silent.value is not None
+    assert silent.value > limit_of(rated, flag)
+    assert (silent.result, silent.reason) == (Result.INCONCLUSIVE, "nobody has rated an answer")
+    some = sums((FLAG.progress, 2_500.0, [*unrated, (50_000, True, 1.0, 0.5), (50_000, False, 1.0, 0.5)]), flag=flag)
+    assert verdict_of(rated, flag, some, NOW_S).result is Result.PASS
+
+
 def test_before_the_first_unit_can_be_of_age_silence_is_no_fault() -> None:
     proof = replace(PROOF, metric="thumbs")
     flag = asking(proof, evidence=Evidence(feedback_age="30m"))
