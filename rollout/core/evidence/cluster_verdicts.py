@@ -22,6 +22,7 @@ from itertools import accumulate
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
+from rollout.core.duration import format_duration
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import clusters, restart
 from rollout.core.evidence.cluster_parts import part_of, stored
@@ -136,7 +137,7 @@ def _judged(
         found = _too_few(
             gate, scope.units, found, under_way=now_s < began_s + age_s_of(flag, gate.metric) + _UNDER_WAY_S
         )
-    estimate = _estimate(asked, scope, margin, now_s - began_s)
+    estimate = _estimate(asked, scope, margin, now_s - began_s if proof else 0.0)
     reason = "; ".join(part for part in (found.told, _text(asked, scope, estimate)) if part)
     return Verdict(
         gate.name, found.result, reason, now_s,
@@ -223,6 +224,8 @@ def _expected_s(asked: _Question, scope: ClusterSums, passed_s: float) -> float 
     if asked.floor or effect is None or effect <= asked.worst or passed_s <= 0.0:
         return None
     variance = clusters.spread(scope, effect) / scope.n_eff
+    if not variance:
+        return None  # no group differs from another yet
     missing = decision_n_eff(variance, effect - asked.worst, asked.alpha) - scope.n_eff
     return max(0.0, missing) * passed_s / scope.n_eff
 
@@ -237,7 +240,7 @@ def _text(asked: _Question, scope: ClusterSums, estimate: Estimate | None) -> st
         f"{'floor' if asked.floor else 'margin'} {estimate.margin:g}",
         "" if estimate.excluded is None else f"{estimate.excluded:.4f} and worse is excluded",
         f"{groups} groups of candidate users",
-        "" if estimate.expected_s is None else f"decided in about {estimate.expected_s:.0f} s",
+        "" if estimate.expected_s is None else f"decided in about {format_duration(estimate.expected_s)}",
     )
     return ", ".join(part for part in parts if part)
 

@@ -164,6 +164,8 @@ def _counted(gate: Gate, flag: FeatureFlag, verdict: Verdict, moments: Moments, 
     age_s = age_s_of(flag, gate.metric)
     if verdict.at_s < began_s + age_s + _UNDER_WAY_S:
         return replace(whole, result=Result.INCONCLUSIVE, reason=f"units are looked at {age_s:g} s after they arrived")
+    if gate.metric in LATENCY:
+        text = f"{text} with a bound within {flag.evidence.age}; if there is traffic, give a larger evidence.age"
     return replace(whole, result=Result.NO_DATA, reason=text)
 
 
@@ -191,7 +193,7 @@ def _excluded_latency(gate: Gate, flag: FeatureFlag, sums: Sums) -> float | None
 
 def _asked(gate: Gate, flag: FeatureFlag, margin: float, now_s: float, harm: float) -> Asked:
     alpha, passed_s = alpha_of(gate, flag), now_s - _began_s(gate, flag)
-    return Asked(margin, _in_outcome(gate, margin), alpha, passed_s, harm)
+    return Asked(margin, _in_outcome(gate, margin), alpha, passed_s, harm, gate.min_samples)
 
 
 def _in_outcome(gate: Gate, margin: float) -> float:

@@ -248,6 +248,20 @@ def test_too_few_units_hold(sums) -> None:
         assert verdict.reason.startswith("6000 of 6001 units")
 
 
+def test_no_decision_is_expected_before_there_are_units_enough(sums) -> None:
+    given = sums((FLAG.progress, 2_100.0, rows(3_000, 30, 30)))
+    verdict = verdict_of(replace(PROOF, min_samples=24_000), FLAG, given, NOW_S)
+    assert numbers(verdict)[2].expected_s == pytest.approx(3_000.0)
+    assert verdict.reason.endswith("decided in about 50 min")
+
+
+def test_a_latency_nobody_could_measure_says_what_to_look_at() -> None:
+    slow = replace(SLOW, kind=GateKind.HARM, early=())
+    verdict = verdict_of(slow, asking(slow), {}, NOW_S)
+    assert verdict.result is Result.NO_DATA
+    assert verdict.reason.endswith("with a bound within 30s; if there is traffic, give a larger evidence.age")
+
+
 def test_proof_is_not_enough_while_harm_is_on_the_rise(sums) -> None:
     """Long fine, then failing: the proof still stands, the restarted harm process warns."""
     late = (FLAG.progress, 1_000.0 + 10 * EPOCH_S, rows(90, 36))
