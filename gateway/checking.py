@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 HELD_MAX_BYTES = 16 * 1024 * 1024
-WAITING_MAX = 256
+WAITING_MAX = 64
+"""So that none waits for 2 s: what isn't checked at the age of its unit counts as unknown, in both arms."""
 BYTES_AT_ONCE = 65_536
 ANSWERS_AT_ONCE = 4
 """Per sweep, and one answer at least: the largest takes some ten milliseconds, the usual one half of one."""
