@@ -108,7 +108,8 @@ def _threshold(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
         total = error_harm.seen_of(flag, sums).total
         mean = 1.0 - total.candidate_errors / total.candidate_units if total.candidate_units else None
     moments = _scope(gate, found).moments
-    text = f"at least {floor:g} of the candidate's are to be good" + ("" if mean is None else f", {mean:.4f} are")
+    good = f"within {gate.limit:g} s" if gate.metric in LATENCY else "good"
+    text = f"at least {floor:g} of the candidate's are to be {good}" + ("" if mean is None else f", {mean:.4f} are")
     shown = Result.FAIL if value >= limit_of(gate, flag) else Result.PASS
     estimate = Estimate(effect=mean, harm_value=value)
     verdict = Verdict(gate.name, shown, text, now_s, value=value, estimate=estimate)
@@ -131,10 +132,11 @@ def _stopped(flag: FeatureFlag, found: Mapping[str, Verdict]) -> dict[str, Verdi
         ]
     )
     leader = found[together.leader]
-    if together.log_value < -math.log(alpha_of(stoppers[together.leader], flag)) or leader.result is Result.FAIL:
+    limit = 1.0 / alpha_of(stoppers[together.leader], flag)
+    if together.log_value < math.log(limit) or leader.result is Result.FAIL:
         return {}
     others = f" with {', '.join(together.others)}" if together.others else ""
-    text = f"together{others}: e-value {_value(together.log_value):.4g}; {leader.reason}"
+    text = f"together{others}: e-value {_value(together.log_value):.4g} of {limit:.4g}; {leader.reason}"
     return {together.leader: replace(leader, result=Result.FAIL, reason=text)}
 
 

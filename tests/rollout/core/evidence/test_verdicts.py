@@ -170,6 +170,13 @@ def test_a_floor_of_errors_knows_the_rate(sums) -> None:
     assert numbers(verdict_of(floor, flag, {}, NOW_S))[2].effect is None
 
 
+def test_a_floor_of_latency_says_within_what_time(sums) -> None:
+    floor = replace(FLOOR, metric="total_p95", limit=20.0)
+    flag = asking(floor)
+    verdict = verdict_of(floor, flag, sums((FLAG.progress, 2_100.0, rows(200, 10)), flag=flag), NOW_S)
+    assert verdict.reason == "at least 0.95 of the candidate's are to be within 20 s"
+
+
 def test_gates_that_share_alpha_stop_the_ramp_together(sums) -> None:
     """No one of them would: each has a third of alpha."""
     gates = tuple(
@@ -185,6 +192,7 @@ def test_gates_that_share_alpha_stop_the_ramp_together(sums) -> None:
     value, limit, _ = numbers(failed[0])
     assert limit / 3 <= value < limit
     assert failed[0].reason.startswith("together with ")
+    assert f" of {limit / 3:.4g}; effect" in failed[0].reason
     assert all(each.value == value for each in found.values())
 
 
