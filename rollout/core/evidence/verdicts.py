@@ -23,7 +23,7 @@ from rollout.core.evidence.estimates import Asked, estimate_of, text_of
 from rollout.core.evidence.folding import Gathered, gathered_of
 from rollout.core.evidence.ledger import floor_log_value, harm_log_value, noninferiority_log_value
 from rollout.core.evidence.levels import alpha_of, is_stopper, limit_of, weights_of
-from rollout.core.evidence.names import DRAWN, ERRORS, JUDGE, LATENCY, age_s_of, is_drawn, is_gathered
+from rollout.core.evidence.names import DRAWN, ERRORS, JUDGE, LATENCY, age_s_of, has_begun, is_drawn, is_gathered
 from rollout.core.evidence.plans import floor_of, series_for, series_of
 from rollout.core.evidence.rollback import HARM_WARNS, HarmValue, combined
 from rollout.core.gates import Estimate, Result, Verdict
@@ -48,7 +48,12 @@ _UNDER_WAY_S = 60.0
 
 
 def verdicts_of(flag: FeatureFlag, sums: Sums, now_s: float) -> dict[str, Verdict]:
-    """What the flag's gates of evidence say, by name; `sums`: all that the store has of the feature."""
+    """What the flag's gates of evidence say, by name; `sums`: all that the store has of the feature.
+
+    Nothing before the ramp begins: what there is then is an earlier attempt's.
+    """
+    if not has_begun(flag):
+        return {}
     found = {gate.name: verdict_of(gate, flag, sums, now_s) for gate in flag.gates if is_gathered(gate)}
     return found | _stopped(flag, found)
 

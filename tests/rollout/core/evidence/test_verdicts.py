@@ -196,6 +196,13 @@ def test_harm_of_one_gate_alone_needs_its_part_of_alpha(sums) -> None:
     assert {each.result for each in found.values()} == {Result.PASS, Result.INCONCLUSIVE}
 
 
+def test_a_ramp_that_has_yet_to_begin_is_not_judged_by_the_attempt_before_it(sums) -> None:
+    """Ended and created anew it is READY under the old attempt's number, often with another candidate."""
+    given = sums((FLAG.progress, 2_100.0, rows(300, 90, 3)))
+    assert verdicts_of(FLAG, given, NOW_S)["worse"].result is Result.FAIL
+    assert verdicts_of(replace(FLAG, progress=Progress(phase=Phase.READY, attempt=1)), given, NOW_S) == {}
+
+
 def test_silence_is_no_data(sums) -> None:
     flag = asking(HARM, PROOF, FLOOR)
     for given in ({}, sums((EARLIER, 1_000.0, rows(500)), flag=flag)):
