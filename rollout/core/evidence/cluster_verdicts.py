@@ -27,7 +27,7 @@ from rollout.core.evidence import clusters, restart
 from rollout.core.evidence.cluster_parts import part_of, stored
 from rollout.core.evidence.interval import decision_n_eff
 from rollout.core.evidence.levels import limit_of
-from rollout.core.evidence.names import LATENCY, THUMBS, age_s_of, is_drawn
+from rollout.core.evidence.names import LATENCY, THUMBS, age_s_of
 from rollout.core.evidence.plans import floor_of, series_for, step_of
 from rollout.core.evidence.rollback import HARM_WARNS
 from rollout.core.gates import Estimate, Result, Verdict
@@ -87,10 +87,6 @@ def verdict_of(
     For gates of source evidence on drawn metrics, of flags by user or tenant. `first`: what the exact test of users'
     first requests says of the same gate, an e-value with its limit; each of both then has half of the gate's alpha.
     """
-    if not is_drawn(flag.share_millipct):
-        reason = "not asked: at this share there are no two arms to compare"
-        began_s = _began_s(gate, flag)
-        return Verdict(gate.name, Result.PASS, reason, now_s, from_s=began_s, metric=gate.metric, value=0.0)
     try:
         return _judged(gate, flag, sums, now_s, first)
     except InvalidArgument as fault:

@@ -67,9 +67,7 @@ def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
         return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
     if gate.metric in DRAWN and not is_drawn(flag.share_millipct) and verdict.result not in _STAYS:
         share = "the candidate" if flag.share_millipct else "the baseline"
-        return replace(
-            verdict, result=Result.PASS, reason=f"not asked: everybody has {share}", value=verdict.value or 1.0
-        )
+        return replace(verdict, result=Result.PASS, reason=f"not asked: everybody has {share}")
     return verdict
 
 
@@ -183,14 +181,18 @@ def _harm_value(gate: Gate, flag: FeatureFlag, sums: Sums) -> float:
 
 
 def _excluded_latency(gate: Gate, flag: FeatureFlag, sums: Sums) -> float | None:
-    """The smallest margin with which the candidate is proven in time."""
-    limit = math.log(limit_of(gate, flag))
+    """The smallest margin with which the candidate is proven in time, as it is with all larger ones.
+
+    From the largest down to the first that isn't proven: so all that is said has one alpha, however many there are.
+    """
+    limit, excluded = math.log(limit_of(gate, flag)), None
     proofs = [each for each in series_of(flag) if each.metric == gate.metric and each.plan.noninferiority]
-    for each in sorted(proofs, key=lambda series: series.margin):
+    for each in sorted(proofs, key=lambda series: -series.margin):
         scope = _scope(gate, gathered_of(flag, each, sums))
-        if noninferiority_log_value(each.plan, 0.0, [scope]) >= limit:
-            return each.margin
-    return None
+        if noninferiority_log_value(each.plan, 0.0, [scope]) < limit:
+            break
+        excluded = each.margin
+    return excluded
 
 
 def _asked(gate: Gate, flag: FeatureFlag, margin: float, now_s: float, harm: float) -> Asked:
