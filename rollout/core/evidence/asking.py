@@ -45,15 +45,10 @@ def _faults_of_ages(flag: FeatureFlag) -> Iterator[str]:
 
 
 def _too_many(flag: FeatureFlag) -> Iterator[str]:
-    from rollout.core.evidence.cluster_parts import is_clustered, parts_of  # noqa: PLC0415  numpy, for those who apply
-    from rollout.core.evidence.pairs import plan_of  # noqa: PLC0415  likewise
-    from rollout.core.evidence.plans import series_of  # noqa: PLC0415  likewise
+    from rollout.core.evidence.room import check_room  # noqa: PLC0415  numpy, for those who apply
 
     try:
-        series_of(flag)
-        plan_of(flag)
-        if is_clustered(flag):
-            parts_of(flag)
+        check_room(flag)
     except InvalidArgument as fault:
         yield f"{fault.cause}: {fault.hint}"
 
