@@ -51,12 +51,11 @@ def test_users_leave_room_for_what_stands_beside_them() -> None:
 
 
 def test_what_may_outgrow_the_store_is_refused() -> None:
-    margins = [EarlyMargin(50_000 - 1_000 * number, 0.2 + number / 10) for number in range(8)]
-    wide = [
-        replace(PROOF, metric=metric, margin=0.1 + number / 1_000, early=tuple(replace(each, margin=each.margin + number / 1_000) for each in margins))
-        for number in range(11) for metric in LATENCY
-    ]  # fmt: skip
-    flag = flag_of(*wide)
+    def wide(metric: str, number: int) -> Gate:
+        early = tuple(EarlyMargin(50_000 - 1_000 * each, 0.2 + each / 10 + number / 1_000) for each in range(8))
+        return replace(PROOF, metric=metric, margin=0.1 + number / 1_000, early=early)
+
+    flag = flag_of(*(wide(metric, number) for number in range(11) for metric in LATENCY))
     with pytest.raises(InvalidArgument, match="may come to have"):
         check_room(flag)
     check_room(replace(flag, gates=flag.gates[:20]))
