@@ -28,7 +28,7 @@ from rollout.core.evidence.cluster_parts import part_of, stored
 from rollout.core.evidence.interval import decision_n_eff
 from rollout.core.evidence.levels import limit_of
 from rollout.core.evidence.names import LATENCY, THUMBS, age_s_of
-from rollout.core.evidence.plans import floor_of, series_for, step_of
+from rollout.core.evidence.plans import UNDER_WAY_S, began_s_of, floor_of, series_for, step_of
 from rollout.core.evidence.rollback import HARM_WARNS
 from rollout.core.gates import Estimate, Result, Verdict
 from rollout.core.ramp_model import GateKind
@@ -52,8 +52,6 @@ _RATING_VARIANCE = 0.05
 """Most requests are not rated, and left out."""
 _SHOWN = 1.0
 _ALPHA_MAX = 0.25
-_UNDER_WAY_S = 60.0
-"""How long after their age the first requests of a step may take to be counted."""
 
 
 class _Question(NamedTuple):
@@ -127,10 +125,10 @@ def _judged(
         found = _proof(asked, scope, _harm(final, _cells(final, flag, sums)), first)
     else:
         found = _shown(_harm(asked, cells), first)
-    began_s = _began_s(gate, flag)
+    began_s = began_s_of(gate, flag)
     if found.result is not Result.FAIL and scope.units < max(1, gate.min_samples):
         found = _too_few(
-            gate, scope.units, found, under_way=now_s < began_s + age_s_of(flag, gate.metric) + _UNDER_WAY_S
+            gate, scope.units, found, under_way=now_s < began_s + age_s_of(flag, gate.metric) + UNDER_WAY_S
         )
     estimate = _estimate(asked, scope, margin, now_s - began_s)
     reason = "; ".join(part for part in (found.told, _text(asked, scope, estimate)) if part)
@@ -236,10 +234,6 @@ def _text(asked: _Question, scope: ClusterSums, estimate: Estimate | None) -> st
         "" if estimate.expected_s is None else f"decided in about {estimate.expected_s:.0f} s",
     )
     return ", ".join(part for part in parts if part)
-
-
-def _began_s(gate: Gate, flag: FeatureFlag) -> float:
-    return flag.progress.ramp_began_s if gate.scope == "ramp" else flag.progress.step_began_s
 
 
 def _binary(rate: float) -> float:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 EPOCH_S = 600.0
 """Harm that begins late is looked for afresh this often."""
+UNDER_WAY_S = 60.0
+"""How long after their age the first units of a step may take to be counted."""
 _MOMENTS = len(Moments.__struct_fields__)
 _BETS = len(LAMBDAS)
 MARGINS_MAX = (ELEMENTS_MAX - _MOMENTS) // _BETS
@@ -96,6 +98,11 @@ def floor_of(gate: Gate) -> float:
 def step_of(progress: Progress) -> int:
     """What tells a step from others of the ramp; one that is entered anew is another one."""
     return round(progress.step_began_s * 1_000)
+
+
+def began_s_of(gate: Gate, flag: FeatureFlag) -> float:
+    """Since when what passes `gate` must have been measured, Unix time."""
+    return flag.progress.ramp_began_s if gate.scope == "ramp" else flag.progress.step_began_s
 
 
 def epoch_of(progress: Progress, entered_s: float) -> int:

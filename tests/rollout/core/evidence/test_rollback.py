@@ -12,7 +12,7 @@ from rollout.core.evidence import counts, restart
 from rollout.core.evidence.counts import ArmCounts
 from rollout.core.evidence.eprocess import log_sums
 from rollout.core.evidence.fixed_point import real
-from rollout.core.evidence.rollback import HarmValue, attempt_alpha, both, combined
+from rollout.core.evidence.rollback import HarmValue, attempt_alpha, combined
 from rollout.core.evidence.score import Units, for_harm, score
 
 VALUES = st.lists(
@@ -84,10 +84,6 @@ def test_weights_that_are_no_shares_of_alpha_are_refused(weights: tuple[float, f
 def test_no_metric_at_all_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="add up to one"):
         combined([])
-
-
-def test_two_proofs_are_as_strong_as_the_weaker() -> None:
-    assert both(3.0, 1.0) == both(1.0, 3.0) == 1.0
 
 
 def test_all_attempts_together_use_one_alpha() -> None:
