@@ -8,7 +8,7 @@ from rollout.core.ramp_model import GateKind, Phase
 
 if TYPE_CHECKING:
     from rollout.core.model import FeatureFlag
-    from rollout.core.ramp_model import Gate
+    from rollout.core.ramp_model import Evidence, Gate
 
 
 class Quantile(NamedTuple):
@@ -67,4 +67,9 @@ def gathers_pairs(flag: FeatureFlag) -> bool:
 
 def age_s_of(flag: FeatureFlag, metric: str) -> float:
     """How long after its first request a unit enters a metric of units, with what is known then."""
-    return flag.evidence.feedback_age_s if metric == THUMBS else flag.evidence.age_s
+    return age_of(flag.evidence, metric)
+
+
+def age_of(evidence: Evidence, metric: str) -> float:
+    """The same, of what the flag says of it."""
+    return evidence.feedback_age_s if metric == THUMBS else evidence.age_s
