@@ -59,7 +59,7 @@ class Series(msgspec.Struct, frozen=True):
 
 def series_of(flag: FeatureFlag) -> tuple[Series, ...]:
     """All that the flag's gates ask of units, sorted by prefix; InvalidArgument if margins don't fit one vector."""
-    return _series_of(flag.gates, flag.evidence)
+    return _series_of(tuple(flag.gates), flag.evidence)
 
 
 @lru_cache(_FLAGS_KEPT)
