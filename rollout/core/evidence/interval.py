@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from rollout.core.evidence.score import Scores
 
 _PENALTIES = tuple(-math.log1p(-bet) - bet for bet in LAMBDAS)
-_HALVINGS = 40
+_HALVINGS = 24
+"""Bounds are shown to four digits; the controller works them out each second."""
 _N_EFF_AT_5_PERCENT = 12.5
 _N_EFF_FOR_EACH_FACTOR_E = 2.0
 _USUAL_ALPHA = 0.05

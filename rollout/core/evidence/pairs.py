@@ -12,6 +12,7 @@ at a win.
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from rollout.core.ramp_model import Gate, Progress
 
 EPOCH_S = 3_600.0
-"""Harm that begins late is looked for afresh this often: pairs come slowly, and epochs of them are never folded."""
+"""The first epoch; the k-th begins k**2 times this after the ramp. Pairs come slowly, and epochs of them are never
+folded: there are 38 of them in 60 days."""
 UNKNOWN = "unknown"
 """Stands for the version of a judge that has not said yet who it is."""
 _REPLIES = "judged."
@@ -87,7 +89,7 @@ def harm_margin_of(gate: Gate) -> float:
 
 def epoch_of(progress: Progress, paired_at_s: float) -> int:
     """The epoch of a pair whose answers were both there at this Unix time."""
-    return restart.epoch_at(paired_at_s, progress.ramp_began_s, EPOCH_S)
+    return isqrt(restart.epoch_at(paired_at_s, progress.ramp_began_s, EPOCH_S))
 
 
 def gathered(plan: MetricPlan, wins: Reals) -> MetricSums:

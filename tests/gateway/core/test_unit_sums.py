@@ -11,9 +11,11 @@ from gateway.core.unit_sums import Books, Judged
 from gateway.core.units import End, Unit
 from rollout.core.claims import Claim, draw_of
 from rollout.core.evaluate import compile_snapshot
+from rollout.core.evidence import eprocess
 from rollout.core.evidence.arms import units_key
+from rollout.core.evidence.eprocess import NOTHING
 from rollout.core.evidence.ledger import gathered
-from rollout.core.evidence.plans import EPOCH_S, errors_key, key_of, series_of, stored, vector_of
+from rollout.core.evidence.plans import EPOCH_S, errors_key, key_of, series_of, stored, sums_of, vector_of
 from rollout.core.evidence.score import Units
 from rollout.core.model import BUCKETS, FeatureFlag
 from rollout.core.ramp_model import Evidence, GateKind
@@ -115,6 +117,19 @@ def test_who_is_left_out_is_scored_at_the_prediction() -> None:
     assert found.moments.overlap > 0
     assert deltas[ERRORS] == [0, 0, 1, 0]
     assert summed(books, [unit(3)]) == summed(learned(FLAG), [unit(3)])
+
+
+def test_who_is_left_out_says_nothing_of_a_floor() -> None:
+    """Predictions are of both arms: a baseline that is down must not be held against the candidate's impatient."""
+    floor = replace(GATE, kind=GateKind.THRESHOLD, margin=None, limit=0.05)
+    flag = replace(HARM_ONLY, gates=(floor,))
+    (series,) = series_of(flag)
+    key, books = key_of("draft", flag.progress, series.prefix, 0), learned(flag)
+    summed(books, [unit(2 * number + 1, 0.0) for number in range(50)])
+    (floors,) = sums_of(series.plan, summed(books, [unit(2 * number, None) for number in range(60, 90)])[key]).floors
+    assert floors == NOTHING
+    (kept,) = sums_of(series.plan, summed(books, [unit(200, 0.0), unit(202, None)])[key]).floors
+    assert kept == eprocess.log_sums(np.array([0.95]))
 
 
 def test_steps_and_epochs_have_sums_of_their_own() -> None:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.core.evidence.eprocess import LAMBDAS, NOTHING, add, log_mean_exp, log_sums, log_sums_of_each, log_value
+from rollout.core.evidence.eprocess import (
+    LAMBDAS,
+    NOTHING,
+    add,
+    log_mean_exp,
+    log_sums,
+    log_sums_of_each,
+    log_value,
+    value_of,
+)
 from rollout.core.evidence.fixed_point import log_growth
 from rollout.core.evidence.score import Units, for_harm, for_noninferiority, score
 from rollout.core.model import BUCKETS
@@ -108,6 +117,11 @@ def test_the_bets_are_geometric_and_never_risk_everything() -> None:
     ratios = [after / before for before, after in pairwise(LAMBDAS)]
     assert max(ratios) / min(ratios) < 1.01
     assert (LAMBDAS[0], LAMBDAS[-1], len(LAMBDAS)) == (0.004, 0.8, 14)
+
+
+def test_a_value_is_finite_however_clear_the_case() -> None:
+    assert value_of(math.log(20)) == pytest.approx(20.0)
+    assert 1e299 < value_of(1e6) < math.inf
 
 
 @pytest.mark.parametrize("size", [-1e6, 0.0, 1e6])

@@ -11,6 +11,7 @@ from rollout.core.evidence.names import (
     age_s_of,
     gathers,
     gathers_pairs,
+    has_begun,
     is_drawn,
     is_gathered,
 )
@@ -47,10 +48,10 @@ def test_a_gate_of_evidence_needs_a_metric_and_a_bound() -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 def test_evidence_is_gathered_while_a_ramp_is_under_way(phase: Phase) -> None:
-    at_rest = phase in {Phase.DRAFT, Phase.COMPLETED}
+    at_rest = phase in {Phase.DRAFT, Phase.READY, Phase.COMPLETED}
     for collects, gate in ((gathers, GATE), (gathers_pairs, OF_PAIRS)):
         flag = replace(FLAG, gates=(gate,), progress=Progress(phase=phase, attempt=1))
-        assert collects(flag) is not at_rest
+        assert collects(flag) is has_begun(flag) is not at_rest
         assert not collects(replace(flag, progress=Progress(phase=phase)))  # no attempt: nothing begins yet
 
 

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -8,8 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.errors import InvalidArgument
+from rollout.core.evidence.eprocess import log_sums, log_value
 from rollout.core.evidence.fixed_point import on_grid
-from rollout.core.evidence.score import RunningMean, Units, for_harm, for_noninferiority, harm_fall, score
+from rollout.core.evidence.score import (
+    RunningMean,
+    Units,
+    below_floor,
+    for_harm,
+    for_noninferiority,
+    harm_fall,
+    score,
+)
 from rollout.core.model import BUCKETS
 
 Batch = Callable[..., Units]
@@ -111,3 +120,27 @@ def test_harm_never_falls_further_than_is_known_before_the_draw(
 def test_a_rare_failure_at_a_small_share_bears_a_large_bet() -> None:
     failed = one(BUCKETS // 100, candidate=True, outcome=0.0, predicted=0.95)
     assert for_harm(score(failed), 0.0)[0] / harm_fall(failed, 0.0)[0] == pytest.approx(19.0)
+
+
+Paths = Callable[..., Iterator[tuple[tuple[tuple[int, int], ...], Fraction]]]
+
+
+@pytest.mark.parametrize(("above", "stopped_at"), [(0, 9.0), (0, 1.01), (1, 1.01)])
+def test_no_wealth_is_expected_against_a_floor_that_is_kept(every_path: Paths, above: int, stopped_at: float) -> None:
+    """Every path of five units under a share that falls with each failure, the baseline down, the candidate at it."""
+    floor = Fraction(3, 4)
+
+    def share(past: tuple[tuple[int, int], ...]) -> int:
+        return (50_000, 25_000, 1_000)[min(2, sum(not good for candidate, good in past if candidate))]
+
+    expected = 0.0
+    rates = floor + Fraction(above, 8), Fraction(1, 10)
+    for path, likely in every_path(lambda past: (Fraction(share(past), BUCKETS), *rates), 5):
+        shares = np.array([share(path[:seen]) for seen in range(5)])
+        candidate = np.array([each == 1 for each, _ in path])
+        outcome = np.array([float(good) for _, good in path])
+        x = below_floor(Units(shares, candidate, outcome, np.full(5, 0.5)), float(floor))
+        looks = [math.exp(log_value(log_sums(x[:seen]))) for seen in range(1, 6)]
+        expected += float(likely) * next((value for value in looks if value >= stopped_at), looks[-1])
+    assert expected <= 1.0
+    assert above or expected > 1.0 - 1e-8

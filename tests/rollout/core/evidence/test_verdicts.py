@@ -148,6 +148,16 @@ def test_latency_is_asked_for_the_share_of_answers_in_time(sums) -> None:
     assert "no margin is excluded yet" in slow["fast"].reason
 
 
+def test_a_margin_is_excluded_only_with_all_larger_ones(sums) -> None:
+    """Each margin is a chance to be wrong at; from the largest down to the first doubt they are one chance."""
+    flag = asking(SLOW)
+    fine, poor = (sums((FLAG.progress, 2_100.0, rows(3_000, bad, 150)), flag=flag) for bad in (20, 150))
+    wider = {each.prefix for each in series_of(flag) if each.margin == 0.3}
+    mixed = fine | {key: row for key, row in poor.items() if key.name.rsplit(".", 2)[0] in wider}
+    assert numbers(verdict_of(SLOW, flag, fine, NOW_S))[2].excluded == 0.1
+    assert numbers(verdict_of(SLOW, flag, mixed, NOW_S))[2].excluded is None
+
+
 def test_a_floor_is_about_the_candidate_alone(sums, units) -> None:
     flag = asking(FLOOR)
     (series,) = series_of(flag)
@@ -204,6 +214,13 @@ def test_harm_of_one_gate_alone_needs_its_part_of_alpha(sums) -> None:
     assert {each.result for each in found.values()} == {Result.PASS, Result.INCONCLUSIVE}
 
 
+def test_a_ramp_that_has_yet_to_begin_is_not_judged_by_the_attempt_before_it(sums) -> None:
+    """Ended and created anew it is READY under the old attempt's number, often with another candidate."""
+    given = sums((FLAG.progress, 2_100.0, rows(300, 90, 3)))
+    assert verdicts_of(FLAG, given, NOW_S)["worse"].result is Result.FAIL
+    assert verdicts_of(replace(FLAG, progress=Progress(phase=Phase.READY, attempt=1)), given, NOW_S) == {}
+
+
 def test_silence_is_no_data(sums) -> None:
     flag = asking(HARM, PROOF, FLOOR)
     for given in ({}, sums((EARLIER, 1_000.0, rows(500)), flag=flag)):
@@ -244,8 +261,10 @@ def test_where_nothing_is_drawn_nothing_is_asked(sums, share: int, who: str) -> 
         verdict = verdict_of(gate, flag, {}, NOW_S)
         assert (verdict.result, verdict.reason) == (Result.PASS, f"not asked: everybody has the {who}")
         assert judge(gate, verdict, now_s=NOW_S, since_s=2_000.0) == verdict
-    failed = verdict_of(HARM, flag, sums((EARLIER, 1_000.0, rows(300, 90)), flag=flag), NOW_S)
-    assert failed.result is Result.FAIL  # what was shown before stays shown
+    shown = sums((EARLIER, 1_000.0, rows(300, 90)), flag=flag)
+    for each in (flag, replace(flag, bucket_by=UnitKind.USER)):
+        assert verdict_of(HARM, each, {}, NOW_S).result is Result.PASS
+        assert verdict_of(HARM, each, shown, NOW_S).result is Result.FAIL  # what was shown before stays shown
 
 
 def test_too_few_units_hold(sums) -> None:
