@@ -164,7 +164,13 @@ def _judges(around: Surroundings, sink: ScoreSink) -> Judges:
 
 
 def _checking(around: Surroundings, found: Callable[[CheckedAnswer], None]) -> Checking | None:
-    millipct, skipped = around.settings.checks.sample_millipct, around.metrics.checking.skip
-    if not millipct:
+    checks, skipped = around.settings.checks, around.metrics.checking.skip
+    if not checks.sample_millipct:
         return None
-    return Checking(millipct, snapshot=lambda: around.follower.snapshot, found=found, skipped=skipped)
+    return Checking(
+        checks.sample_millipct,
+        snapshot=lambda: around.follower.snapshot,
+        found=found,
+        skipped=skipped,
+        every_feature=checks.every_feature,
+    )
