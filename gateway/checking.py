@@ -1,8 +1,8 @@
 """Checks a sample of answers of one worker, after they have left: whether they are empty, cut, a refusal, a loop, ...
 
 Copies what passes as shadow calls do (`gateway.shadow_sample`) and looks at it in the sweep, a little each time. An
-answer outside the sample pays one checksum of its request's id; where nothing is sampled, nothing. The answer of a
-baseline that stepped in for the candidate is looked at too: it counts for the arm that was assigned.
+answer outside the sample pays one checksum of its request's id; features of which nothing is asked pay nothing. The
+answer of a baseline that stepped in for the candidate is looked at too: it counts for the arm that was assigned.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from gateway.core.answer_text import answer_text
 from gateway.core.checks.answer_checks import check
 from gateway.core.checks.asked import asked
 from gateway.core.checks.ending import ending_of
-from gateway.core.checks.sampling import Unchecked, checked
+from gateway.core.checks.sampling import Unchecked, checked, features_checked
 from gateway.core.shadowing import PROMPT_MAX_BYTES
 from gateway.delivery import deliver, is_event_stream
 from gateway.shadow_sample import Room, Sample
+from rollout.core.model import EMPTY_SNAPSHOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,10 +54,16 @@ class Checking:
         found: Callable[[CheckedAnswer], None],
         skipped: Callable[[str, Unchecked], None],
         clock: Callable[[], float] = time.time,
+        every_feature: bool = False,
     ) -> None:
-        """`sampled`: which answers, and who else asks that; `skipped`: told a feature and why; `clock`: Unix time."""
+        """`sampled`: which answers, and who else asks that; `skipped`: told a feature and why; `clock`: Unix time.
+
+        `every_feature`: also of those whose flag has no gate on what checks find.
+        """
         self._sampled, self._snapshot, self._found, self._skipped = sampled, snapshot, found, skipped
-        self._clock = clock
+        self._clock, self._every_feature = clock, every_feature
+        self._seen = EMPTY_SNAPSHOT
+        self._wanted: dict[str, Sampler] = {}
         self._room = Room(HELD_MAX_BYTES)
         self._passing: set[Sample] = set()
         self._waiting: dict[Sample, None] = {}
@@ -121,7 +128,7 @@ class Checking:
                 looked_at += sample.answer_bytes + len(sample.prompt)
                 del self._waiting[sample]
                 self._look(sample)
-            return inner if self._closed else {**inner, **dict.fromkeys(self._snapshot().features, self)}
+            return self._samplers(inner)
         except Exception:  # noqa: BLE001  the sweep is what deadlines of requests hang on
             _log.exception("sampled answers could not be checked")
             return inner
@@ -132,6 +139,16 @@ class Checking:
         for sample in list(self._waiting):
             del self._waiting[sample]
             self._give_up(sample, Unchecked.DRAINING)
+
+    def _samplers(self, inner: Mapping[str, Sampler]) -> Mapping[str, Sampler]:
+        """Worked out once of each snapshot: there may be thousands of features, and ten sweeps a second."""
+        snapshot = self._snapshot()
+        if self._closed:
+            return inner
+        if snapshot is not self._seen:
+            self._seen = snapshot
+            self._wanted = dict.fromkeys(features_checked(snapshot, every_feature=self._every_feature), self)
+        return {**inner, **self._wanted} if inner else self._wanted
 
     def _sample(self, owner: Owner, call: Call, chosen: Plan, request_id: str) -> Sample | None:
         decision = chosen.decision

@@ -168,5 +168,7 @@ def _judges(around: Surroundings, sink: ScoreSink) -> Judges:
 def _checking(around: Surroundings, sampled: CheckSample, found: Callable[[CheckedAnswer], None]) -> Checking | None:
     if not sampled.millipct:
         return None
-    skipped = around.metrics.checking.skip
-    return Checking(sampled, snapshot=lambda: around.follower.snapshot, found=found, skipped=skipped)
+    every, skipped = around.settings.checks.every_feature, around.metrics.checking.skip
+    return Checking(
+        sampled, snapshot=lambda: around.follower.snapshot, found=found, skipped=skipped, every_feature=every
+    )

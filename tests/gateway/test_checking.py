@@ -20,7 +20,7 @@ REFUSAL = "I'm sorry, but I can't help with that."
 class Looked:
     """What a gateway's checking has found; `turn` is one sweep."""
 
-    def __init__(self, gateway, millipct: int = BUCKETS) -> None:
+    def __init__(self, gateway, millipct: int = BUCKETS, *, every_feature: bool = True) -> None:
         self.found: list[CheckedAnswer] = []
         self.skipped: list[tuple[str, str]] = []
         self.gateway = gateway
@@ -31,6 +31,7 @@ class Looked:
             found=self.found.append,
             skipped=lambda feature, why: self.skipped.append((feature, why)),
             clock=lambda: 7.0,
+            every_feature=every_feature,
         )
         gateway.relay.checking = self.checking
         self.turn()
@@ -80,6 +81,16 @@ async def test_whoever_answers_it_counts_for_the_assigned_arm(upstream, relay_ga
     assert answer.headers["x-glidepath-arm"] == "baseline"
     await looked.until(1)
     assert (looked.found[0].assigned, looked.found[0].checks.empty) == ("candidate", True)
+
+
+async def test_a_feature_that_asks_for_nothing_passes_as_without_checks(upstream, relay_gateway, wire) -> None:
+    server = await upstream(wire.plain(said("fine")))
+    gateway = await relay_gateway(candidate=server.port, baseline=server.port)
+    looked = Looked(gateway, every_feature=False)
+    assert not gateway.relay.sampled
+    await looked.ask()
+    looked.turn()
+    assert (looked.found, looked.skipped, looked.checking.counts) == ([], [], (0, 0, 0))
 
 
 async def test_outside_the_sample_nothing_is_kept(upstream, relay_gateway, wire) -> None:

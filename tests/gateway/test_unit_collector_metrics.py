@@ -72,7 +72,7 @@ async def test_who_holds_the_claim_keeps_the_unit_and_nobody_else(store: SqliteS
 async def test_what_is_more_than_a_store_takes_at_once_goes_in_parts_once_each(
     store: SqliteStore, monkeypatch, lost: int
 ) -> None:
-    monkeypatch.setattr("gateway.unit_collector.VALUES_PER_FLUSH_MAX", 60)
+    monkeypatch.setattr("gateway.core.sum_parts.VALUES_PER_FLUSH_MAX", 60)
     world = World(store, asking(GATE, THUMBS))
     world.line.lost_answers = lost
     world.one.take([request(number, 100.0 + 600 * (number // 3)) for number in range(1, 7)])

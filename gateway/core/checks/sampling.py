@@ -9,12 +9,15 @@ from zlib import crc32
 import msgspec
 
 from gateway.core.checks.answer_checks import Checks
+from rollout.core.evidence.names import FORM, is_gathered
 from rollout.core.model import BUCKETS
+from rollout.core.ramp_model import Phase
 
 if TYPE_CHECKING:
-    from rollout.core.model import Decision
+    from rollout.core.model import Decision, FeatureFlag, Snapshot
 
 _SALTED = crc32(b"checks:")
+_AT_REST = (Phase.DRAFT, Phase.COMPLETED)
 
 
 class Unchecked(StrEnum):
@@ -43,6 +46,12 @@ class CheckedAnswer(msgspec.Struct, frozen=True):
     bucket: int
     checks: Checks
     unit_digest: int = 0
+
+
+def features_checked(snapshot: Snapshot, *, every_feature: bool) -> tuple[str, ...]:
+    """Whose answers are sampled: where a ramp under way has a gate on what checks find, or everywhere."""
+    features = snapshot.features
+    return tuple(name for name in features if every_feature or _asks_for_checks(features[name].flag))
 
 
 def in_check_sample(request_id: str, millipct: int) -> bool:
@@ -82,3 +91,11 @@ def checked(request_id: str, at_s: float, decision: Decision, checks: Checks) ->
         checks,
         decision.unit_digest,
     )
+
+
+def _asks_for_checks(flag: FeatureFlag) -> bool:
+    # Whatever its share is: at the change from one step to the next answers of the last one are still to come.
+    ramp = flag.progress
+    if not ramp.attempt or ramp.phase in _AT_REST:
+        return False
+    return any(gate.metric == FORM and is_gathered(gate) for gate in flag.gates)
