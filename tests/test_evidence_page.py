@@ -167,7 +167,7 @@ def test_numbers_of_the_text() -> None:
         "harm at the final margin looks likely",
         "the arms' sizes contradict the share",
         "not of this plan",
-        "not asked: everybody has",
+        ": everybody has",
         "together",
     ],
 )

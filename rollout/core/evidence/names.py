@@ -51,11 +51,18 @@ def has_begun(flag: FeatureFlag) -> bool:
     return flag.progress.phase not in _AT_REST and flag.progress.attempt > 0
 
 
+def is_asked(gate: Gate, share_millipct: int) -> bool:
+    """Whether units can tell at this share: where one arm has everybody, only a floor of the candidate's own."""
+    return is_drawn(share_millipct) or (gate.kind is GateKind.THRESHOLD and share_millipct > 0)
+
+
 def gathers(flag: FeatureFlag) -> bool:
-    """Whether units are gathered under this flag: a ramp under way that asks for it, and arms that are drawn."""
-    if not has_begun(flag) or not is_drawn(flag.share_millipct):
+    """Whether units are gathered under this flag: a ramp under way that asks what they can tell at this share."""
+    if not has_begun(flag):
         return False
-    return any(gate.metric in DRAWN and is_gathered(gate) for gate in flag.gates)
+    return any(
+        gate.metric in DRAWN and is_gathered(gate) and is_asked(gate, flag.share_millipct) for gate in flag.gates
+    )
 
 
 def gathers_pairs(flag: FeatureFlag) -> bool:

@@ -32,7 +32,7 @@ from rollout.core.evidence.names import (
     THUMBS,
     age_s_of,
     has_begun,
-    is_drawn,
+    is_asked,
     is_gathered,
 )
 from rollout.core.evidence.plans import UNDER_WAY_S, began_s_of, floor_of, series_for, series_of
@@ -73,7 +73,8 @@ def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
         verdict = judge(gate, flag, sums, now_s)
     except InvalidArgument as fault:
         return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
-    if gate.metric in DRAWN and not is_drawn(flag.share_millipct) and verdict.result not in _STAYS:
+    asked = gate.metric not in DRAWN or is_asked(gate, flag.share_millipct)
+    if not asked and verdict.result not in _STAYS:
         share = "the candidate" if flag.share_millipct else "the baseline"
         return replace(
             verdict, result=Result.PASS, reason=f"{NOT_ASKED}: everybody has {share}", value=verdict.value or 1.0

@@ -12,6 +12,7 @@ from rollout.core.evidence.names import (
     gathers,
     gathers_pairs,
     has_begun,
+    is_asked,
     is_drawn,
     is_gathered,
 )
@@ -60,6 +61,13 @@ def test_units_need_a_draw_and_pairs_do_not(share: int, *, drawn: bool) -> None:
     assert is_drawn(share) is drawn
     assert gathers(replace(FLAG, share_millipct=share)) is drawn
     assert gathers_pairs(replace(FLAG, gates=(OF_PAIRS,), share_millipct=share))
+
+
+@pytest.mark.parametrize(("share", "asked"), [(0, False), (1, True), (BUCKETS, True)])
+def test_a_floor_needs_the_candidate_alone(share: int, *, asked: bool) -> None:
+    floor = replace(GATE, kind=GateKind.THRESHOLD, margin=None, limit=0.05)
+    assert is_asked(floor, share) is asked
+    assert gathers(replace(FLAG, gates=(GATE, floor), share_millipct=share)) is asked
 
 
 @pytest.mark.parametrize("gates", [(), (replace(GATE, source="promql"),)])

@@ -256,7 +256,7 @@ def test_harm_of_an_earlier_step_counts_also_while_this_one_is_empty(sums) -> No
 
 @pytest.mark.parametrize(("share", "who"), [(0, "baseline"), (100_000, "candidate")])
 def test_where_nothing_is_drawn_nothing_is_asked(sums, share: int, who: str) -> None:
-    flag = asking(HARM, PROOF, FLOOR, share_millipct=share)
+    flag = asking(HARM, PROOF, share_millipct=share)
     for gate in flag.gates:
         verdict = verdict_of(gate, flag, {}, NOW_S)
         assert (verdict.result, verdict.reason) == (Result.PASS, f"not asked: everybody has the {who}")
@@ -265,6 +265,18 @@ def test_where_nothing_is_drawn_nothing_is_asked(sums, share: int, who: str) -> 
     for each in (flag, replace(flag, bucket_by=UnitKind.USER)):
         assert verdict_of(HARM, each, {}, NOW_S).result is Result.PASS
         assert verdict_of(HARM, each, shown, NOW_S).result is Result.FAIL  # what was shown before stays shown
+
+
+def test_a_floor_is_asked_where_everybody_has_the_candidate(units) -> None:
+    everybody, nobody = asking(FLOOR, share_millipct=100_000), asking(FLOOR, share_millipct=0)
+    assert verdict_of(FLOOR, nobody, {}, NOW_S).reason == "not asked: everybody has the baseline"
+    assert verdict_of(FLOOR, everybody, {}, NOW_S).result is not Result.PASS
+    drawn = units(rows(300, 90))
+    alone = drawn._replace(share_millipct=drawn.share_millipct * 0 + 100_000, candidate=drawn.candidate | True)
+    (series,) = series_of(everybody)
+    key = key_of("draft", everybody.progress, series.prefix, epoch_of(everybody.progress, 2_100.0))
+    verdict = verdict_of(FLOOR, everybody, {key: vector_of(gathered(series.plan, alone))}, NOW_S)
+    assert (verdict.result, verdict.samples) == (Result.FAIL, len(alone.outcome))
 
 
 def test_too_few_units_hold(sums) -> None:
