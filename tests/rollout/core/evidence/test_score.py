@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.fixed_point import on_grid
-from rollout.core.evidence.score import RunningMean, Units, for_harm, for_noninferiority, harm_fall, score
+from rollout.core.evidence.score import (
+    RunningMean,
+    Units,
+    below_floor,
+    floor_fall,
+    for_harm,
+    for_noninferiority,
+    harm_fall,
+    score,
+)
 from rollout.core.model import BUCKETS
 
 Batch = Callable[..., Units]
@@ -111,3 +120,38 @@ def test_harm_never_falls_further_than_is_known_before_the_draw(
 def test_a_rare_failure_at_a_small_share_bears_a_large_bet() -> None:
     failed = one(BUCKETS // 100, candidate=True, outcome=0.0, predicted=0.95)
     assert for_harm(score(failed), 0.0)[0] / harm_fall(failed, 0.0)[0] == pytest.approx(19.0)
+
+
+@given(st.integers(1, BUCKETS - 1), UNIT, UNIT, UNIT, UNIT)
+def test_a_scaled_bet_is_as_fair_as_it_was(
+    share: int, good: float, worse: float, predicted: float, margin: float
+) -> None:
+    """Over the coin, for means of both arms: nothing at the margin is expected, less than nothing within it."""
+    p, if_candidate = share / BUCKETS, good - min(worse, margin, good)
+    treated = one(share, candidate=True, outcome=if_candidate, predicted=predicted)
+    not_treated = one(share, candidate=False, outcome=good, predicted=predicted)
+    each = [for_harm(score(units), margin)[0] / harm_fall(units, margin)[0] for units in (treated, not_treated)]
+    expected = p * each[0] + (1 - p) * each[1]
+    assert expected <= 1e-9
+    assert expected == pytest.approx(
+        p * (1 - p) * (good - if_candidate - margin) / harm_fall(treated, margin)[0], rel=1e-6, abs=1e-9
+    )
+
+
+@given(SHARE, st.booleans(), UNIT, UNIT)
+def test_below_a_floor_nothing_falls_further_than_is_known_before_the_draw(
+    share: int,
+    candidate: bool,  # noqa: FBT001  Hypothesis gives it
+    outcome: float,
+    floor: float,
+) -> None:
+    units = one(share, candidate=candidate, outcome=outcome, predicted=0.5)
+    assert floor_fall(floor) > 0.0
+    assert below_floor(units, floor)[0] / floor_fall(floor) >= -1.0 - 1e-9
+    assert below_floor(units._replace(outcome=np.array([floor])), floor)[0] == 0.0
+
+
+def test_a_failure_below_a_high_floor_bears_a_large_bet() -> None:
+    failed = one(BUCKETS // 100, candidate=True, outcome=0.0, predicted=0.5)
+    assert below_floor(failed, 0.95)[0] / floor_fall(0.95) == pytest.approx(19.0)
+    assert math.isfinite(below_floor(failed, 1.0)[0] / floor_fall(1.0))
