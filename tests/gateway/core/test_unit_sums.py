@@ -143,7 +143,7 @@ def test_latency_is_held_against_the_yardstick_in_force_at_arrival() -> None:
     flag = gates("total_p50", margin=0.5)
     books = learned(flag)
     (series,) = series_of(flag)
-    key = key_of("draft", flag.progress, series.prefix, 0)
+    key = key_of("draft", flag.progress, series.prefix, 1)
     first = books.judged(1_071.0, [unit(2 * number + 1) for number in range(60)])
     assert {each.outcomes for each in first} == {(-1.0,)}
     assert list(books.summed(first)) == [ARMS]
@@ -185,9 +185,9 @@ def test_ratings_count_later_and_alone() -> None:
     held = list(books.held(judged))
     assert held[1] == Held(1_610.0, 1_010.0, "draft", 1, 2, True)
     deltas = books.rated([(held[0], []), (held[1], [1.0, 0.5])])
-    assert list(deltas) == [key_of("draft", flag.progress, thumbs.prefix, 1)]
+    assert list(deltas) == [key_of("draft", flag.progress, thumbs.prefix, 5)]
     both = [unit(1, 0.5), unit(2, 0.75)]
-    assert deltas == {key_of("draft", flag.progress, thumbs.prefix, 1): expected(both, 0.5, thumbs)}
+    assert deltas == {key_of("draft", flag.progress, thumbs.prefix, 5): expected(both, 0.5, thumbs)}
     assert books.rated([(held[0]._replace(revision=9), [])]) == {}
     assert books.unplaced == 1
 
