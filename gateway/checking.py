@@ -16,7 +16,7 @@ from gateway.core.answer_text import answer_text
 from gateway.core.checks.answer_checks import check
 from gateway.core.checks.asked import asked
 from gateway.core.checks.ending import ending_of
-from gateway.core.checks.sampling import Unchecked, checked, in_check_sample
+from gateway.core.checks.sampling import Unchecked, checked
 from gateway.core.shadowing import PROMPT_MAX_BYTES
 from gateway.delivery import deliver, is_event_stream
 from gateway.shadow_sample import Room, Sample
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gateway.attempt import Attempt
     from gateway.core.call import Call
-    from gateway.core.checks.sampling import CheckedAnswer
+    from gateway.core.checks.sampling import CheckedAnswer, CheckSample
     from gateway.core.providers.wires import Wire
     from gateway.core.routing import Plan
     from gateway.delivery import Delivery, Owner
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 HELD_MAX_BYTES = 16 * 1024 * 1024
-WAITING_MAX = 256
+WAITING_MAX = 64
+"""So that none waits for 2 s: what isn't checked at the age of its unit counts as unknown, in both arms."""
 BYTES_AT_ONCE = 65_536
 ANSWERS_AT_ONCE = 4
 """Per sweep, and one answer at least: the largest takes some ten milliseconds, the usual one half of one."""
@@ -46,15 +47,15 @@ class Checking:
 
     def __init__(
         self,
-        millipct: int,
+        sampled: CheckSample,
         *,
         snapshot: Callable[[], Snapshot],
         found: Callable[[CheckedAnswer], None],
         skipped: Callable[[str, Unchecked], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`millipct`: of answers; `skipped`: told a feature and why; `clock`: Unix time."""
-        self._millipct, self._snapshot, self._found, self._skipped = millipct, snapshot, found, skipped
+        """`sampled`: which answers, and who else asks that; `skipped`: told a feature and why; `clock`: Unix time."""
+        self._sampled, self._snapshot, self._found, self._skipped = sampled, snapshot, found, skipped
         self._clock = clock
         self._room = Room(HELD_MAX_BYTES)
         self._passing: set[Sample] = set()
@@ -80,7 +81,7 @@ class Checking:
         tap: Callable[[bytes], bytes] | None = None,
     ) -> Delivery:
         """Sampler: whoever else samples the feature sees the answer too."""
-        sample = self._sampled(owner, call, chosen, request_id)
+        sample = self._sample(owner, call, chosen, request_id)
         if sample is not None:
             sample.streamed = is_event_stream(answer.headers)
             owner, tap = sample, sample.tap
@@ -99,7 +100,7 @@ class Checking:
             why = Unchecked.TOO_LARGE
         elif self._closed:
             why = Unchecked.DRAINING
-        elif len(self._waiting) >= WAITING_MAX:
+        elif not self._has_room_for(sample.request_id):
             why = Unchecked.CROWDED
         if why is None:
             self._waiting[sample] = None
@@ -132,18 +133,27 @@ class Checking:
             del self._waiting[sample]
             self._give_up(sample, Unchecked.DRAINING)
 
-    def _sampled(self, owner: Owner, call: Call, chosen: Plan, request_id: str) -> Sample | None:
+    def _sample(self, owner: Owner, call: Call, chosen: Plan, request_id: str) -> Sample | None:
         decision = chosen.decision
         if self._closed or decision is None or decision.unit_kind is None:
             return None
-        if not in_check_sample(request_id, self._millipct):
+        if request_id not in self._sampled:
             return None
-        if len(self._waiting) >= WAITING_MAX:
+        if not self._has_room_for(request_id):
             self._skipped(decision.feature, Unchecked.CROWDED)
             return None
         sample = Sample(owner, call, decision, request_id, desk=self, room=self._room)
         self._passing.add(sample)
         return sample
+
+    def _has_room_for(self, request_id: str) -> bool:
+        """Where too many wait the sample is thinned, rather than whoever comes next left unchecked."""
+        if len(self._waiting) >= WAITING_MAX:
+            self._sampled.thin()
+            for sample in [each for each in self._waiting if each.request_id not in self._sampled]:
+                del self._waiting[sample]
+                self._give_up(sample, Unchecked.CROWDED)
+        return request_id in self._sampled and len(self._waiting) < WAITING_MAX
 
     def _look(self, sample: Sample) -> None:
         try:

@@ -24,7 +24,7 @@ from rollout.core.sums import VALUES_PER_FLUSH_MAX
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
-    from gateway.core.checks.sampling import CheckedAnswer
+    from gateway.core.checks.sampling import CheckedAnswer, CheckSample
     from gateway.core.held_units import Held
     from gateway.core.outcome import Record
     from gateway.core.unit_sums import Judged
@@ -80,15 +80,15 @@ class UnitCollector:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         *,
-        checked_millipct: int = 0,
+        sampled: CheckSample | None = None,
     ) -> None:
         """`clock`: any seconds that only grow; `wall_clock`: Unix time, as in Records.
 
-        `checked_millipct`: of requests whose answers are checked.
+        `sampled`: requests whose answers are checked.
         """
         self._store, self._snapshot, self._clock, self._wall_clock = store, snapshot, clock, wall_clock
         self._checks = CheckResults()
-        self._books = Books(checked_millipct, self._checks.take)
+        self._books = Books(sampled, self._checks.take)
         self._waiting = Waiting(self._books.places.age_s_of)
         self._held, self._ratings = HeldUnits(), Ratings()
         self._due: list[Judged] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gateway.core.checks.sampling import in_check_sample
+from gateway.core.checks.sampling import CheckSample
 from gateway.core.held_units import Held
 from gateway.core.unit_outcomes import ABSENT, BEYOND, Outcome, form_of, outcomes_of, thumbs_of
 from gateway.core.unit_places import Places
@@ -60,9 +60,11 @@ class Books:
     `beyond` (counter): outcomes that can't be known, their bound being beyond the age; of which features and metrics.
     """
 
-    def __init__(self, millipct: int = 0, flawed: Callable[[Unit], bool | None] = lambda _: None) -> None:
-        """`millipct`: of requests whose answers are checked; `flawed`: what was found, None if nobody knows."""
-        self._millipct, self._flawed = millipct, flawed
+    def __init__(
+        self, sampled: CheckSample | None = None, flawed: Callable[[Unit], bool | None] = lambda _: None
+    ) -> None:
+        """`sampled`: requests whose answers are checked; `flawed`: what was found, None if nobody knows."""
+        self._sampled, self._flawed = sampled or CheckSample(), flawed
         self.places = Places()
         self._yardsticks = Yardsticks()
         self._means: dict[tuple[str, str], RunningMean] = {}
@@ -131,7 +133,7 @@ class Books:
         return Judged(place, unit.arrived_s, unit.digest, unit.candidate, unit.success, outcomes)
 
     def _form(self, unit: Unit) -> Outcome:
-        sampled = in_check_sample(unit.request_id, self._millipct)
+        sampled = unit.request_id in self._sampled
         return form_of(sampled=sampled, flawed=self._flawed(unit) if sampled else None)
 
     def _add_series(self, deltas: Deltas, units: Iterable[Judged], age_s: Callable[[Judged], float]) -> None:

@@ -77,6 +77,10 @@ def kind_of(candidate: Flags, outcome: Integers) -> Integers:
     return kind
 
 
+def _part(units: Units, own: slice) -> Units:
+    return Units(units.share_millipct[own], units.candidate[own], units.outcome[own], units.predicted[own])
+
+
 def growths(columns: Sequence[Column], margins: Sequence[float], *, harm: bool) -> Growths:
     """One row for each column, each against its margin."""
     units = _one_of_each(columns)
@@ -86,7 +90,7 @@ def growths(columns: Sequence[Column], margins: Sequence[float], *, harm: bool) 
         own = slice(row * KINDS, (row + 1) * KINDS)
         of_row = Scores(scores.contrast[own], scores.overlap[own])
         if harm:
-            x[row] = score.for_harm(of_row, margin) / score.harm_fall(_rows(units, own), margin)
+            x[row] = score.for_harm(of_row, margin) / score.harm_fall(_part(units, own), margin)
         else:
             x[row] = score.for_noninferiority(of_row, margin)
     return Growths(grown(x), counted([column.kind for column in columns]))
@@ -121,10 +125,6 @@ def _of_one_error(share_millipct: int, ratio_margin: float) -> Reals:
     one_of_each = [(share_millipct, 0, 1), (share_millipct, 1, 0)]
     each = [harm_growth(ArmCounts((one,)), ratio_margin) for one in one_of_each]
     return np.array(each).T.reshape(1, len(LOG_RATIOS), 2)
-
-
-def _rows(units: Units, own: slice) -> Units:
-    return Units(units.share_millipct[own], units.candidate[own], units.outcome[own], units.predicted[own])
 
 
 def _one_of_each(columns: Sequence[Column]) -> Units:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway import checking as module
 from gateway.checking import Checking
-from gateway.core.checks.sampling import CheckedAnswer, Unchecked
+from gateway.core.checks.sampling import CheckedAnswer, CheckSample, Unchecked, in_check_sample
 from gateway.core.shadowing import PROMPT_MAX_BYTES
 from rollout.core.model import BUCKETS
 from tests.gateway.shadows import CHAT, STREAM, said, start_world
@@ -24,8 +24,9 @@ class Looked:
         self.found: list[CheckedAnswer] = []
         self.skipped: list[tuple[str, str]] = []
         self.gateway = gateway
+        self.sampled = CheckSample(millipct)
         self.checking = Checking(
-            millipct,
+            self.sampled,
             snapshot=gateway.relay.snapshot,
             found=self.found.append,
             skipped=lambda feature, why: self.skipped.append((feature, why)),
@@ -131,17 +132,20 @@ async def test_a_defect_costs_one_answer(upstream, relay_gateway, wire, monkeypa
     assert (looked.skipped, len(looked.found)) == ([("draft", Unchecked.DEFECT)], 1)
 
 
-async def test_too_many_that_wait_are_turned_away(
+async def test_where_too_many_wait_the_sample_is_thinned(
     upstream, relay_gateway, wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WAITING_MAX", 1)
+    monkeypatch.setattr(module, "WAITING_MAX", 4)
     server = await upstream(wire.plain(said("fine")))
     looked = Looked(await relay_gateway(candidate=server.port, baseline=server.port))
-    await looked.ask()
-    await looked.ask()
-    assert looked.skipped == [("draft", Unchecked.CROWDED)]
-    await looked.until(2)
-    assert len(looked.found) == 1
+    named = [f"req-{number}" for number in range(40)]
+    for each in named:
+        await looked.ask(CHAT, f"x-request-id: {each}")
+    assert looked.sampled.millipct < BUCKETS
+    assert {why for _, why in looked.skipped} == {Unchecked.CROWDED}
+    await looked.until(len(looked.skipped) + looked.checking.counts[1])
+    stays = {each for each in named if in_check_sample(each, looked.sampled.millipct)}
+    assert {each.request_id for each in looked.found} == stays
 
 
 async def test_a_sweep_looks_at_a_few(upstream, relay_gateway, wire, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.core.checks.answer_checks import Checks
-from gateway.core.checks.sampling import CheckedAnswer
+from gateway.core.checks.sampling import CheckedAnswer, CheckSample
 from gateway.unit_collector import UnitCollector
 from rollout.adapters.sqlite import SqliteStore
 from rollout.core.evidence.plans import series_of
@@ -110,7 +110,9 @@ async def test_latencies_are_counted_by_assigned_arm(store: SqliteStore) -> None
 async def test_checks_are_joined_to_their_units(store: SqliteStore) -> None:
     world = World(store, asking(replace(GATE, metric="form")))
     (series,) = series_of(world.flag)
-    worker = UnitCollector(store, lambda: world.snapshot, lambda: 0.0, lambda: world.wall_s, checked_millipct=BUCKETS)
+    worker = UnitCollector(
+        store, lambda: world.snapshot, lambda: 0.0, lambda: world.wall_s, sampled=CheckSample(BUCKETS)
+    )
     worker.take([request(1), request(2, assigned="baseline"), request(3, assigned="baseline")])
     for digest, empty in ((1, True), (2, False)):
         checks = Checks(empty=empty)

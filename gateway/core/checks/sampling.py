@@ -50,6 +50,24 @@ def in_check_sample(request_id: str, millipct: int) -> bool:
     return crc32(request_id.encode(), _SALTED) % BUCKETS < millipct
 
 
+class CheckSample:
+    """Which answers one worker checks. Where they are more than it can check, it is thinned; see `thin`."""
+
+    def __init__(self, millipct: int = 0) -> None:
+        """`millipct`: of answers."""
+        self.millipct = millipct
+
+    def __contains__(self, request_id: str) -> bool:
+        return in_check_sample(request_id, self.millipct)
+
+    def thin(self) -> None:
+        """Leave out half of it from now on, by digest: known before an arm is drawn, so it takes from both alike.
+
+        Whoever is turned away while still in the sample counts as unknown, and many of those make two arms look alike.
+        """
+        self.millipct = -(-self.millipct // 2)
+
+
 def checked(request_id: str, at_s: float, decision: Decision, checks: Checks) -> CheckedAnswer:
     """The verdicts with where they belong."""
     unit_kind = decision.unit_kind or ""

@@ -57,6 +57,10 @@ def _too_many(flag: FeatureFlag) -> Iterator[str]:
 
 
 def _faults_of(gate: Gate, flag: FeatureFlag) -> Iterator[str]:
+    if gate.query or gate.newest or gate.samples:
+        yield "has a query, but nobody asks Prometheus for what the gateway measures itself"
+    if gate.kind is not GateKind.THRESHOLD and gate.limit is not None:
+        yield "has a limit, but compares with the baseline: what it allows is its margin"
     if gate.kind is GateKind.THRESHOLD:
         yield from _faults_of_floor(gate, flag)
     elif gate.margin is not None:

@@ -130,8 +130,14 @@ def decision_expected_s(sums: Moments, margin: float, alpha: float, n_eff_per_s:
     effect, variance = sums.estimate, sums.variance
     if effect is None or variance is None or effect <= -margin or n_eff_per_s <= 0.0:
         return None
-    needed = decision_n_eff(variance, effect + margin, alpha, sums.fall)
+    gap = effect + margin
+    needed = max(decision_n_eff(variance, gap, alpha, sums.fall), _quiet_n_eff(gap, alpha))
     return max(0.0, needed - sums.n_eff) / n_eff_per_s
+
+
+def _quiet_n_eff(gap: float, alpha: float) -> float:
+    """What a decision takes where all outcomes are as predicted: the largest bet can't grow faster than that."""
+    return math.log(len(LAMBDAS) / alpha) / (LAMBDAS[-1] * gap)
 
 
 def _log_value(sums: Moments, effect: float) -> float:

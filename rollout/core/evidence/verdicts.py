@@ -23,10 +23,10 @@ from rollout.core.evidence.estimates import Asked, estimate_of, text_of
 from rollout.core.evidence.folding import Gathered, gathered_of
 from rollout.core.evidence.ledger import floor_log_value, harm_log_value, noninferiority_log_value
 from rollout.core.evidence.levels import alpha_of, is_stopper, limit_of, weights_of
-from rollout.core.evidence.names import DRAWN, ERRORS, JUDGE, LATENCY, age_s_of, is_drawn, is_gathered
+from rollout.core.evidence.names import DRAWN, ERRORS, JUDGE, LATENCY, THUMBS, age_s_of, is_drawn, is_gathered
 from rollout.core.evidence.plans import floor_of, series_for, series_of
 from rollout.core.evidence.rollback import HARM_WARNS, HarmValue, combined
-from rollout.core.gates import Estimate, Result, Verdict
+from rollout.core.gates import NOT_ASKED, Estimate, Result, Verdict
 from rollout.core.model import UnitKind
 from rollout.core.ramp_model import Gate, GateKind
 
@@ -63,7 +63,7 @@ def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
     if gate.metric in DRAWN and not is_drawn(flag.share_millipct) and verdict.result not in _STAYS:
         share = "the candidate" if flag.share_millipct else "the baseline"
         return replace(
-            verdict, result=Result.PASS, reason=f"not asked: everybody has {share}", value=verdict.value or 1.0
+            verdict, result=Result.PASS, reason=f"{NOT_ASKED}: everybody has {share}", value=verdict.value or 1.0
         )
     return verdict
 
@@ -74,11 +74,12 @@ def _noninferiority(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> 
     scope = _scope(gate, gathered_of(flag, series, sums))
     value = _value(noninferiority_log_value(series.plan, _in_outcome(gate, margin), [scope]))
     harm, limit = _harm_value(gate, flag, sums), limit_of(gate, flag)
-    proven = value >= limit
+    unrated = gate.metric == THUMBS and not scope.moments.contrast_squared
+    proven = value >= limit and not unrated
     asked = _asked(gate, flag, margin, now_s, harm)
     excluded = _excluded_latency(gate, flag, sums) if gate.metric in LATENCY else None
     estimate = estimate_of(scope.moments, asked, excluded=excluded, proven=proven)
-    text = text_of(estimate, asked)
+    text = "nobody has rated an answer" if unrated and scope.moments.units else text_of(estimate, asked)
     if proven and harm >= HARM_WARNS:
         text = f"proven, but an e-value for harm of {harm:.3g} warns; {text}"
     shown = Result.PASS if proven and harm < HARM_WARNS else Result.INCONCLUSIVE
@@ -107,7 +108,8 @@ def _threshold(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
         total = error_harm.seen_of(flag, sums).total
         mean = 1.0 - total.candidate_errors / total.candidate_units if total.candidate_units else None
     moments = _scope(gate, found).moments
-    text = f"at least {floor:g} of the candidate's are to be good" + ("" if mean is None else f", {mean:.4f} are")
+    good = f"within {gate.limit:g} s" if gate.metric in LATENCY else "good"
+    text = f"at least {floor:g} of the candidate's are to be {good}" + ("" if mean is None else f", {mean:.4f} are")
     shown = Result.FAIL if value >= limit_of(gate, flag) else Result.PASS
     estimate = Estimate(effect=mean, harm_value=value)
     verdict = Verdict(gate.name, shown, text, now_s, value=value, estimate=estimate)
@@ -130,10 +132,11 @@ def _stopped(flag: FeatureFlag, found: Mapping[str, Verdict]) -> dict[str, Verdi
         ]
     )
     leader = found[together.leader]
-    if together.log_value < -math.log(alpha_of(stoppers[together.leader], flag)) or leader.result is Result.FAIL:
+    limit = 1.0 / alpha_of(stoppers[together.leader], flag)
+    if together.log_value < math.log(limit) or leader.result is Result.FAIL:
         return {}
     others = f" with {', '.join(together.others)}" if together.others else ""
-    text = f"together{others}: e-value {_value(together.log_value):.4g}; {leader.reason}"
+    text = f"together{others}: e-value {_value(together.log_value):.4g} of {limit:.4g}; {leader.reason}"
     return {together.leader: replace(leader, result=Result.FAIL, reason=text)}
 
 
@@ -163,6 +166,8 @@ def _counted(gate: Gate, flag: FeatureFlag, verdict: Verdict, moments: Moments, 
     age_s = age_s_of(flag, gate.metric)
     if verdict.at_s < began_s + age_s + _UNDER_WAY_S:
         return replace(whole, result=Result.INCONCLUSIVE, reason=f"units are looked at {age_s:g} s after they arrived")
+    if gate.metric in LATENCY:
+        text = f"{text} with a bound within {flag.evidence.age}; if there is traffic, give a larger evidence.age"
     return replace(whole, result=Result.NO_DATA, reason=text)
 
 
@@ -190,7 +195,7 @@ def _excluded_latency(gate: Gate, flag: FeatureFlag, sums: Sums) -> float | None
 
 def _asked(gate: Gate, flag: FeatureFlag, margin: float, now_s: float, harm: float) -> Asked:
     alpha, passed_s = alpha_of(gate, flag), now_s - _began_s(gate, flag)
-    return Asked(margin, _in_outcome(gate, margin), alpha, passed_s, harm)
+    return Asked(margin, _in_outcome(gate, margin), alpha, passed_s, harm, gate.min_samples)
 
 
 def _in_outcome(gate: Gate, margin: float) -> float:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core import unit_sums as module
+from gateway.core.checks.sampling import CheckSample
 from gateway.core.held_units import Held
 from gateway.core.unit_sums import Books, Judged
 from gateway.core.units import End, Unit
@@ -169,7 +170,7 @@ def test_form_is_of_the_sample_alone_and_the_unchecked_are_left_out() -> None:
     (series,) = series_of(flag)
     key = key_of("draft", flag.progress, series.prefix, 0)
     found = {"r2": True, "r3": False}
-    books = learned(flag, books=Books(BUCKETS, lambda each: found.get(each.request_id)))
+    books = learned(flag, books=Books(CheckSample(BUCKETS), lambda each: found.get(each.request_id)))
     judged = books.judged(2_000.0, [unit(2), unit(3), unit(4)])
     assert [each.outcomes for each in judged] == [(0.0,), (1.0,), (None,)]
     assert books.summed(judged)[key][0] == 3

@@ -43,6 +43,9 @@ def test_what_can_be_asked() -> None:
         (replace(WITHIN, direction="higher"), "latency is better the lower it is"),
         (replace(WITHIN, limit=30.0), "has a limit of 30 s: a unit is looked at 30s after it arrived"),
         (replace(WITHIN, limit=0.0), "has a limit of 0 s"),
+        (replace(HARM, query="up"), "has a query, but nobody asks Prometheus"),
+        (replace(FLOOR, samples="up"), "has a query, but nobody asks Prometheus"),
+        (replace(PROOF, limit=0.1), "has a limit, but compares with the baseline"),
         (replace(PROOF, source="promql"), "asks PromQL, which knows no early margins"),
     ],
 )

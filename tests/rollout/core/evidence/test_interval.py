@@ -135,6 +135,17 @@ def test_how_far_a_score_can_fall(share: int, fall: float) -> None:
     assert gathered(drawn(500, 0.0, 3, share=share)).fall == pytest.approx(fall, abs=1e-4)
 
 
+@pytest.mark.parametrize("margin", [0.005, 0.05, 0.3])
+def test_where_all_is_as_predicted_a_decision_still_takes_units(margin: float) -> None:
+    few, many = (
+        Units(np.full(count, 50_000), np.arange(count) % 2 == 0, *np.ones((2, count))) for count in (20, 9_000)
+    )
+    expected_s = decision_expected_s(gathered(few), margin, 0.05, 1.0)
+    grown = for_noninferiority(score(many), margin)
+    needed = next(n for n in range(1, 9_000) if log_value(log_sums(grown[:n])) >= math.log(20))
+    assert expected_s == pytest.approx(needed / 4 - 5, rel=0.3)
+
+
 def test_the_time_a_decision_still_takes() -> None:
     sums = gathered(drawn(1_000, 0.0, 8))
     assert sums.variance is not None

@@ -172,6 +172,13 @@ def test_a_floor_of_errors_knows_the_rate(sums) -> None:
     assert numbers(verdict_of(floor, flag, {}, NOW_S))[2].effect is None
 
 
+def test_a_floor_of_latency_says_within_what_time(sums) -> None:
+    floor = replace(FLOOR, metric="total_p95", limit=20.0)
+    flag = asking(floor)
+    verdict = verdict_of(floor, flag, sums((FLAG.progress, 2_100.0, rows(200, 10)), flag=flag), NOW_S)
+    assert verdict.reason == "at least 0.95 of the candidate's are to be within 20 s"
+
+
 def test_gates_that_share_alpha_stop_the_ramp_together(sums) -> None:
     """No one of them would: each has a third of alpha."""
     gates = tuple(
@@ -187,6 +194,7 @@ def test_gates_that_share_alpha_stop_the_ramp_together(sums) -> None:
     value, limit, _ = numbers(failed[0])
     assert limit / 3 <= value < limit
     assert failed[0].reason.startswith("together with ")
+    assert f" of {limit / 3:.4g}; effect" in failed[0].reason
     assert all(each.value == value for each in found.values())
 
 
@@ -204,6 +212,18 @@ def test_silence_is_no_data(sums) -> None:
         for verdict in verdicts_of(flag, given, NOW_S).values():
             assert verdict.result is Result.NO_DATA
             assert verdict.reason.startswith("0 of 1 units; ")
+
+
+def test_what_nobody_has_rated_is_not_proven(sums) -> None:
+    rated = replace(PROOF, metric="thumbs")
+    flag = asking(rated)
+    unrated = [(50_000, number % 2 == 0, 0.5, 0.5) for number in range(2_000)]
+    silent = verdict_of(rated, flag, sums((FLAG.progress, 2_500.0, unrated), flag=flag), NOW_S)
+    assert silent.value is not None
+    assert silent.value > limit_of(rated, flag)
+    assert (silent.result, silent.reason) == (Result.INCONCLUSIVE, "nobody has rated an answer")
+    some = sums((FLAG.progress, 2_500.0, [*unrated, (50_000, True, 1.0, 0.5), (50_000, False, 1.0, 0.5)]), flag=flag)
+    assert verdict_of(rated, flag, some, NOW_S).result is Result.PASS
 
 
 def test_before_the_first_unit_can_be_of_age_silence_is_no_fault() -> None:
@@ -236,6 +256,20 @@ def test_too_few_units_hold(sums) -> None:
         verdict = verdict_of(gate, FLAG, given, NOW_S)
         assert verdict.result is Result.INCONCLUSIVE
         assert verdict.reason.startswith("6000 of 6001 units")
+
+
+def test_no_decision_is_expected_before_there_are_units_enough(sums) -> None:
+    given = sums((FLAG.progress, 2_100.0, rows(3_000, 30, 30)))
+    verdict = verdict_of(replace(PROOF, min_samples=24_000), FLAG, given, NOW_S)
+    assert numbers(verdict)[2].expected_s == pytest.approx(3_000.0)
+    assert verdict.reason.endswith("decided in about 50 min")
+
+
+def test_a_latency_nobody_could_measure_says_what_to_look_at() -> None:
+    slow = replace(SLOW, kind=GateKind.HARM, early=())
+    verdict = verdict_of(slow, asking(slow), {}, NOW_S)
+    assert verdict.result is Result.NO_DATA
+    assert verdict.reason.endswith("with a bound within 30s; if there is traffic, give a larger evidence.age")
 
 
 def test_proof_is_not_enough_while_harm_is_on_the_rise(sums) -> None:
