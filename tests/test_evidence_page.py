@@ -25,7 +25,8 @@ STAGES = json.loads((ROOT / "deploy" / "stage-table.json").read_text("utf-8"))["
 CORE = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "rollout" / "core").rglob("*.py")))
 
 ALPHA = attempt_alpha(0.05, 1)
-ERROR_RATE, FAULT_RATE, LATENCY_SIGMA, CHECKED, PAIR_VARIANCE = 0.01, 0.02, 0.5, 0.1, 0.175
+ERROR_RATE, FAULT_RATE, LATENCY_SIGMA, CHECKED = 0.01, 0.02, 0.5, 0.1
+PAIR_VARIANCE, PAIR_FALL = 0.175, 0.5
 UNITS_PER_HOUR = 10 * 3_600
 
 
@@ -67,7 +68,7 @@ def test_how_long_a_proof_takes(line: str) -> None:
     asked = [errors, slower / 100, form]
     assert asked == [margin(metric, millipct) for metric in ("errors", "ttft_p95", "form")]
     needed = [
-        decision_n_eff(variance, gap, ALPHA) / drawn
+        decision_n_eff(variance, gap, ALPHA, max(share, 1 - share)) / drawn
         for variance, gap in (
             (ERROR_RATE * (1 - ERROR_RATE), errors),
             (0.05 * 0.95, 0.05 - beyond_later(slower / 100)),
@@ -87,7 +88,7 @@ def test_every_stage_with_both_arms_is_in_the_table() -> None:
 def test_how_many_pairs_a_proof_takes() -> None:
     heads, _, row = (cells(line) for line in section("pairs").splitlines())
     told = dict(zip(map(float, heads[1:]), map(number, row[1:]), strict=True))
-    assert told == {each: rounded(decision_n_eff(PAIR_VARIANCE, each, ALPHA)) for each in told}
+    assert told == {each: rounded(decision_n_eff(PAIR_VARIANCE, each, ALPHA, PAIR_FALL)) for each in told}
     shares = [step["share"] for step in STAGES["ramp"]["steps"]]
     assert set(told) == {margin("judge", share) for share in shares}
 
@@ -95,6 +96,7 @@ def test_how_many_pairs_a_proof_takes() -> None:
 def test_the_rule_of_thumb() -> None:
     factor = decision_n_eff(1.0, 1.0, ALPHA)
     assert f"{factor:.1f} · variance" in PAGE
+    assert f"{decision_n_eff(0.0, 1.0, ALPHA, 1.0):g} · fall ÷ gap" in PAGE
     for small in (0.005, 0.02, 0.1):
         # All outcomes are good and expected to be: each unit gains margin * p(1 - p), and the largest bet wins.
         needed = (math.log(1 / ALPHA) + math.log(len(LAMBDAS))) / (max(LAMBDAS) * small)
@@ -167,7 +169,7 @@ def test_numbers_of_the_text() -> None:
         "harm at the final margin looks likely",
         "the arms' sizes contradict the share",
         "not of this plan",
-        ": everybody has",
+        "everybody has",
         "together",
     ],
 )

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _CLOSE = 1.0 - 1e-9
 _WINS = np.array([0.0, 0.5, 1.0])
-_JUDGE_HARM = grown(pairwise.for_harm(_WINS, plan.wins_lost(plan.JUDGE_HARM))[np.newaxis])
+_LOST_HARM = plan.wins_lost(plan.JUDGE_HARM)
+_JUDGE_HARM = grown((pairwise.for_harm(_WINS, _LOST_HARM) / pairwise.harm_fall(_LOST_HARM))[np.newaxis])
 _JUDGE_PROOF = grown(
     np.array([pairwise.for_noninferiority(_WINS, plan.wins_lost(stage.judge)) for stage in plan.STAGES])
 )

@@ -1,5 +1,6 @@
 """Who knows the effect, its size and the metric that shows it best: Wald's test of that effect against the margin.
 
+On the same outcomes as the engine: failed, well formed, beyond the yardstick of the gate, wins of pairs.
 What an engine takes longer than this is the price of not knowing, and of looking at eight metrics with one level.
 """
 

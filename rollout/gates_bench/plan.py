@@ -15,12 +15,12 @@ from rollout.core.evidence.rollback import ALPHA, HARM_WARNS, attempt_alpha
 from rollout.core.ramp_model import Evidence
 
 REQUESTS_PER_S = 20.0
-BATCH_UNITS = 3_000
-LOOK_UNITS = 1_000
-"""How often rivals look: each 50 s."""
+BATCH_UNITS = 2_400
+LOOK_UNITS = 800
+"""How often rivals look: each 40 s."""
 STAGE_UNITS_MIN = 12_000
-STAGE_UNITS_MAX = (300_000, 150_000, 150_000, 150_000)
-"""A ramp that has not proven what it must by then is held."""
+STAGE_UNITS_MAX = (300_000, 151_200, 151_200, 151_200)
+"""A ramp that has not proven what it must by then is held. Whole batches."""
 YARDSTICK_BATCHES = 2
 YARDSTICK_COUNT_MIN = 200
 UNITS_BEFORE = 20_000

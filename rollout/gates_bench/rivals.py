@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rollout.gates_bench.traffic import Batch
 
 ENGINE = "engine"
-STAGE_BATCHES = 5
+STAGE_BATCHES = 6
 WINDOW_LOOKS = 10
 KNOWN_P95_S = 1.65
 """The baseline's p95 of the first content, as somebody would have read it off a dashboard beforehand."""

@@ -516,7 +516,7 @@ async def test_evidence_of_long_ago_is_folded_by_the_leader(running, seeded, mak
     one = make()
     await one.turn()
     before = one.shown["summarize"].verdicts
-    clock.at_s = flag.progress.ramp_began_s + 3.5 * EPOCH_S
+    clock.at_s = flag.progress.ramp_began_s + 3.5 * EPOCH_S + 700.0
     await one.turn()
     names = {key.name for key in await seeded.read_sums("summarize")}
     (series,) = series_of(flag)

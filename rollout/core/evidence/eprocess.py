@@ -1,4 +1,4 @@
-"""e-processes by betting: E = mean over lambda of prod(1 + lambda X), for X in [-1, 1] with E[X | past] <= 0.
+"""e-processes by betting: E = mean over lambda of prod(1 + lambda X), for X >= -1 with E[X | past] <= 0.
 
 Under the null, E never reaches 1/alpha with more than probability alpha, however often one looks (Ville). What is kept
 are 14 sums of ln(1 + lambda X), in steps of 2**-32 (see fixed_point): adding is merging.

@@ -21,7 +21,7 @@ from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import eprocess, interval, restart
 from rollout.core.evidence.ledger import MetricPlan, MetricSums, digest
 from rollout.core.evidence.names import JUDGE, is_gathered
-from rollout.core.evidence.pairwise import EVEN, MARGIN_MAX, for_harm, for_noninferiority, scores_of
+from rollout.core.evidence.pairwise import EVEN, MARGIN_MAX, for_harm, for_noninferiority, harm_fall, scores_of
 from rollout.core.evidence.plans import MARGINS_MAX, final_margins, floor_of, key_of, proven_margins, sums_of
 from rollout.core.ramp_model import GateKind
 from rollout.core.sums import SumKey
@@ -97,7 +97,7 @@ def gathered(plan: MetricPlan, wins: Reals) -> MetricSums:
     if not ((wins >= 0.0) & (wins <= 1.0)).all():  # false for what is not a number
         raise InvalidArgument("a win is out of range", "wins are in [0, 1]")
     bets = [for_noninferiority(wins, margin) for margin in plan.noninferiority]
-    bets += [for_harm(wins, margin) for margin in plan.harm]
+    bets += [for_harm(wins, margin) / harm_fall(margin) for margin in plan.harm]
     each = eprocess.log_sums_of_each(np.array(bets).reshape(len(bets), len(wins)))
     proof = len(plan.noninferiority)
     return MetricSums(interval.moments(scores_of(wins), len(wins)), each[:proof], each[proof:])

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from rollout.core.model import FeatureFlag
     from rollout.core.ramp_model import Evidence, Gate, Progress
 
-EPOCH_S = 600.0
-"""Harm that begins late is looked for afresh this often."""
+EPOCH_S = 120.0
+"""Harm that begins late is looked for afresh this often; part of the evidence, a change voids what was gathered."""
 UNDER_WAY_S = 60.0
 """How long after their age the first units of a step may take to be counted."""
 _FLAGS_KEPT = 256
@@ -199,5 +199,5 @@ def _plan(proven: set[float], harm: set[float], floors: set[float]) -> MetricPla
 def _series(evidence: Evidence, metric: str, plan: MetricPlan, *, margin: float = 0.0, limit_s: float = 0.0) -> Series:
     if len(plan.noninferiority) + len(plan.harm) + len(plan.floors) > MARGINS_MAX:
         raise InvalidArgument(f"the gates ask for too many margins of {metric}", f"at most {MARGINS_MAX} in all")
-    fixed = digest({f"{metric}@{age_of(evidence, metric):g},{margin:g},{limit_s:g}": plan})
+    fixed = digest({f"{metric}@{age_of(evidence, metric):g},{margin:g},{limit_s:g},{EPOCH_S:g}": plan})
     return Series(metric, plan, f"{metric}.{fixed[:16]}", margin, limit_s)

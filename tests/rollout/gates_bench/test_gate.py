@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from rollout.core.evidence import counts, ledger, pairwise, restart
+from rollout.core.evidence import counts, ledger, pairs, pairwise, restart
 from rollout.core.evidence.eprocess import log_sums
 from rollout.core.evidence.fixed_point import real
 from rollout.core.evidence.ledger import MetricPlan
@@ -22,6 +22,7 @@ from rollout.gates_bench.traffic import Batch, World
 STAGE = 2
 SHARE = plan.STAGES[STAGE].share_millipct
 ENGINE = Engine(epoch_batches=3, judge_epoch_batches=3)
+LOST = plan.wins_lost(plan.JUDGE_HARM)
 
 
 def batches(count: int, seed: int = 5, **effects: object) -> list[Batch]:
@@ -69,7 +70,7 @@ class Product:
 
     def harm_values(self, ratios: dict[int, float]) -> list[float]:
         judge = {
-            epoch: list(map(real, log_sums(pairwise.for_harm(np.array(wins), plan.wins_lost(plan.JUDGE_HARM)))))
+            epoch: list(map(real, pairs.gathered(MetricPlan((), (LOST,)), np.array(wins)).harm[0]))
             for epoch, wins in self.wins.items()
         }
         scored = zip(self.plans, self.harm, strict=True)
@@ -80,8 +81,8 @@ class Product:
         ]
 
     def proof_values(self) -> list[float]:
-        pairs = zip(self.proven, self.proof, strict=True)
-        return [ledger.noninferiority_log_value(own, own.noninferiority[0], sums) for own, sums in pairs]
+        proven = zip(self.proven, self.proof, strict=True)
+        return [ledger.noninferiority_log_value(own, own.noninferiority[0], sums) for own, sums in proven]
 
 
 def test_values_are_those_of_the_product() -> None:

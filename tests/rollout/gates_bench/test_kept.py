@@ -20,7 +20,7 @@ def test_only_what_is_missing_is_made(tmp_path: Path) -> None:
 
 def test_another_name_or_engine_begins_anew(tmp_path: Path) -> None:
     asked: list[int] = []
-    for name, engine in (("a", Engine()), ("b", Engine()), ("a", Engine(epoch_batches=1))):
+    for name, engine in (("a", Engine()), ("b", Engine()), ("a", Engine(epoch_batches=2))):
         Kept(tmp_path, engine).extended(name, list[int | None], 2, lambda known: made(asked, known, 2))
     assert asked == [0, 0, 0]
 

@@ -36,7 +36,7 @@ def test_what_is_counted_from_the_onset_on() -> None:
 @pytest.mark.usefixtures("soon_over")
 def test_a_ramp_that_proves_nothing_in_time_is_held() -> None:
     ended = run(FINE, 1)
-    assert (ended.end, ended.stage, ended.units) == ("held", 0, 6_000)
+    assert (ended.end, ended.stage, ended.units) == ("held", 0, 7_200)
     assert run(msgspec.structs.replace(FINE, dwell=2), 1).units == 12_000
     assert fresh(FINE, 1).end == "held"
 

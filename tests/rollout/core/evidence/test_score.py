@@ -14,6 +14,7 @@ from rollout.core.evidence.score import (
     RunningMean,
     Units,
     below_floor,
+    floor_fall,
     for_harm,
     for_noninferiority,
     harm_fall,
@@ -144,3 +145,38 @@ def test_no_wealth_is_expected_against_a_floor_that_is_kept(every_path: Paths, a
         expected += float(likely) * next((value for value in looks if value >= stopped_at), looks[-1])
     assert expected <= 1.0
     assert above or expected > 1.0 - 1e-8
+
+
+@given(st.integers(1, BUCKETS - 1), UNIT, UNIT, UNIT, UNIT)
+def test_a_scaled_bet_is_as_fair_as_it_was(
+    share: int, good: float, worse: float, predicted: float, margin: float
+) -> None:
+    """Over the coin, for means of both arms: nothing at the margin is expected, less than nothing within it."""
+    p, if_candidate = share / BUCKETS, good - min(worse, margin, good)
+    treated = one(share, candidate=True, outcome=if_candidate, predicted=predicted)
+    not_treated = one(share, candidate=False, outcome=good, predicted=predicted)
+    each = [for_harm(score(units), margin)[0] / harm_fall(units, margin)[0] for units in (treated, not_treated)]
+    expected = p * each[0] + (1 - p) * each[1]
+    assert expected <= 1e-9
+    assert expected == pytest.approx(
+        p * (1 - p) * (good - if_candidate - margin) / harm_fall(treated, margin)[0], rel=1e-6, abs=1e-9
+    )
+
+
+@given(SHARE, st.booleans(), UNIT, UNIT)
+def test_below_a_floor_nothing_falls_further_than_is_known_before_the_draw(
+    share: int,
+    candidate: bool,  # noqa: FBT001  Hypothesis gives it
+    outcome: float,
+    floor: float,
+) -> None:
+    units = one(share, candidate=candidate, outcome=outcome, predicted=0.5)
+    assert floor_fall(floor) > 0.0
+    assert below_floor(units, floor)[0] / floor_fall(floor) >= -1.0 - 1e-9
+    assert below_floor(units._replace(outcome=np.array([floor])), floor)[0] == 0.0
+
+
+def test_a_failure_below_a_high_floor_bears_a_large_bet() -> None:
+    failed = one(BUCKETS // 100, candidate=True, outcome=0.0, predicted=0.5)
+    assert below_floor(failed, 0.95)[0] / floor_fall(0.95) == pytest.approx(19.0)
+    assert math.isfinite(below_floor(failed, 1.0)[0] / floor_fall(1.0))

@@ -97,7 +97,7 @@ def test_a_candidate_that_fails_more_often_is_shown_to(sums) -> None:
 def test_values_are_those_of_the_ledger(units, sums) -> None:
     (series,) = series_of(FLAG)
     early, late = rows(100, 5, 1), rows(200, 3, 2)
-    given = sums((EARLIER, 1_000.0, early), (FLAG.progress, 1_000.0 + EPOCH_S, late), (FLAG.progress, 1_500.0, late))
+    given = sums((EARLIER, 1_000.0, early), (FLAG.progress, 1_000.0 + EPOCH_S, late), (FLAG.progress, 1_050.0, late))
     by_epoch = {0: gathered(series.plan, units(early + late)), 1: gathered(series.plan, units(late))}
     worse = verdict_of(HARM, FLAG, given, NOW_S)
     assert worse.value == pytest.approx(math.exp(harm_log_value(series.plan, 0.05, by_epoch)))
@@ -165,7 +165,9 @@ def test_a_floor_is_about_the_candidate_alone(sums, units) -> None:
     verdict = verdict_of(FLOOR, flag, down, NOW_S)
     assert verdict.result is Result.FAIL
     made = gathered(series.plan, units(rows(300, 90, 300)))
-    assert verdict.value == pytest.approx(math.exp(floor_log_value(series.plan, 0.9, {1: made})))
+    assert verdict.value == pytest.approx(
+        math.exp(floor_log_value(series.plan, 0.9, {epoch_of(FLAG.progress, 2_100.0): made}))
+    )
     assert (verdict.samples, verdict.reason) == (300, "at least 0.9 of the candidate's are to be good")
     kept = verdict_of(FLOOR, flag, sums((FLAG.progress, 2_100.0, rows(300, 20)), flag=flag), NOW_S)
     assert kept.result is Result.PASS
