@@ -39,7 +39,7 @@ $(COMPILED)/gateway: pyproject.toml deploy/compile.py $(shell find gateway rollo
 test: style            ## the whole suite, real vLLM included
 	$(PYTEST) $(UNIT)
 	$(GLIDE) serving install
-	$(PYTEST) -n 2 --dist loadfile -m "(system or slow) and not vllm and not long"
+	$(PYTEST) -n 4 --dist loadfile -m "(system or slow) and not vllm and not long"
 	$(PYTEST) -m vllm
 
 test-long: setup-dev   ## what takes minutes each: fuzzing for longer, a short soak, the tests on the compiled form
