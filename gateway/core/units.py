@@ -63,8 +63,11 @@ class Unit(NamedTuple):
 
 
 def is_unit(record: Record) -> bool:
-    """Whether a request may stand for a unit: not if nothing was drawn, nothing is gathered or nobody was asked."""
-    return record.unit_digest != 0 and record.attempts > 0
+    """Whether a request may stand for a unit: not if nothing was drawn, nothing is gathered or nobody was asked.
+
+    Nor what an SDK marks as a retry: it is there because an earlier one failed, which might be counted later than it.
+    """
+    return record.unit_digest != 0 and record.attempts > 0 and not record.client_retries
 
 
 def unit_of(record: Record, age_s: float) -> Unit:
@@ -126,6 +129,9 @@ def _gap_s(record: Record) -> float | None:
     return max(0.0, record.duration_s - ttft_s) / (tokens - 1)
 
 
+_Key = tuple[str, int]
+
+
 class Waiting:
     """One worker's units that have not come of age. `thinned`: those given up because there were too many.
 
@@ -138,7 +144,9 @@ class Waiting:
         `most`: units that wait at once, beyond it the half with the larger digests is given up, now and later.
         """
         self._age_s_of, self._most = age_s_of, most
-        self._units: dict[tuple[str, int], Unit] = {}
+        self._units: dict[_Key, Unit] = {}
+        self._seconds: dict[float, dict[int, set[_Key]]] = {}
+        """The same by age and second of arrival: who is due is found without a look at all."""
         self._below = 1 << DIGEST_BITS
         self._looked_s = 0.0
         self.thinned = self.ageless = 0
@@ -163,20 +171,20 @@ class Waiting:
     def due(self, now_s: float, under_way: Iterable[Record]) -> list[Unit]:
         """Hand out, in order of arrival, all units whose first request came before the whole second `now_s` - age.
 
-        `under_way`: of the requests that have not settled at least those as old. Of those that have, all must have been
-        added before.
+        `under_way`: of the requests that have not settled at least those as old; younger ones are for a later look,
+        when more is known of them. Of those that have, all must have been added before.
         """
-        self.add(under_way)
-        until_s: dict[float, int] = {}
+        for record in under_way:
+            if is_unit(record):
+                age_s = self._age_s_of(record.feature, record.revision)
+                if age_s is not None and record.at_s - record.duration_s < floor(now_s - age_s):
+                    self._keep(unit_of(record, age_s))
         due: list[Unit] = []
-        for unit in self._units.values():
-            age_s = unit.age_s
-            if age_s not in until_s:
-                until_s[age_s] = floor(now_s - age_s)
-            if unit.arrived_s < until_s[age_s]:
-                due.append(unit)
-        for unit in due:
-            del self._units[unit.feature, unit.digest]
+        for age_s, seconds in self._seconds.items():
+            until_s = floor(now_s - age_s)
+            for second in [each for each in seconds if each < until_s]:
+                due += [self._units.pop(key) for key in seconds.pop(second)]
+        self._seconds = {age_s: seconds for age_s, seconds in self._seconds.items() if seconds}
         self._looked_s = now_s  # also if the clock was set back: then some come again, and are not new
         due.sort()  # no two agree in arrival, digest and feature
         return due
@@ -190,13 +198,19 @@ class Waiting:
         key = (unit.feature, unit.digest)
         known = self._units.get(key)
         if known is None or unit.arrived_s < known.arrived_s:
+            if known is not None:
+                self._seconds[known.age_s][floor(known.arrived_s)].discard(key)
             self._units[key] = unit
+            self._seconds.setdefault(unit.age_s, {}).setdefault(floor(unit.arrived_s), set()).add(key)
             if len(self._units) > self._most:
                 self._thin()
 
     def _thin(self) -> None:
         while len(self._units) > self._most:
             self._below //= 2
-            kept = {key: unit for key, unit in self._units.items() if unit.digest < self._below}
-            self.thinned += len(self._units) - len(kept)
-            self._units = kept
+            gone = [unit for unit in self._units.values() if unit.digest >= self._below]
+            self.thinned += len(gone)
+            for unit in gone:
+                key = (unit.feature, unit.digest)
+                del self._units[key]
+                self._seconds[unit.age_s][floor(unit.arrived_s)].discard(key)

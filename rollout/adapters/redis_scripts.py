@@ -101,9 +101,13 @@ def claimed_of(flush_id: str) -> str:
     return f"{TAG}:claimed:{flush_id}"
 
 
-def claims_of(feature: str, draw: str) -> str:
-    """Name of the bits of a draw's units that have been counted."""
-    return f"{TAG}:claims:{draw}:{feature}"
+def claims_of(feature: str, draw: str) -> tuple[str, str, str]:
+    """Names of the bits of a draw's counted units, of those before the last turn, and of the hash about the former.
+
+    It holds `units`, how many were new in it, and `began_ms`.
+    """
+    name = f"{TAG}:claims:{draw}:{feature}"
+    return name, f"{name}:before", f"{name}:turn"
 
 
 def votes_of(feature: str) -> str:

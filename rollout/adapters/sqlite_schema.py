@@ -42,11 +42,12 @@ CREATE TABLE IF NOT EXISTS sums (
   PRIMARY KEY (feature, epoch, name)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS draws (
-  feature TEXT NOT NULL, draw TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (feature, draw)
+  feature TEXT NOT NULL, draw TEXT NOT NULL, at_ms INTEGER NOT NULL, began_ms INTEGER NOT NULL,
+  units INTEGER NOT NULL, PRIMARY KEY (feature, draw)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims (
-  feature TEXT NOT NULL, draw TEXT NOT NULL, page INTEGER NOT NULL, bits BLOB NOT NULL,
-  PRIMARY KEY (feature, draw, page)
+  feature TEXT NOT NULL, draw TEXT NOT NULL, filter INTEGER NOT NULL, page INTEGER NOT NULL, bits BLOB NOT NULL,
+  PRIMARY KEY (feature, draw, filter, page)
 );
 CREATE TABLE IF NOT EXISTS votes (
   feature TEXT NOT NULL, pair TEXT NOT NULL, voter TEXT NOT NULL, at_ms INTEGER NOT NULL, vote TEXT NOT NULL,

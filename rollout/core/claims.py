@@ -2,6 +2,9 @@
 
 A unit is new if one of its bits was not set. The filter never takes a known unit for a new one; a new one it may take
 for a known one, the more often the fuller it is. That thins by hash, which knows nothing of arms.
+
+A filter that is full, and a day old, gives way to an empty one and is asked beside it until the next turn: else a busy
+feature would end with no new units at all. Only units that were silent for a day and a turn can then be new again.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from rollout.core.errors import InvalidArgument
+from rollout.core.sums import KEEP_S as SUMS_KEPT_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +27,12 @@ PROBES = 4
 DIGEST_BITS = 63
 """Digests are 1 to 2**63 - 1: they fit the integers of every store, and 0 stands for "no unit"."""
 CLAIMS_PER_FLUSH_MAX = 2_000
-KEEP_S = 7 * 86_400.0
-"""A draw's claims are forgotten when none was made for this long."""
+KEEP_S = SUMS_KEPT_S
+"""A draw's claims are forgotten when none was made for this long: a ramp that was paused as long has no sums either."""
+FULL_UNITS = 8_000_000
+"""So many new units, and a filter is full."""
+TURN_S = 86_400.0
+"""A full one is written to at least this long."""
 REMEMBER_FLUSH_S = 600.0
 """The answer to a flush is remembered this long; give up sending it again before."""
 _ID_MAX = 200

@@ -77,6 +77,32 @@ async def test_draws_and_answers_are_forgotten(store: Store, monkeypatch: pytest
     assert await store.claim_units(of(1), "1") == (True,)
 
 
+async def test_a_full_filter_gives_way_and_is_asked_until_the_next_turn(store: Store, monkeypatch) -> None:
+    monkeypatch.setattr("rollout.core.claims.FULL_UNITS", 3)
+    monkeypatch.setattr("rollout.core.claims.TURN_S", 0.0)
+    assert await store.claim_units(of(1, 2) + of(1, draw="d2"), "1") == (True, True, True)
+    assert await store.claim_units(of(3), "2") == (True,)
+    assert await store.claim_units(of(1, 4), "3") == (False, True)  # 1 is from before the turn, and remembered again
+    assert await store.claim_units(of(5, 2), "4") == (True, False)
+    assert await store.claim_units(of(1, 4, 3), "5") == (False, False, True)  # another turn: 3 was silent since
+    assert await store.claim_units(of(1, draw="d2"), "6") == (False,)
+
+
+async def test_what_was_silent_for_two_turns_is_new_again(store: Store, monkeypatch) -> None:
+    monkeypatch.setattr("rollout.core.claims.FULL_UNITS", 1)
+    monkeypatch.setattr("rollout.core.claims.TURN_S", 0.0)
+    for number in range(1, 4):
+        assert await store.claim_units(of(number), f"{number}") == (True,)
+    assert await store.claim_units(of(3, 2), "4") == (False, True)
+
+
+async def test_a_full_filter_stays_for_its_time(store: Store, monkeypatch) -> None:
+    monkeypatch.setattr("rollout.core.claims.FULL_UNITS", 1)
+    for number in range(1, 4):
+        assert await store.claim_units(of(number), f"{number}") == (True,)
+    assert await store.claim_units(of(1, 2, 3), "4") == (False, False, False)
+
+
 _DIGESTS = st.lists(st.integers(1, 12), max_size=6)
 
 

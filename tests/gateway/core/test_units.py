@@ -31,6 +31,7 @@ def test_who_is_not_known_or_was_never_sent_on_is_no_unit() -> None:
     assert is_unit(FIRST)
     assert not is_unit(replace(FIRST, unit_digest=0))
     assert not is_unit(replace(FIRST, attempts=0, outcome="refused"))
+    assert not is_unit(replace(FIRST, client_retries=1))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,32 @@ def test_who_is_under_way_at_the_age_is_not_missing() -> None:
     due = waiting.due(161.0, under_way)
     assert [(unit.digest, unit.arrived_s, unit.success) for unit in due] == [(1, 100.0, 0.0), (2, 100.5, 0.0)]
     waiting.add([request(1, 100.0, 70.0), request(2, 100.5, 200.0)])  # they settle after all: too late
-    assert [unit.digest for unit in waiting.due(500.0, [])] == [3]
+    assert [unit.digest for unit in waiting.due(500.0, [])] == []  # the third is not under way any more, nor settled
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.floats(0.01, 75)), max_size=20), st.floats(0, 1))
+def test_who_settles_before_the_age_is_judged_by_how_it_ended(requests, offset_s: float) -> None:
+    """Looked at each second, at any offset from it; what is seen under way in between is forgotten again."""
+    waiting, found = waiting_room(), {}
+    for second in range(140):
+        now_s = second + offset_s
+        waiting.add(
+            request(digest, arrived_s, took_s)
+            for digest, (arrived_s, took_s) in enumerate(requests, 1)
+            if now_s - 1 < arrived_s + took_s <= now_s
+        )
+        under_way = [
+            request(digest, arrived_s, now_s - arrived_s + 1e-6, outcome=UNDER_WAY, status=0)
+            for digest, (arrived_s, took_s) in enumerate(requests, 1)
+            if arrived_s <= now_s - AGE_S / 2 and now_s < arrived_s + took_s
+        ]
+        found |= {unit.digest: unit for unit in waiting.due(now_s, under_way)}
+    assert found.keys() == set(range(1, len(requests) + 1))
+    for digest, (_, took_s) in enumerate(requests, 1):
+        if took_s < AGE_S:
+            assert (found[digest].end, found[digest].success) == (End.ANSWERED, 1.0)
+        elif took_s > AGE_S + 2.0:
+            assert (found[digest].end, found[digest].success) == (End.OPEN, 0.0)
 
 
 def test_features_have_units_of_their_own() -> None:
