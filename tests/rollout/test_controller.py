@@ -530,3 +530,29 @@ async def test_evidence_of_long_ago_is_folded_by_the_leader(running, seeded, mak
     assert f"folded.{series.prefix}" in names
     assert not any(name.startswith(series.prefix) for name in names)
     assert one.shown["summarize"].verdicts[0].value == before[0].value
+
+
+async def test_what_was_worked_out_of_the_same_sums_is_kept(running, seeded, make, clock) -> None:
+    entry = record_change(running, running, actor="ann", command="apply", reason="gate", at_s=clock.at_s)
+    flag = await seeded.put_if_revision(
+        replace(running, gates=(replace(HARM, role=Role.OBSERVE),)), running.revision, entry
+    )
+    await seeded.add_sums(failing_units(flag, 0), "1")
+    controller = make()
+    seen = []
+    for flush in ("", "2", "", ""):
+        if flush:
+            await seeded.add_sums(failing_units(flag, 0), flush)
+        await look(controller)
+        seen.append((controller._known["summarize"], controller.shown["summarize"]))
+        clock.at_s += 1.0
+    (first, one), (second, two), (third, three), (fourth, _) = seen
+    assert first is not second
+    assert second is third is fourth
+    assert [each.verdicts[0].samples for each in (one, two, three)] == [400, 800, 800]
+    flag = await seeded.get("summarize")
+    entry = record_change(flag, flag, actor="ann", command="apply", reason="off", at_s=clock.at_s)
+    at_rest = replace(flag, progress=replace(flag.progress, phase=Phase.COMPLETED))
+    await seeded.put_if_revision(at_rest, flag.revision, entry)
+    await look(controller)
+    assert not controller._known
