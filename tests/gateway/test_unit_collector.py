@@ -301,6 +301,31 @@ async def test_a_worker_that_ends_counts_what_is_due_and_says_what_is_not(world:
     assert world.workers[1].lost == 1
 
 
+@pytest.mark.parametrize("set_s", [-3_600.0, -30.0, 30.0])
+async def test_a_clock_that_is_set_makes_no_unit_count_twice_nor_early(store: SqliteStore, set_s: float) -> None:
+    """Neither at its age nor when its ratings count, with the wall clock set once, at the tenth second."""
+    world = World(store, replace(FLAG, gates=(GATE, replace(GATE, name="liked", metric="thumbs"))))
+    errors, thumbs = (
+        next(each for each in series_of(world.flag) if each.metric == name) for name in ("errors", "thumbs")
+    )
+    passed_s, wall_s = 100.0, 100.0
+    worker = UnitCollector(world.line, lambda: world.snapshot, lambda: passed_s, lambda: wall_s)
+    worker.take([request(1, 99.5)])
+    counted = []
+    for second in range(101, 800):
+        passed_s, wall_s = float(second), wall_s + 1.0
+        if second == 110:
+            wall_s += set_s
+        worker.look(())
+        await worker.flush()
+        if second in (130, 170, 660, 740, 799):
+            counted.append([(await world.counted(each)).moments.units for each in (errors, thumbs)])
+    if set_s < -60.0:  # taken over at once: what came by the old clock waits until the new one is there
+        assert counted == [[0, 0]] * 5
+    else:
+        assert counted == [[0, 0], [1, 0], [1, 0], [1, 1], [1, 1]]
+
+
 TURNS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 50), st.integers(0, 1)), max_size=25)
 
 
