@@ -6,36 +6,36 @@ nothing.
 
 from __future__ import annotations
 
-import asyncio
-import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
-from gateway.core.cluster_requests import ClusterPlaces, WaitingRequests, arrived_s_of
+from gateway.additions import Additions
+from gateway.core.cluster_requests import ClusterPlaces, Handed, WaitingRequests, arrived_s_of
 from gateway.core.cluster_sums import ClusterBooks, entry_of, fitting
 from gateway.core.request_outcomes import RequestOutcomes
-from gateway.sum_sender import SumSender
+from gateway.core.sum_parts import in_parts
+from gateway.flushes import Flushes
+from gateway.steady_clock import SteadyClock
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from gateway.collector import SumStore
+    from gateway.additions import SumStore
     from gateway.core.checks.sampling import CheckedAnswer, CheckSample
     from gateway.core.cluster_requests import ClusterPlace
     from gateway.core.cluster_sums import Entry
     from gateway.core.outcome import Record
+    from gateway.core.sum_parts import Part as SumPart
     from gateway.unit_collector import Requests
     from rollout.core.evidence.cluster_parts import Part
     from rollout.core.model import Snapshot
 
-_log = logging.getLogger(__name__)
-EVERY_S = 1.0
-DUE_MAX = 20_000
 FLUSH_MAX = 5_000
 
 
 class ClusterCollector:
-    """One worker's. `lost` (counter): requests of age that could not be counted, of both arms alike."""
+    """One worker's."""
 
     def __init__(
         self,
@@ -50,25 +50,24 @@ class ClusterCollector:
 
         `sampled`: requests whose answers are checked.
         """
-        self._snapshot, self._wall_clock = snapshot, wall_clock
+        self._store, self._snapshot, self._clock = store, snapshot, SteadyClock(clock, wall_clock)
         self._outcomes = RequestOutcomes(sampled)
-        self._sender = SumSender(store, clock, "requests of users")
         self._places, self._books = ClusterPlaces(), ClusterBooks()
         self._waiting: dict[float, WaitingRequests] = {}
-        self._due: list[Entry] = []
+        self._flushes: Flushes[Entry] = Flushes(self._begin, clock, "requests of users")
         self._lost = 0
 
     @property
     def lost(self) -> int:
-        """Requests that are in no sum though they should be."""
-        return self._lost + self._sender.lost + sum(each.thinned for each in self._waiting.values())
+        """Requests of age that are in no sum though they should be, of both arms alike (counter)."""
+        return self._lost + self._flushes.lost + sum(each.thinned for each in self._waiting.values())
 
     def take(self, records: Sequence[Record]) -> None:
         """Take a batch of settled requests."""
         self._places.learn(self._snapshot())
         if not self._places:
             return
-        for record in filter(self._is_drawn, records):
+        for record in filter(self._is_drawn, self._clock.timed(records)):
             place = self._places.of(record.feature, record.revision)
             if place is None:
                 self._lost += 1
@@ -86,52 +85,67 @@ class ClusterCollector:
         if self._is_drawn(record):
             self._outcomes.add_rating(record, kind, value)
 
+    def give_away(self, count: int) -> Iterator[Handed]:
+        """Hand over what waits for its age, about `count` at a time; nothing is left here. To be called after `close`.
+
+        What is due has been counted by then, so nothing of that is in it.
+        """
+        for age_s, waiting in list(self._waiting.items()):
+            for records in waiting.give_away(count):
+                flags = self._places.flags_of(records)
+                yield Handed(age_s, records, flags, self._outcomes.give_away(records))
+
+    def receive(self, handed: Handed) -> None:
+        """Take over what another worker gave away."""
+        self._places.adopt(handed.flags)
+        self._outcomes.receive(handed.checks)
+        self._waiting.setdefault(handed.age_s, WaitingRequests(handed.age_s)).receive(handed.records)
+
     async def run(self, requests: Requests) -> None:
         """Work until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            try:
-                self._places.learn(self._snapshot())
-                if self._places:
-                    await requests.settled()
-                    self.look(requests.under_way)
-            except Exception:  # noqa: BLE001  counting must not end the worker
-                _log.exception("requests of users could not be looked at")
-            await self.flush()
 
-    async def close(self) -> None:
-        """Count what is due and give up what is younger, both arms alike. Never raises."""
+        async def look() -> None:
+            self._places.learn(self._snapshot())
+            if self._places:
+                await requests.settled()
+                self.look(requests.under_way)
+
+        await self._flushes.run(look)
+
+    async def flush(self) -> None:
+        """Send what is due. Never raises."""
+        await self._flushes.flush()
+
+    async def close(self, *, handing_over: bool = False) -> None:
+        """Count what is due. Give up what is younger, both arms alike, unless it is handed over. Never raises."""
         self.look(lambda _: ())
-        await self.flush()
-        self._lost += len(self._due) + self._sender.on_the_way + sum(map(len, self._waiting.values()))
+        await self._flushes.close()
+        if not handing_over:
+            self._lost += sum(map(len, self._waiting.values()))
 
     def look(self, under_way: Callable[[float], Iterable[Record]]) -> None:
         """Find out what has come of age; all that has settled must have been taken. `under_way`: see `Requests`."""
         self._places.learn(self._snapshot())
-        now_s = self._wall_clock()
+        now_s = self._clock.now_s()
         for age_s in self._places.ages_s | self._waiting.keys():
             waiting = self._waiting.setdefault(age_s, WaitingRequests(age_s))
-            seen = under_way(age_s / 2)  # the wall clock may have been set forward
+            seen = self._clock.timed(list(under_way(age_s / 2)))  # half of it: clocks may be worked off
             due = waiting.due(now_s, [each for each in seen if self._is_drawn(each) and self._placed(each, age_s)])
             placed = [(each, found) for each in due if (found := self._placed(each, age_s)) is not None]
             self._lost += len(due) - len(placed)  # of revisions that were forgotten while they waited
-            self._due += [self._entry(each, *found) for each, found in placed]
+            self._flushes.put([self._entry(each, *found) for each, found in placed])
             self._outcomes.learn(now_s, [(each, part) for each, (_, part) in placed], self._places.current)
             if not waiting and age_s not in self._places.ages_s:
                 self._lost += self._waiting.pop(age_s).thinned
-        surplus = len(self._due) - DUE_MAX
-        if surplus > 0:  # of both arms: what they came to is known by now, however slow they were
-            _log.warning("%d requests of users are not counted for ramps: the store does not keep up", surplus)
-            self._lost += surplus
-            del self._due[DUE_MAX:]
 
-    async def flush(self) -> None:
-        """Send what is due. Never raises."""
-        if not self._sender.on_the_way and self._due:
-            number = fitting(self._due[:FLUSH_MAX])
-            batch, self._due = self._due[:number], self._due[number:]
-            self._sender.begin(self._books.summed(batch), number)
-        await self._sender.send()
+    def _begin(self, waiting: Sequence[Entry]) -> tuple[int, Additions] | None:
+        number = fitting(waiting[:FLUSH_MAX])
+        if not number:
+            return None
+        return number, Additions(self._store, number, partial(self._parts, tuple(waiting[:number])))
+
+    def _parts(self, entries: Sequence[Entry], flush_id: str) -> Iterator[SumPart]:
+        return in_parts(self._books.summed(entries), flush_id)
 
     def _is_drawn(self, record: Record) -> bool:
         """Whether it is a draw of such a flag, and somebody was asked."""

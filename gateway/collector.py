@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from secrets import token_hex
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.additions import Additions
 from gateway.core.costs import Costs
+from gateway.core.sum_parts import in_parts
+from gateway.flushes import Flushes
 from rollout.core.cost import PICOUSD
 from rollout.core.cost_sums import ELEMENTS, cost_key, has_begun, is_counted, shadow_key, vector_of
-from rollout.core.errors import RolloutError, StoreUnavailable
 from rollout.core.model import EMPTY_SNAPSHOT, Arm, Reason
 from rollout.core.ramp_flag import is_watched
 from rollout.core.request_sums import BASELINE, CANDIDATE, requests_key
-from rollout.core.sums import REMEMBER_FLUSH_S, VALUES_PER_FLUSH_MAX
+from rollout.core.sums import VALUES_PER_FLUSH_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from gateway.additions import SumStore
     from gateway.core.outcome import Record
     from gateway.core.shadowing import Answered, ShadowPair
     from gateway.pairs import PairSink
@@ -26,31 +26,11 @@ if TYPE_CHECKING:
     from rollout.core.model import FeatureFlag, Snapshot
     from rollout.core.sums import SumKey
 
-_log = logging.getLogger(__name__)
-EVERY_S = 1.0
-_ANSWER_MAX_S = 2.0
 _REVISIONS_KEPT = 64
 """Of each feature: requests may settle long after their revision."""
 _KEYS_MAX = VALUES_PER_FLUSH_MAX // ELEMENTS
 """Sums of one flush; the others wait for the next."""
 _NO_PRICES: Mapping[str, TokenPrice] = {}
-
-
-class SumStore(Protocol):
-    """What is needed of a store."""
-
-    async def add_sums(self, deltas: Mapping[SumKey, Sequence[int]], flush_id: str) -> bool:
-        """As `EvidenceSums.add_sums`."""
-        ...
-
-
-class _Flush(NamedTuple):
-    """What is on its way: it is sent again under its id until the store has answered, or has forgotten the id."""
-
-    id: str
-    deltas: Mapping[SumKey, Sequence[int]]
-    requests: int
-    began_s: float
 
 
 class _Places(NamedTuple):
@@ -62,7 +42,7 @@ class _Places(NamedTuple):
 
 
 class Collector:
-    """One worker's. `lost` (counter): requests that could not be counted."""
+    """One worker's."""
 
     def __init__(
         self,
@@ -73,13 +53,18 @@ class Collector:
         spent: Callable[[tuple[str, str], float], None] = lambda _arm, _usd: None,
     ) -> None:
         """`clock`: any seconds that only grow; `prices`: by upstream; `spent`: told (feature, arm) and dollars."""
-        self._store, self._snapshot, self._clock, self._spent = store, snapshot, clock, spent
+        self._store, self._snapshot, self._spent = store, snapshot, spent
         self._seen = EMPTY_SNAPSHOT
         self._places: dict[str, dict[int, _Places]] = {}
         self._pending: dict[SumKey, list[int]] = {}
         self._costs = Costs(prices)
-        self._flush: _Flush | None = None
-        self.lost = 0
+        self._flushes: Flushes[None] = Flushes(self._begin, clock, "requests")
+        self._unplaced = 0
+
+    @property
+    def lost(self) -> int:
+        """Requests that could not be counted (counter)."""
+        return self._unplaced + self._flushes.lost
 
     def take(self, records: Sequence[Record]) -> None:
         """Count a batch: what was drawn at random and sent on, by the arm it was assigned to."""
@@ -92,7 +77,7 @@ class Collector:
                 continue
             places = known.get(record.revision)
             if places is None:
-                self.lost += 1
+                self._unplaced += 1
                 continue
             arm = CANDIDATE if record.assigned == Arm.CANDIDATE else BASELINE
             if places.requests is not None:
@@ -109,48 +94,30 @@ class Collector:
 
     async def run(self) -> None:
         """Flush until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            self._learn()
-            await self.flush()
+        await self._flushes.run(self._look)
 
     async def flush(self) -> None:
         """Send what is there; what the store didn't take is sent again with the next. Never raises."""
-        if self._flush is None and (self._pending or self._costs):
-            self._flush = self._next()
-        flush = self._flush
-        if flush is None:
-            return
-        if self._clock() - flush.began_s >= REMEMBER_FLUSH_S / 2:
-            self._give_up(flush, "the store did not answer in time")
-            return
-        try:
-            async with asyncio.timeout(_ANSWER_MAX_S):
-                await self._store.add_sums(flush.deltas, flush.id)
-        except (StoreUnavailable, TimeoutError) as fault:
-            _log.debug("requests are counted later: %s", fault)
-        except RolloutError as fault:
-            self._give_up(flush, fault.cause)
-        except Exception:  # noqa: BLE001  counting must not end the worker
-            _log.exception("requests could not be counted")
-            self._give_up(flush, "a defect")
-        else:
-            self._flush = None
+        await self._flushes.flush()
 
-    def _next(self) -> _Flush:
-        """As much of what is pending as one flush may hold."""
+    async def close(self) -> None:
+        """Send all there is; what the store doesn't take is lost. Never raises."""
+        await self._flushes.close()
+
+    async def _look(self) -> None:
+        self._learn()
+
+    def _begin(self, _: Sequence[None]) -> tuple[int, Additions] | None:
+        """As much of what is pending as one flush may hold: it goes on adding up here while it waits."""
+        if not self._pending and not self._costs:
+            return None
         counted = {key: self._pending.pop(key) for key in list(self._pending)[:_KEYS_MAX]}
         costs = self._costs.take(_KEYS_MAX - len(counted))
         for key, sums in costs.items():
             self._spent((key.feature, key.name.rpartition(".")[2]), sums.picousd / PICOUSD)
         requests = max(sum(map(sum, counted.values())), sum(sums.requests for sums in costs.values()))
         deltas = counted | {key: vector_of(sums) for key, sums in costs.items()}
-        return _Flush(token_hex(16), deltas, requests, self._clock())
-
-    def _give_up(self, flush: _Flush, why: str) -> None:
-        _log.warning("%d requests are not counted for ramps: %s", flush.requests, why)
-        self.lost += flush.requests
-        self._flush = None
+        return 0, Additions(self._store, requests, lambda flush_id: in_parts(deltas, flush_id))
 
     def _learn(self) -> None:
         """Note to which step each revision belongs."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, Protocol
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec
 
 from gateway.checking import Checking
 from gateway.cluster_collector import ClusterCollector
-from gateway.collector import Collector, PaidPairs, SumStore
+from gateway.collector import Collector, PaidPairs
+from gateway.core import messages as say
 from gateway.core.checks.sampling import CheckSample
 from gateway.gauges import judge_gauges
 from gateway.judges import build_judges
@@ -17,11 +18,12 @@ from gateway.pair_collector import PairCollector
 from gateway.pricing import pricing
 from gateway.spool import PairsKeptToo, ScoresKeptToo, Spool
 from gateway.spool_files import SPOOL_FOLDER, SpoolFiles
-from gateway.unit_collector import UnitCollector, UnitStore
+from gateway.unit_collector import UnitCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from gateway.additions import UnitStore
     from gateway.core.admission.leasing import Leasing
     from gateway.core.checks.sampling import CheckedAnswer
     from gateway.core.outcome import Record
@@ -38,15 +40,11 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 
-class EvidenceStore(SumStore, UnitStore, Protocol):
-    """What is needed of the store."""
-
-
 class Surroundings(NamedTuple):
     """What a worker has anyway. `judge_keys`, `proxy_credentials`: what the environment holds, by name."""
 
     settings: Settings
-    store: EvidenceStore
+    store: UnitStore
     follower: Follower
     tenants: Tenants
     leasing: Leasing
@@ -87,14 +85,29 @@ class Gathering(NamedTuple):
             self.pairs.run(),
         )
 
-    async def close(self) -> None:
-        """Send what was counted last. No judge is asked any more."""
+    async def close(self, *, replaced: bool) -> None:
+        """Send what was counted last. No judge is asked any more. `replaced`: a successor gets what waits."""
         await self.judges.close()
-        await self.collector.flush()
-        await self.units.close()
-        await self.pairs.close()
-        await self.clusters.close()
-        await asyncio.to_thread(self.kept.close)
+        await asyncio.gather(
+            self.collector.close(),
+            self.units.close(),
+            self.pairs.close(),
+            self.clusters.close(handing_over=replaced),
+            asyncio.to_thread(self.kept.close),
+        )
+
+    def give_away(self, count: int) -> Iterator[say.Handover]:
+        """Hand over what waits for its age, at most about `count` at a time. To be called after `close`."""
+        for held in self.units.give_away(count):
+            yield say.Handover(held=held)
+        for handed in self.clusters.give_away(count):
+            yield say.Handover(handed=handed)
+
+    def receive(self, message: say.Handover) -> None:
+        """Take over what another worker gave away."""
+        self.units.receive(message.held)
+        if message.handed is not None:
+            self.clusters.receive(message.handed)
 
 
 def build_gathering(around: Surroundings) -> Gathering:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from gateway.claimed_sums import ClaimedSums
+from gateway.additions import ClaimedAdditions, Made
 from gateway.core.judging.score import Result
 from gateway.core.pair_sums import Entry, PairBooks, summed
+from gateway.core.sum_parts import in_parts
+from gateway.flushes import Flushes
+from rollout.core.claims import CLAIMS_PER_FLUSH_MAX, Claim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from gateway.additions import UnitStore
     from gateway.core.judging.score import Lost, Scored
-    from gateway.unit_collector import UnitStore
     from rollout.core.model import Snapshot
 
-EVERY_S = 1.0
+_Item = tuple[Entry, Claim | None]
+"""Without a claim it is always new."""
 
 
 class PairCollector:
@@ -24,39 +27,52 @@ class PairCollector:
 
     def __init__(self, store: UnitStore, snapshot: Callable[[], Snapshot], clock: Callable[[], float]) -> None:
         """`clock`: any seconds that only grow."""
-        self._snapshot, self._books = snapshot, PairBooks()
-        self._sums: ClaimedSums[Entry] = ClaimedSums(store, summed, clock, "judged pairs")
+        self._store, self._snapshot, self._books = store, snapshot, PairBooks()
+        self._flushes: Flushes[_Item] = Flushes(self._begin, clock, "judged pairs")
 
     @property
     def lost(self) -> int:
         """Pairs that are in no sum though they should be (counter)."""
-        return self._sums.lost + self._books.unplaced
+        return self._flushes.lost + self._books.unplaced
 
     def take(self, scored: Scored) -> None:
         """ScoreSink."""
         self._books.learn(self._snapshot())
         found = self._books.score(scored, asked=scored.result is not Result.SAME)
         if found is not None:
-            self._sums.put(*found)
+            self._flushes.put([found])
 
     def lose(self, lost: Lost) -> None:
         """ScoreSink."""
         self._books.learn(self._snapshot())
         entry = self._books.lose(lost)
         if entry is not None:
-            self._sums.put(entry, None)
+            self._flushes.put([(entry, None)])
 
     async def run(self) -> None:
         """Flush until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            self._books.learn(self._snapshot())
-            await self._sums.flush()
+        await self._flushes.run(self._look)
+
+    async def flush(self) -> None:
+        """Send what is there; what the store didn't take is sent again with the next. Never raises."""
+        await self._flushes.flush()
 
     async def close(self) -> None:
-        """Count what there is. Never raises."""
-        while before := len(self._sums):
-            await self._sums.flush()
-            if len(self._sums) == before:
-                break
-        self._sums.give_up()
+        """Count what there is; what the store doesn't take is lost. Never raises."""
+        await self._flushes.close()
+
+    async def _look(self) -> None:
+        self._books.learn(self._snapshot())
+
+    def _begin(self, waiting: Sequence[_Item]) -> tuple[int, ClaimedAdditions] | None:
+        items = tuple(waiting[:CLAIMS_PER_FLUSH_MAX])
+        if not items:
+            return None
+
+        def made(flush_id: str, new: Sequence[bool]) -> Made:
+            answers = iter(new)
+            deltas = summed([(entry, claim is None or next(answers)) for entry, claim in items])
+            return Made(in_parts(deltas, flush_id), len(items))
+
+        claims = [claim for _, claim in items if claim is not None]
+        return len(items), ClaimedAdditions(self._store, claims, len(items), made)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.access_log import AccessLog
+from gateway.additions import UnitStore
 from gateway.app import asker_of, build_app
 from gateway.auth import Keyring
 from gateway.core.admission.gate import Holder
@@ -17,7 +18,7 @@ from gateway.core.admission.limits import Limits
 from gateway.core.shedding import Shedding
 from gateway.door import Door
 from gateway.feedback import AnswerIndex
-from gateway.gathering import EvidenceStore, Gathering, Surroundings, build_gathering
+from gateway.gathering import Gathering, Surroundings, build_gathering
 from gateway.gauges import worker_gauges
 from gateway.http.limits import CallerLimits
 from gateway.http.port import PublicPort
@@ -62,7 +63,7 @@ class ClosableSink(Sink, Protocol):
         ...
 
 
-class WorkerStore(QuotaStore, EvidenceStore, Protocol):
+class WorkerStore(QuotaStore, UnitStore, Protocol):
     """What a worker's parts need of the store."""
 
 

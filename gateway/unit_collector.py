@@ -1,53 +1,36 @@
 """Counts units once: as they come of age they are claimed in the store, and the new ones added to the sums of evidence.
 
-A sink of Records that works each second, off every path. A claim, and then each addition, is sent again under its id
-until the store has answered; one batch is on its way at a time. Units whose callers' ratings count later are kept until
-then, and added once more, without another claim.
+A sink of Records that works each second, off every path. Units whose callers' ratings count later are kept until then,
+and added once more, without another claim.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections import Counter
 from math import inf
-from secrets import token_hex
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.additions import ClaimedAdditions, Made
 from gateway.core.check_results import CheckResults
 from gateway.core.held_units import HeldUnits, Ratings
 from gateway.core.sum_parts import in_parts
-from gateway.core.unit_sums import Books
+from gateway.core.unit_sums import Books, Judged
 from gateway.core.units import Waiting
-from rollout.core.claims import CLAIMS_PER_FLUSH_MAX, REMEMBER_FLUSH_S
-from rollout.core.errors import RolloutError, StoreUnavailable
+from gateway.flushes import Flushes
+from gateway.steady_clock import SteadyClock
+from rollout.core.claims import CLAIMS_PER_FLUSH_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
+    from gateway.additions import UnitStore
     from gateway.core.checks.sampling import CheckedAnswer, CheckSample
     from gateway.core.held_units import Held
     from gateway.core.outcome import Record
-    from gateway.core.unit_sums import Judged
-    from rollout.core.claims import Claim
     from rollout.core.model import Snapshot
-    from rollout.core.sums import SumKey
 
 _log = logging.getLogger(__name__)
-EVERY_S = 1.0
-DUE_MAX = 20_000
-_ANSWER_MAX_S = 2.0
-
-
-class UnitStore(Protocol):
-    """What is needed of a store."""
-
-    async def claim_units(self, claims: Sequence[Claim], flush_id: str) -> tuple[bool, ...]:
-        """As `UnitClaims.claim_units`."""
-        ...
-
-    async def add_sums(self, deltas: Mapping[SumKey, Sequence[int]], flush_id: str) -> bool:
-        """As `EvidenceSums.add_sums`."""
-        ...
 
 
 class Requests(NamedTuple):
@@ -57,17 +40,11 @@ class Requests(NamedTuple):
     under_way: Callable[[float], list[Record]]
 
 
-class _Batch(NamedTuple):
-    """Units on their way. `rated`: those whose ratings count now.
+class _Rated(NamedTuple):
+    """A unit whose ratings count now."""
 
-    `parts`: what is still to be added, each with its id; None until the units are claimed.
-    """
-
-    id: str
-    units: Sequence[Judged]
-    rated: Sequence[tuple[Held, Sequence[float]]]
-    began_s: float
-    parts: Sequence[tuple[str, Mapping[SumKey, Sequence[int]]]] | None = None
+    unit: Held
+    ratings: Sequence[float]
 
 
 class UnitCollector:
@@ -86,14 +63,12 @@ class UnitCollector:
 
         `sampled`: requests whose answers are checked.
         """
-        self._store, self._snapshot, self._clock, self._wall_clock = store, snapshot, clock, wall_clock
+        self._store, self._snapshot, self._clock = store, snapshot, SteadyClock(clock, wall_clock)
         self._checks = CheckResults()
         self._books = Books(sampled, self._checks.take)
         self._waiting = Waiting(self._books.places.age_s_of)
         self._held, self._ratings = HeldUnits(), Ratings()
-        self._due: list[Judged] = []
-        self._rated: list[tuple[Held, Sequence[float]]] = []
-        self._batch: _Batch | None = None
+        self._flushes: Flushes[Judged | _Rated] = Flushes(self._begin, clock, "units")
         self._warned: set[tuple[str, str]] = set()
         self._lost = 0
 
@@ -101,7 +76,7 @@ class UnitCollector:
     def lost(self) -> int:
         """Units that are not in a sum, or not in all, though they should be; of both arms alike."""
         given_up = self._waiting.thinned + self._waiting.ageless + self._held.thinned
-        return self._lost + given_up + self._books.unplaced
+        return self._lost + self._flushes.lost + given_up + self._books.unplaced
 
     @property
     def beyond(self) -> int:
@@ -111,7 +86,7 @@ class UnitCollector:
     def take(self, records: Sequence[Record]) -> None:
         """Take a batch of settled requests."""
         self._books.learn(self._snapshot())
-        self._waiting.add(records)
+        self._waiting.add(self._clock.timed(records))
 
     def take_check(self, answer: CheckedAnswer) -> None:
         """Take what free checks found."""
@@ -133,34 +108,28 @@ class UnitCollector:
 
     async def run(self, requests: Requests) -> None:
         """Work until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            try:
-                await requests.settled()
-                self._books.learn(self._snapshot())
-                youngest_s = min((place.age_s for place in self._books.places.current), default=inf)
-                # Half of it: the wall clock may have been set forward.
-                self.look(requests.under_way(youngest_s / 2))
-            except Exception:  # noqa: BLE001  counting must not end the worker
-                _log.exception("units could not be looked at")
-            await self.flush()
+
+        async def look() -> None:
+            await requests.settled()
+            self._books.learn(self._snapshot())
+            youngest_s = min((place.age_s for place in self._books.places.current), default=inf)
+            self.look(requests.under_way(youngest_s / 2))  # half of it: clocks may be worked off
+
+        await self._flushes.run(look)
+
+    async def flush(self) -> None:
+        """Claim, then add; what the store didn't answer is sent again with the next. Never raises."""
+        await self._flushes.flush()
 
     async def close(self) -> None:
         """Count what is due and give up who is younger, both arms alike; see also `give_away`. Never raises."""
         self._find_due(())
-        await self.flush()
-        batch = self._batch
-        on_its_way = len(batch.units) + len(batch.rated) if batch else 0
-        self._lost += len(self._due) + len(self._rated) + len(self._waiting) + on_its_way
+        await self._flushes.close()
+        self._lost += len(self._waiting)
 
     def look(self, under_way: Sequence[Record]) -> None:
         """Find out who has come of age; all that has settled must have been taken."""
         self._find_due(under_way)
-        surplus = max(0, len(self._due) - DUE_MAX) + max(0, len(self._rated) - DUE_MAX)
-        if surplus:  # of both arms: who they are is known by now, however slow they were
-            _log.warning("%d units are not counted for ramps: the store does not keep up", surplus)
-            self._lost += surplus
-            del self._due[DUE_MAX:], self._rated[DUE_MAX:]
         for feature, metric in self._books.beyond.keys() - self._warned:
             self._warned.add((feature, metric))
             _log.warning(
@@ -170,53 +139,35 @@ class UnitCollector:
                 feature,
             )
 
-    async def flush(self) -> None:
-        """Claim, then add; what the store didn't answer is sent again with the next. Never raises."""
-        if self._batch is None and (self._due or self._rated):
-            units, self._due = self._due[:CLAIMS_PER_FLUSH_MAX], self._due[CLAIMS_PER_FLUSH_MAX:]
-            rated, self._rated = self._rated[:CLAIMS_PER_FLUSH_MAX], self._rated[CLAIMS_PER_FLUSH_MAX:]
-            self._batch = _Batch(token_hex(16), units, rated, self._clock())
-        batch = self._batch
-        if batch is None:
-            return
-        if self._clock() - batch.began_s >= REMEMBER_FLUSH_S / 2:
-            self._give_up(batch, "the store did not answer in time")
-            return
-        try:
-            async with asyncio.timeout(2 * _ANSWER_MAX_S):
-                await self._send(batch)
-        except (StoreUnavailable, TimeoutError) as fault:
-            _log.debug("units are counted later: %s", fault)
-        except RolloutError as fault:
-            self._give_up(batch, fault.cause)
-        except Exception:  # noqa: BLE001  counting must not end the worker
-            _log.exception("units could not be counted")
-            self._give_up(batch, "a defect")
-
     def _find_due(self, under_way: Sequence[Record]) -> None:
         self._books.learn(self._snapshot())
-        now_s = self._wall_clock()
-        self._due += self._books.judged(now_s, self._waiting.due(now_s, under_way))
+        seen, now_s = self._clock.timed(under_way), self._clock.now_s()
+        self._flushes.put(self._books.judged(now_s, self._waiting.due(now_s, seen)))
         ripe = self._held.ripe(now_s)
-        self._rated += [(unit, self._ratings.take(unit.feature, unit.digest)) for unit in ripe]
+        self._flushes.put(_Rated(unit, self._ratings.take(unit.feature, unit.digest)) for unit in ripe)
 
-    async def _send(self, batch: _Batch) -> None:
-        """Each step that the store has answered is not taken again."""
-        if batch.parts is None:
-            claims = [unit.claim for unit in batch.units]
-            new = await self._store.claim_units(claims, batch.id) if claims else ()
-            units = [unit for unit, is_new in zip(batch.units, new, strict=True) if is_new]
-            self._held.add(self._books.held(units))
-            deltas = self._books.summed(units)
-            parts = [*in_parts(deltas, batch.id), *in_parts(self._books.rated(batch.rated), f"{batch.id}.rated")]
-            batch = self._batch = batch._replace(units=units, parts=parts)
-        for done, (flush_id, part) in enumerate(batch.parts or (), start=1):
-            await self._store.add_sums(part, flush_id)
-            self._batch = batch._replace(parts=(batch.parts or ())[done:])
-        self._batch = None
+    def _begin(self, waiting: Sequence[Judged | _Rated]) -> tuple[int, ClaimedAdditions] | None:
+        batch = waiting[: _fitting(waiting)]
+        if not batch:
+            return None
+        units = [each for each in batch if isinstance(each, Judged)]
+        rated = [each for each in batch if isinstance(each, _Rated)]
 
-    def _give_up(self, batch: _Batch, why: str) -> None:
-        units = len(batch.units) + len(batch.rated)
-        _log.warning("%d units are not counted for ramps: %s", units, why)
-        self._lost += units
-        self._batch = None
+        def made(flush_id: str, is_new: Sequence[bool]) -> Made:
+            new = [unit for unit, fresh in zip(units, is_new, strict=True) if fresh]
+            self._held.add(self._books.held(new))
+            deltas = self._books.summed(new)
+            parts = [*in_parts(deltas, flush_id), *in_parts(self._books.rated(rated), f"{flush_id}.rated")]
+            return Made(parts, len(new) + len(rated))
+
+        return len(batch), ClaimedAdditions(self._store, [unit.claim for unit in units], len(batch), made)
+
+
+def _fitting(waiting: Sequence[Judged | _Rated]) -> int:
+    """How many of the first ones go at once: as many of each kind as a store takes claims."""
+    counts: Counter[type] = Counter()
+    for number, each in enumerate(waiting):
+        counts[type(each)] += 1
+        if counts[type(each)] > CLAIMS_PER_FLUSH_MAX:
+            return number
+    return len(waiting)

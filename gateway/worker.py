@@ -144,7 +144,7 @@ class Worker:
             self._begin(self._reply(message))
         elif isinstance(message, say.Handover):
             self._parts.settled.receive(message.records, message.scores)
-            self._parts.gathering.units.receive(message.held)
+            self._parts.gathering.receive(message)
 
     def _on_lost(self) -> None:
         """The supervisor is gone: nobody can be told what happens here from now on."""
@@ -243,13 +243,13 @@ class Worker:
         port.abort()
         self._parts.relay.close()
         self._parts.recorder.drain()
-        await self._give_back()
+        await self._give_back(order)
         await self._hand_over(order)
         self._ended.set()
 
-    async def _give_back(self) -> None:
+    async def _give_back(self, order: say.Drain) -> None:
         """To the store: what was counted last, unused quotas (judges' too), and when keys were used."""
-        await self._parts.gathering.close()
+        await self._parts.gathering.close(replaced=order.replaced)
         await self._parts.quotas.close()
         await self._uses.close()
         for sink in self._parts.sinks:
@@ -261,8 +261,8 @@ class Worker:
         if order.replaced:
             for records, scores in self._parts.settled.give_away(_HANDED_OVER_AT_ONCE):
                 await self._channel.send_when_writable(say.Handover(records, scores))
-            for held in self._parts.gathering.units.give_away(_HANDED_OVER_AT_ONCE):
-                await self._channel.send_when_writable(say.Handover((), (), held))
+            for waiting in self._parts.gathering.give_away(_HANDED_OVER_AT_ONCE):
+                await self._channel.send_when_writable(waiting)
         await self._channel.close()
 
 

@@ -16,6 +16,7 @@ from rollout.core.audit import record_change
 from rollout.core.errors import DamagedFlags, RevisionConflict, RolloutError, StaleWriter
 from rollout.core.evidence.arms import sample_ratio_of
 from rollout.core.evidence.folding import folds_of
+from rollout.core.evidence.known import KnownSums, same_or_new
 from rollout.core.evidence.names import is_gathered
 from rollout.core.evidence.verdicts import verdicts_of
 from rollout.core.lease import CONTROLLER
@@ -80,6 +81,7 @@ class Controller:
         self._lease: Lease | None = None
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._looks: dict[str, asyncio.Task[None]] = {}
+        self._known: dict[str, KnownSums] = {}
         self.shown: dict[str, Shown] = {}
         self.conflicts = 0
 
@@ -107,10 +109,11 @@ class Controller:
         lease = await self._hold()
         flags = None if lease is None else await self._trusted()
         if lease is None or flags is None:
-            self.shown = {}
+            self.shown, self._known = {}, {}
             return
         watched = [flag for flag in flags.values() if is_watched(flag)]
         self.shown = {flag.feature: self.shown[flag.feature] for flag in watched if flag.feature in self.shown}
+        self._known = {flag.feature: self._known[flag.feature] for flag in watched if flag.feature in self._known}
         for flag in watched:
             if flag.feature not in self._looks:
                 self._looks[flag.feature] = asyncio.create_task(self._in_turn(flag, lease))
@@ -258,7 +261,9 @@ class Controller:
         counted = plan is not None and step < len(plan.steps) and plan.criteria(step).min_samples > 0
         if not counted and not any(map(is_gathered, flag.gates)):
             return None
-        return await self._store.read_sums(flag.feature)
+        read = await self._store.read_sums(flag.feature)
+        known = self._known[flag.feature] = same_or_new(self._known.get(flag.feature), read)
+        return known
 
     async def _read(self, query: MetricQuery, places: asyncio.Semaphore) -> gates.Reading:
         source = self._world.metrics

@@ -23,12 +23,19 @@ class CheckResults:
 
     def add(self, answer: CheckedAnswer) -> None:
         """Keep what was found if it is of a unit."""
-        if not answer.unit_digest:
-            return
+        if answer.unit_digest:
+            self.put(answer.unit_digest, answer.request_id, flawed=answer.checks.flawed)
+
+    def put(self, digest: int, request_id: str, *, flawed: bool) -> None:
+        """Keep what was found of a unit's request."""
         if len(self._flawed) >= self._most:
             del self._flawed[next(iter(self._flawed))]
-        self._flawed[answer.unit_digest, answer.request_id] = answer.checks.flawed
+        self._flawed[digest, request_id] = flawed
 
     def take(self, unit: Unit) -> bool | None:
         """Whether a fault was found in the answer to a unit's first request; None if it was not checked. Once."""
-        return self._flawed.pop((unit.digest, unit.request_id), None)
+        return self.pop(unit.digest, unit.request_id)
+
+    def pop(self, digest: int, request_id: str) -> bool | None:
+        """The same, of any request."""
+        return self._flawed.pop((digest, request_id), None)

@@ -7,11 +7,13 @@ settled or not, and when there are too many whole users are given up, by digest.
 
 from __future__ import annotations
 
+from collections import Counter
 from math import floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from gateway.core.outcome import Record  # noqa: TC001  messages are read by it
 from rollout.core.claims import DIGEST_BITS
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.cluster_parts import Part, is_clustered, parts_of
@@ -19,14 +21,26 @@ from rollout.core.evidence.names import gathers
 from rollout.core.model import EMPTY_SNAPSHOT, FeatureFlag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from gateway.core.outcome import Record
+    from gateway.core.recent import Key
     from rollout.core.model import Snapshot
 
 WAITING_MAX = 50_000
 _REVISIONS_KEPT = 64
 """Of each feature: requests come of age long after their revision."""
+
+
+class Handed(NamedTuple):
+    """Requests that wait for one age, on their way to another worker. `flags`: those under which they were drawn.
+
+    `checks`: what free checks found of some: digest of the unit, request id, whether there was a fault.
+    """
+
+    age_s: float
+    records: tuple[Record, ...]
+    flags: tuple[FeatureFlag, ...]
+    checks: tuple[tuple[int, str, bool], ...]
 
 
 class ClusterPlace(msgspec.Struct, frozen=True, eq=False):
@@ -67,8 +81,21 @@ class ClusterPlaces:
             while len(known) > _REVISIONS_KEPT:
                 del known[next(iter(known))]
         self.current = current
-        places = (place for known in self._places.values() for place in known.values())
-        self.ages_s = frozenset(part.age_s for place in places for part in place.parts)
+        self._note_ages()
+
+    def flags_of(self, records: Iterable[Record]) -> tuple[FeatureFlag, ...]:
+        """The flags under which requests were drawn, as far as they are known."""
+        found = (self.of(*drawn) for drawn in sorted({(each.feature, each.revision) for each in records}))
+        return tuple(place.flag for place in found if place is not None)
+
+    def adopt(self, flags: Iterable[FeatureFlag]) -> None:
+        """Note revisions that another worker has seen."""
+        for flag in flags:
+            known = self._places.setdefault(flag.feature, {})
+            known.setdefault(flag.revision, _place_of(flag))
+            newest = sorted(known.items())[-_REVISIONS_KEPT:]
+            self._places[flag.feature] = dict(newest)
+        self._note_ages()
 
     def knows(self, feature: str) -> bool:
         """Whether any revision of it was seen."""
@@ -78,25 +105,37 @@ class ClusterPlaces:
         """The place of requests that were drawn under this revision; None for one not seen, or forgotten."""
         return self._places.get(feature, {}).get(revision)
 
+    def _note_ages(self) -> None:
+        places = (place for known in self._places.values() for place in known.values())
+        self.ages_s = frozenset(part.age_s for place in places for part in place.parts)
+
 
 class WaitingRequests:
-    """One worker's requests that have not reached one age. `thinned`: those given up because there were too many."""
+    """One worker's requests that have not reached one age. `thinned`: those given up because there were too many.
+
+    Each is handed out once, whatever clocks do. Callers choose request ids: those of two tenants may be the same, and
+    of one tenant, too; then each is another request.
+    """
 
     def __init__(self, age_s: float, most: int = WAITING_MAX) -> None:
         """`most`: requests that wait at once, beyond it the half of all users is given up, now and later."""
         self._age_s, self._most = age_s, most
-        self._waiting: dict[str, Record] = {}
+        self._waiting: list[Record] = []
+        self._handed_out: Counter[Key] = Counter()
+        """Those that were under way at their age, and are so still."""
         self._below = 1 << DIGEST_BITS
-        self._handed_out_s = 0
         self.thinned = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, records: Iterable[Record]) -> None:
-        """Take requests that have settled. What was this old when `due` looked last was handed out as it was then."""
+        """Take requests that have settled. Who was handed out under way stays what it was then."""
         for record in records:
-            if arrived_s_of(record) >= self._handed_out_s:
+            key = key_of(record)
+            if self._handed_out[key]:
+                self._handed_out[key] -= 1
+            else:
                 self._keep(record)
 
     def due(self, now_s: float, under_way: Iterable[Record]) -> list[Record]:
@@ -106,23 +145,54 @@ class WaitingRequests:
         added before.
         """
         until_s = floor(now_s - self._age_s)
-        self.add(each for each in under_way if arrived_s_of(each) < until_s)
-        due = [each for each in self._waiting.values() if arrived_s_of(each) < until_s]
-        for each in due:
-            del self._waiting[each.request_id]
-        self._handed_out_s = until_s  # also if the clock was set back: then some are looked at a second time
-        return sorted(due, key=lambda each: (arrived_s_of(each), each.request_id))
+        due = [each for each in self._waiting if arrived_s_of(each) < until_s]
+        self._waiting = [each for each in self._waiting if arrived_s_of(each) >= until_s]
+        due += self._first_seen(list(under_way), until_s)
+        return sorted(due, key=lambda each: (arrived_s_of(each), key_of(each)))
+
+    def give_away(self, count: int) -> Iterator[tuple[Record, ...]]:
+        """Hand over all, `count` at a time; nothing is left here."""
+        rest, self._waiting = self._waiting, []
+        for start in range(0, len(rest), count):
+            yield tuple(rest[start : start + count])
+
+    def receive(self, records: Iterable[Record]) -> None:
+        """Take over what another worker gave away."""
+        for record in records:
+            self._keep(record)
+
+    def _first_seen(self, open_yet: Sequence[Record], until_s: int) -> Iterator[Record]:
+        """Those under way that were not handed out, which they are now."""
+        known = self._handed_out & Counter(map(key_of, open_yet))
+        self._handed_out = known.copy()
+        for record in sorted(open_yet, key=arrived_s_of):
+            key = key_of(record)
+            if known[key]:
+                known[key] -= 1
+            elif arrived_s_of(record) < until_s:
+                self._handed_out[key] += 1
+                if self._is_below(record):
+                    yield record
 
     def _keep(self, record: Record) -> None:
-        if record.unit_digest >= self._below:
-            self.thinned += 1
+        if not self._is_below(record):
             return
-        self._waiting[record.request_id] = record
+        self._waiting.append(record)
         while len(self._waiting) > self._most:
             self._below //= 2
-            kept = {name: each for name, each in self._waiting.items() if each.unit_digest < self._below}
+            kept = [each for each in self._waiting if each.unit_digest < self._below]
             self.thinned += len(self._waiting) - len(kept)
             self._waiting = kept
+
+    def _is_below(self, record: Record) -> bool:
+        stays = record.unit_digest < self._below
+        self.thinned += not stays
+        return stays
+
+
+def key_of(record: Record) -> Key:
+    """What callers know a request by, as in `recent`."""
+    return record.tenant, record.request_id
 
 
 def arrived_s_of(record: Record) -> float:

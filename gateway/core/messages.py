@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from gateway.core.cluster_requests import Handed
 from gateway.core.held_units import Held
 from gateway.core.outcome import Record
 from gateway.core.series import Reading, Series
@@ -77,11 +78,13 @@ class Handover(_Message, frozen=True):
     """From a worker at its end, and on to its successor: settled requests that somebody may still ask about.
 
     `scores`: tenant, request id, kind, score of those that have been rated. `held`: units that wait for their ratings.
+    `handed`: requests of users that wait for their age.
     """
 
-    records: tuple[Record, ...]
-    scores: tuple[tuple[str, str, str, float], ...]
+    records: tuple[Record, ...] = ()
+    scores: tuple[tuple[str, str, str, float], ...] = ()
     held: tuple[Held, ...] = ()
+    handed: Handed | None = None
 
 
 class Collect(_Message, frozen=True):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.check_results import CheckResults
 from gateway.core.checks.sampling import CheckSample
+from gateway.core.cluster_requests import key_of
 from gateway.core.held_units import Ratings
 from gateway.core.unit_outcomes import ABSENT, BEYOND, Outcome, form_of, outcomes_of, thumbs_of
 from gateway.core.units import unit_of
@@ -13,7 +14,7 @@ from gateway.core.yardsticks import Yardsticks
 from rollout.core.evidence.names import LATENCY, THUMBS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.core.checks.sampling import CheckedAnswer
     from gateway.core.outcome import Record
@@ -35,8 +36,7 @@ class RequestOutcomes:
 
     def add_rating(self, record: Record, kind: str, value: float) -> None:
         """Take what a caller said of the answer to a request; `value`: in [0, 1]."""
-        request = (record.tenant, record.request_id)
-        self._ratings.add(record.request_id, record.unit_digest, request, kind, value)
+        self._ratings.add(_name_of(record), record.unit_digest, key_of(record), kind, value)
 
     def of(self, record: Record, part: Part) -> tuple[Outcome, ...]:
         """The outcome of each series at the part's age. To be called once."""
@@ -45,7 +45,7 @@ class RequestOutcomes:
         yardsticks_s = self._yardsticks.at(unit.feature, unit.arrived_s)
         outcomes = outcomes_of(unit, part.series, yardsticks_s, self._form(unit) if "form" in metrics else ABSENT)
         if THUMBS in metrics:
-            thumbs = thumbs_of(self._ratings.take(record.request_id, record.unit_digest))
+            thumbs = thumbs_of(self._ratings.take(_name_of(record), record.unit_digest))
             outcomes = tuple(
                 thumbs if each.metric == THUMBS else outcome
                 for each, outcome in zip(part.series, outcomes, strict=True)
@@ -61,6 +61,16 @@ class RequestOutcomes:
         units = [unit_of(record, part.age_s) for record, part in due if latencies_of([part])]
         self._yardsticks.learn(now_s, units, {feature: found for feature, found in wanted.items() if found})
 
+    def give_away(self, records: Iterable[Record]) -> tuple[tuple[int, str, bool], ...]:
+        """Hand over what was checked of requests: digest, request id, whether there was a fault. Once."""
+        found = ((each.unit_digest, each.request_id) for each in records)
+        return tuple((*each, flawed) for each in found if (flawed := self._checks.pop(*each)) is not None)
+
+    def receive(self, checks: Iterable[tuple[int, str, bool]]) -> None:
+        """Take over what another worker gave away."""
+        for digest, request_id, flawed in checks:
+            self._checks.put(digest, request_id, flawed=flawed)
+
     def _form(self, unit: Unit) -> Outcome:
         sampled = unit.request_id in self._sampled
         return form_of(sampled=sampled, flawed=self._checks.take(unit) if sampled else None)
@@ -70,6 +80,11 @@ def latencies_of(parts: Sequence[Part]) -> frozenset[str]:
     """The metrics for which a yardstick is needed."""
     series = (each for part in parts for each in part.series)
     return frozenset(each.metric for each in series if each.metric in LATENCY and not each.limit_s)
+
+
+def _name_of(record: Record) -> str:
+    """What stands for a request where `Ratings` of units have their feature. Ids of two tenants may be the same."""
+    return "\n".join((record.feature, *key_of(record)))
 
 
 def _alike(part: Part, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:

@@ -117,7 +117,7 @@ class Bench:
         await asyncio.sleep(0.002)
 
     async def until(self, condition, later_s: float = 0.0) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 await self.turn(later_s)
 

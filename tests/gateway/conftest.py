@@ -32,9 +32,15 @@ from rollout.core.model import FeatureFlag
 if TYPE_CHECKING:
     from gateway.core.outcome import Record
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 KEY = "gp-test-key"
 PATHS = RELAY_PATHS
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow disk is no store that is away."""
+    monkeypatch.setattr("gateway.flushes.ANSWER_MAX_S", DEADLINE_S)
 
 
 def pytest_asyncio_loop_factories(config, item):

@@ -44,8 +44,14 @@ class Looked:
         caller.post(body, *headers)
         return await caller.answer()
 
+    async def waiting(self, count: int) -> None:
+        """Answers may have left before their requests are settled."""
+        async with asyncio.timeout(60):
+            while self.checking.counts[1] < count:  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.002)
+
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.found) + len(self.skipped) < count:
                 self.turn()
                 await asyncio.sleep(0.002)
@@ -164,6 +170,7 @@ async def test_a_sweep_looks_at_a_few(upstream, relay_gateway, wire, monkeypatch
     looked = Looked(await relay_gateway(candidate=server.port, baseline=server.port))
     for _ in range(module.ANSWERS_AT_ONCE + 2):
         await looked.ask()
+    await looked.waiting(module.ANSWERS_AT_ONCE + 2)
     looked.turn()
     assert (len(looked.found), looked.checking.counts[1]) == (module.ANSWERS_AT_ONCE, 2)
     monkeypatch.setattr(module, "BYTES_AT_ONCE", 1)
@@ -176,6 +183,7 @@ async def test_a_gateway_that_ends_looks_at_nothing_more(upstream, relay_gateway
     server = await upstream(wire.plain(said("fine")))
     looked = Looked(await relay_gateway(candidate=server.port, baseline=server.port))
     await looked.ask()
+    await looked.waiting(1)
     looked.gateway.relay.end_shadows()
     assert (looked.skipped, looked.checking.counts) == ([("draft", Unchecked.DRAINING)], (0, 0, 0))
     looked.turn()

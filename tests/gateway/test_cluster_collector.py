@@ -10,6 +10,7 @@ from gateway.cluster_collector import ClusterCollector
 from gateway.core.checks.answer_checks import Checks
 from gateway.core.checks.sampling import CheckedAnswer, CheckSample
 from gateway.core.outcome import UNDER_WAY, Record
+from gateway.steady_clock import STEP_S
 from gateway.unit_collector import Requests
 from rollout.adapters.sqlite import SqliteStore
 from rollout.core.errors import StoreUnavailable
@@ -43,7 +44,11 @@ class World:
         self.put(self.flag)
         self.workers = [
             ClusterCollector(
-                self.line, lambda: self.snapshot, lambda: self.now_s, lambda: self.wall_s, sampled=CheckSample(100_000)
+                self.line,
+                lambda: self.snapshot,
+                lambda: self.now_s + self.wall_s,
+                lambda: self.wall_s,
+                sampled=CheckSample(100_000),
             )
             for _ in range(2)
         ]
@@ -137,7 +142,7 @@ async def test_a_store_that_stays_away_costs_both_arms_alike_and_says_so(world: 
 
 
 async def test_what_is_due_is_bounded(world: World, monkeypatch, caplog) -> None:
-    monkeypatch.setattr("gateway.cluster_collector.DUE_MAX", 3)
+    monkeypatch.setattr("gateway.flushes.WAITING_MAX", 3)
     world.one.take([world.request(number, 100.0 + number) for number in range(1, 7)])
     await world.pass_to(200.0)
     assert ((await world.counted()).units, world.one.lost) == (3, 3)
@@ -198,8 +203,78 @@ async def test_a_worker_that_ends_counts_what_is_due_and_says_what_is_not(world:
     assert world.workers[1].lost == 1
 
 
+async def test_a_worker_that_is_replaced_hands_over_what_waits(store: SqliteStore) -> None:
+    """At both ages, also of a revision that its successor never saw, with ratings and checks: each counts once."""
+    gates = (GATE, *(replace(GATE, name=metric, metric=metric) for metric in ("thumbs", "form")))
+    world = World(store, replace(FLAG, gates=gates))
+    old, successor = world.workers
+    first = [world.request(number, 100.0 + number) for number in range(1, 7)]
+    old.take(first)
+    world.put(replace(world.flag, revision=2))
+    later = [world.request(number, 120.0, revision=2) for number in range(7, 10)]
+    old.take(later)
+    for each in (*first, *later):
+        checks = Checks(empty=each is later[0])
+        old.take_check(CheckedAnswer(each.request_id, 1.0, each.feature, 1, "x", "user", 5, checks, each.unit_digest))
+    await world.pass_to(134.0)  # three have come of age
+    await old.close(handing_over=True)
+    for handed in old.give_away(2):
+        assert len(handed.records) <= 2
+        successor.receive(handed)
+    successor.take_rating(first[0], "thumbs", 0.0)  # as the index of answers tells it
+    await world.pass_to(200.0)
+    await world.pass_to(3_800.0)
+    counted = {metric: await world.counted(metric) for metric in ("errors", "form", "thumbs")}
+    assert [each.units for each in counted.values()] == [9, 9, 9]
+    assert (counted["form"].bad_candidates, counted["form"].bad_baselines) == (1, 0)
+    assert counted["thumbs"].bad_candidates == 1
+    assert (old.lost, successor.lost) == (0, 0)
+
+
+@pytest.mark.parametrize("set_s", [-3_600.0, -30.0, -1.0, 5.0, 30.0])
+async def test_a_clock_that_is_set_makes_no_request_count_twice_nor_early(world: World, set_s: float) -> None:
+    """Clocks of the worker: `passed_s` since its start, and the wall, which is set once."""
+    passed_s, wall_s = 100.0, 100.0
+    worker = ClusterCollector(world.line, lambda: world.snapshot, lambda: passed_s, lambda: wall_s)
+    slow_began_s = 100.0
+
+    def slow(outcome: str = UNDER_WAY) -> Record:
+        return world.request(3, wall_s - (passed_s - slow_began_s), passed_s - slow_began_s, outcome=outcome)
+
+    def under_way(age_s: float) -> list[Record]:
+        return [slow()] if 0.0 < slow_began_s <= passed_s - age_s else []
+
+    counted = []
+    for second in range(101, 180):
+        passed_s, wall_s = float(second), wall_s + 1.0
+        if second == 110:
+            worker.take([world.request(1, wall_s - 0.5, 0.5)])
+        if second == 115:
+            wall_s += set_s
+        if second == 120:
+            worker.take([world.request(2, wall_s - 0.5, 0.5)])
+        if second == 160:
+            worker.take([slow("ok")])
+            slow_began_s = 0.0
+        worker.look(under_way)
+        await worker.flush()
+        counted.append((await world.counted()).units)
+    assert counted[-1] <= 3
+    if abs(set_s) <= STEP_S:
+        came = [101 + counted.index(number) for number in (1, 2, 3)]
+        assert all(abs(second - due) <= 5 for second, due in zip(came, (131, 141, 151), strict=True)), came
+
+
+async def test_two_tenants_with_one_id_are_two_requests(world: World) -> None:
+    for tenant, outcome in (("acme", "ok"), ("zoo", "timeout")):
+        world.one.take([world.request(1, request_id="same", tenant=tenant, outcome=outcome)])
+    await world.pass_to(131.0)
+    found = await world.counted()
+    assert (found.units, found.bad_candidates) == (2, 1)
+
+
 async def test_it_works_each_second_and_a_look_that_fails_costs_that_look(world: World, monkeypatch, caplog) -> None:
-    monkeypatch.setattr("gateway.cluster_collector.EVERY_S", 0.001)
+    monkeypatch.setattr("gateway.flushes.EVERY_S", 0.001)
     world.wall_s = 131.0
     world.one.take([world.request(1)])
     faults = [ZeroDivisionError()]
@@ -209,7 +284,7 @@ async def test_it_works_each_second_and_a_look_that_fails_costs_that_look(world:
             raise faults.pop()
 
     running = asyncio.get_running_loop().create_task(world.one.run(Requests(settled, lambda _: [])))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await world.counted()).units < 1:  # noqa: ASYNC110  a store tells nobody
             await asyncio.sleep(0.001)
     running.cancel()

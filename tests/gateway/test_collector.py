@@ -165,7 +165,7 @@ async def test_what_the_store_refuses_is_not_sent_for_ever(world: World, fault: 
 
 
 async def test_running_it_flushes_by_itself(world: World, monkeypatch) -> None:
-    monkeypatch.setattr("gateway.collector.EVERY_S", 0.001)
+    monkeypatch.setattr("gateway.flushes.EVERY_S", 0.001)
     world.collector.take([RECORD])
     running = asyncio.get_running_loop().create_task(world.collector.run())
     async with asyncio.timeout(60):

@@ -22,7 +22,7 @@ async def test_the_path_follows_the_base_url(upstream, wire, stack, path: str, a
     server = await upstream(wire.plain("{}"))
     line = open_line("j", settings(f"http://127.0.0.1:{server.port}{path}"), None)
     stack.callback(line.pool.close)
-    assert await line.ask(b"{}", "r-1", 20) == b"{}"
+    assert await line.ask(b"{}", "r-1", 60) == b"{}"
     (request,) = server.requests
     assert request.line == f"POST {asked} HTTP/1.1"
     assert "authorization" not in request.headers
@@ -34,7 +34,7 @@ async def test_connections_are_used_again(upstream, wire, stack) -> None:
     line = open_line("j", settings(f"http://127.0.0.1:{server.port}/v1"), None)
     stack.callback(line.pool.close)
     for _ in range(3):
-        await line.ask(b"{}", "r-1", 20)
+        await line.ask(b"{}", "r-1", 60)
     assert (server.connections, len(server.requests)) == (1, 3)
 
 
@@ -59,7 +59,7 @@ async def test_a_proxy_is_told_the_whole_url_of_http_and_who_asks(upstream, wire
     through = settings("http://judge.example:8080/v1", proxy_url=f"http://127.0.0.1:{proxy.port}")
     line = open_line("j", through, "sk-1", "me:word")
     stack.callback(line.pool.close)
-    assert await line.ask(b"{}", "r-1", 20) == b"{}"
+    assert await line.ask(b"{}", "r-1", 60) == b"{}"
     (request,) = proxy.requests
     assert request.line == "POST http://judge.example:8080/v1/chat/completions HTTP/1.1"
     assert request.headers["proxy-authorization"] == "Basic bWU6d29yZA=="
@@ -77,7 +77,7 @@ async def test_https_goes_through_a_tunnel(upstream, stack) -> None:
     line = open_line("j", settings("https://judge.example/v1", proxy_url=f"http://127.0.0.1:{proxy.port}"), "sk-1")
     stack.callback(line.pool.close)
     with pytest.raises(MissedError):
-        await line.ask(b"{}", "r-1", 20)
+        await line.ask(b"{}", "r-1", 60)
     assert asked == ["CONNECT judge.example:443 HTTP/1.1"]
     assert b"proxy" not in line.head
     assert line.head.startswith(b"POST /v1/chat/completions")
@@ -87,7 +87,7 @@ async def test_an_id_that_is_no_ascii_breaks_nothing(upstream, wire, stack) -> N
     server = await upstream(wire.plain("{}"))
     line = open_line("j", settings(f"http://127.0.0.1:{server.port}/v1"), None)
     stack.callback(line.pool.close)
-    await line.ask(b"{}", "r-\u00e9", 20)
+    await line.ask(b"{}", "r-\u00e9", 60)
     assert server.requests[0].headers["x-request-id"] == "r-?"
 
 
@@ -101,7 +101,7 @@ async def test_a_server_that_speaks_no_tls_is_unreachable(upstream, wire, stack)
     line = open_line("j", settings(f"https://127.0.0.1:{server.port}/v1"), None)
     stack.callback(line.pool.close)
     with pytest.raises(MissedError) as caught:
-        await line.ask(b"{}", "r-1", 20)
+        await line.ask(b"{}", "r-1", 60)
     assert caught.value.reason is Miss.UNREACHABLE
 
 

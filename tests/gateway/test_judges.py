@@ -58,7 +58,7 @@ async def test_a_judge_that_is_down_holds_up_nobody_elses_pairs(upstream, bench,
             await here.turn()
 
     # What the flag doesn't name any more is withdrawn at its turn; the one under way goes on.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await judged()
     assert [each.judge for each in here.scores] == ["k"]
 
@@ -118,7 +118,7 @@ class World:
         await self.world.turn()
 
     async def until(self, condition) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 await self.turn()
 

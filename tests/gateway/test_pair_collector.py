@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import pytest
 from msgspec.structs import replace
 
-from gateway import claimed_sums
 from gateway.core.judging.score import Lost, Result
 from gateway.pair_collector import PairCollector
 from rollout.adapters.sqlite import SqliteStore
@@ -59,7 +58,7 @@ class World:
 
     async def flush(self) -> None:
         for worker in self.workers:
-            await worker._sums.flush()
+            await worker.flush()
 
     async def counted(self) -> tuple[int, float | None]:
         """(pairs, effect) of the version in force."""
@@ -135,7 +134,7 @@ async def test_a_store_that_is_away_is_waited_for(world: World, caplog) -> None:
     world.line.fault = StoreUnavailable("gone")
     world.one.take(SCORED)
     await world.flush()
-    assert len(world.one._sums) == 1
+    assert len(world.one._flushes) == 1
     assert "judged pairs are counted later" in caplog.text
     world.line.fault = None
     await world.flush()
@@ -147,7 +146,7 @@ async def test_what_a_store_refuses_is_given_up_and_counted(world: World, fault:
     world.line.fault = fault
     world.one.take(SCORED)
     await world.flush()
-    assert (world.one.lost, len(world.one._sums)) == (1, 0)
+    assert (world.one.lost, len(world.one._flushes)) == (1, 0)
     assert "1 judged pairs are not counted for ramps" in caplog.text
 
 
@@ -162,14 +161,14 @@ async def test_a_store_that_stays_away_is_given_up_before_it_forgets(world: Worl
 
 
 async def test_what_waits_is_bounded(world: World, monkeypatch) -> None:
-    monkeypatch.setattr(claimed_sums, "WAITING_MAX", 3)
+    monkeypatch.setattr("gateway.flushes.WAITING_MAX", 3)
     for _ in range(5):
         world.one.lose(LOST)
-    assert (len(world.one._sums), world.one.lost) == (3, 2)
+    assert (len(world.one._flushes), world.one.lost) == (3, 2)
 
 
 async def test_closing_counts_what_there_is_and_gives_the_rest_up(world: World, monkeypatch) -> None:
-    monkeypatch.setattr(claimed_sums, "CLAIMS_PER_FLUSH_MAX", 2)
+    monkeypatch.setattr("gateway.pair_collector.CLAIMS_PER_FLUSH_MAX", 2)
     for _ in range(5):
         world.one.lose(LOST)
     await world.one.close()
@@ -177,14 +176,14 @@ async def test_closing_counts_what_there_is_and_gives_the_rest_up(world: World, 
     world.line.fault = StoreUnavailable("gone")
     world.one.lose(LOST)
     await world.one.close()
-    assert (world.one.lost, len(world.one._sums)) == (1, 0)
+    assert (world.one.lost, len(world.one._flushes)) == (1, 0)
 
 
 async def test_it_flushes_by_itself_until_cancelled(world: World, until, monkeypatch) -> None:
-    monkeypatch.setattr("gateway.pair_collector.EVERY_S", 0.001)
+    monkeypatch.setattr("gateway.flushes.EVERY_S", 0.001)
     running = asyncio.ensure_future(world.one.run())
     world.one.take(SCORED)
-    await until(lambda: not len(world.one._sums))
+    await until(lambda: not len(world.one._flushes))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert await world.counted() == (1, 0.5)
@@ -211,4 +210,4 @@ async def test_what_is_more_than_a_store_takes_at_once_goes_in_parts_once_each(
         await world.flush()
     sums = await world.store.read_sums("draft")
     assert [replies_of(FLAG, f"v{number}", sums) for number in range(8)] == [(1, 0)] * 8
-    assert world.one.lost == len(world.one._sums) == 0
+    assert world.one.lost == len(world.one._flushes) == 0

@@ -85,7 +85,7 @@ class World:
         self.line, self.now_s, self.wall_s = Line(store), 0.0, 0.0
         self.put(flag)
         self.workers = [
-            UnitCollector(self.line, lambda: self.snapshot, lambda: self.now_s, lambda: self.wall_s)
+            UnitCollector(self.line, lambda: self.snapshot, lambda: self.now_s + self.wall_s, lambda: self.wall_s)
             for _ in range(workers)
         ]
         self.one = self.workers[0]
@@ -202,12 +202,13 @@ async def test_a_store_that_stays_away_costs_both_arms_alike_and_says_so(world: 
 
 
 async def test_what_is_due_is_bounded_and_the_oldest_stay(world: World, monkeypatch, caplog) -> None:
-    monkeypatch.setattr("gateway.unit_collector.DUE_MAX", 3)
+    monkeypatch.setattr("gateway.flushes.WAITING_MAX", 3)
     world.line.fault = StoreUnavailable("away")
     world.one.take([request(number, 100.0 + number) for number in range(1, 7)])
     world.wall_s = 500.0
     world.one.look(())
     assert world.one.lost == 3
+    await world.one.flush()
     assert "3 units are not counted" in caplog.text
     world.line.fault = None
     await world.one.flush()
@@ -252,7 +253,7 @@ async def test_a_unit_of_an_earlier_attempt_is_not_fresh_in_the_next(world: Worl
 
 
 async def test_running_it_asks_for_what_has_settled_and_what_has_not(world: World, monkeypatch) -> None:
-    monkeypatch.setattr("gateway.unit_collector.EVERY_S", 0.001)
+    monkeypatch.setattr("gateway.flushes.EVERY_S", 0.001)
     world.wall_s = 161.0
     pending = [request(1)]
 
@@ -265,14 +266,14 @@ async def test_running_it_asks_for_what_has_settled_and_what_has_not(world: Worl
         return [request(2, 100.0, 61.0, outcome=UNDER_WAY, status=0)]
 
     running = asyncio.get_running_loop().create_task(world.one.run(Requests(settled, under_way)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await world.counted()).moments.units < 2:  # noqa: ASYNC110  a store tells nobody
             await asyncio.sleep(0.001)
     running.cancel()
 
 
 async def test_a_look_that_fails_costs_that_look(world: World, monkeypatch, caplog) -> None:
-    monkeypatch.setattr("gateway.unit_collector.EVERY_S", 0.001)
+    monkeypatch.setattr("gateway.flushes.EVERY_S", 0.001)
     world.wall_s = 161.0
     world.one.take([request(1)])
     faults = [ZeroDivisionError()]
@@ -282,7 +283,7 @@ async def test_a_look_that_fails_costs_that_look(world: World, monkeypatch, capl
             raise faults.pop()
 
     running = asyncio.get_running_loop().create_task(world.one.run(Requests(settled, lambda _: [])))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await world.counted()).moments.units < 1:  # noqa: ASYNC110  a store tells nobody
             await asyncio.sleep(0.001)
     running.cancel()
@@ -298,6 +299,31 @@ async def test_a_worker_that_ends_counts_what_is_due_and_says_what_is_not(world:
     world.workers[1].take([request(4, 100.0)])
     await world.workers[1].close()
     assert world.workers[1].lost == 1
+
+
+@pytest.mark.parametrize("set_s", [-3_600.0, -30.0, 30.0])
+async def test_a_clock_that_is_set_makes_no_unit_count_twice_nor_early(store: SqliteStore, set_s: float) -> None:
+    """Neither at its age nor when its ratings count, with the wall clock set once, at the tenth second."""
+    world = World(store, replace(FLAG, gates=(GATE, replace(GATE, name="liked", metric="thumbs"))))
+    errors, thumbs = (
+        next(each for each in series_of(world.flag) if each.metric == name) for name in ("errors", "thumbs")
+    )
+    passed_s, wall_s = 100.0, 100.0
+    worker = UnitCollector(world.line, lambda: world.snapshot, lambda: passed_s, lambda: wall_s)
+    worker.take([request(1, 99.5)])
+    counted = []
+    for second in range(101, 800):
+        passed_s, wall_s = float(second), wall_s + 1.0
+        if second == 110:
+            wall_s += set_s
+        worker.look(())
+        await worker.flush()
+        if second in (130, 170, 660, 740, 799):
+            counted.append([(await world.counted(each)).moments.units for each in (errors, thumbs)])
+    if set_s < -60.0:  # taken over at once: what came by the old clock waits until the new one is there
+        assert counted == [[0, 0]] * 5
+    else:
+        assert counted == [[0, 0], [1, 0], [1, 0], [1, 1], [1, 1]]
 
 
 TURNS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 50), st.integers(0, 1)), max_size=25)

@@ -46,9 +46,7 @@ def world_of(store, gateway) -> World:
     here = World(store)
     here.snapshot = gateway.relay.snapshot()
     here.flag = here.snapshot.features["draft"].flag
-    here.one = UnitCollector(
-        here.line, lambda: here.snapshot, lambda: 0.0, lambda: here.wall_s, sampled=CheckSample(BUCKETS)
-    )
+    here.one = UnitCollector(here.line, lambda: here.snapshot, *[lambda: here.wall_s] * 2, sampled=CheckSample(BUCKETS))
     here.workers = [here.one]
     return here
 

@@ -27,6 +27,7 @@ from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import clusters, restart
 from rollout.core.evidence.cluster_parts import part_of, stored
 from rollout.core.evidence.interval import decision_n_eff
+from rollout.core.evidence.known import once
 from rollout.core.evidence.levels import limit_of
 from rollout.core.evidence.names import LATENCY, THUMBS, age_s_of
 from rollout.core.evidence.plans import UNDER_WAY_S, began_s_of, floor_of, series_for, step_of
@@ -179,6 +180,11 @@ def _question(gate: Gate, flag: FeatureFlag, margin: float, alpha: float) -> _Qu
 
 
 def _cells(asked: _Question, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]]) -> dict[Cell, ClusterSums]:
+    question = (_cells, flag.feature, flag.progress.attempt, part_of(flag, asked.series).name, asked)
+    return once(sums, question, lambda: _read_cells(asked, flag, sums))
+
+
+def _read_cells(asked: _Question, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]]) -> dict[Cell, ClusterSums]:
     found = stored(part_of(flag, asked.series), asked.series, flag.feature, flag.progress, sums)
     return {cell: clusters.of_candidate(each) for cell, each in found.items()} if asked.floor else found
 

@@ -27,6 +27,7 @@ from rollout.core.evidence.carrying import (
 )
 from rollout.core.evidence.error_harm import errors_fold
 from rollout.core.evidence.fixed_point import real
+from rollout.core.evidence.known import once
 from rollout.core.evidence.ledger import MetricSums, add, nothing
 from rollout.core.evidence.names import age_s_of
 from rollout.core.evidence.plans import series_of, step_of, stored, sums_of, vector_of
@@ -63,6 +64,11 @@ class _Folded(NamedTuple):
 
 def gathered_of(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]]) -> Gathered:
     """What was added up in this attempt; InvalidArgument for vectors that are not of this series."""
+    question = (gathered_of, flag.feature, flag.progress.attempt, step_of(flag.progress), series.prefix)
+    return once(sums, question, lambda: _gathered(flag, series, sums))
+
+
+def _gathered(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]]) -> Gathered:
     folded, step = _folded(flag, series, sums), step_of(flag.progress)
     of_step = folded.of_step if folded.step == step else nothing(series.plan)
     of_ramp = folded.of_ramp
@@ -90,7 +96,8 @@ def folds_of(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: flo
 
 def _fold(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]], now_s: float) -> Replacement | None:
     before = _folded(flag, series, sums)
-    rows = sorted(stored(flag.feature, flag.progress, series, sums), key=lambda row: row[:2])
+    question = (stored, flag.feature, flag.progress.attempt, series.prefix)
+    rows = once(sums, question, lambda: sorted(stored(flag.feature, flag.progress, series, sums), key=_when))
     last = last_over(flag, age_s_of(flag, series.metric), now_s)
     over = sorted({epoch for _, epoch, _ in rows if before.up_to < epoch <= last})[:EPOCHS_AT_ONCE]
     gone = [f"{series.prefix}.{step}.{epoch}" for step, epoch, _ in rows if epoch <= before.up_to or epoch in over]
@@ -108,6 +115,10 @@ def _fold(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]
         if carried is not None
     }
     return replacing(flag, sums, gone, instead)
+
+
+def _when(row: tuple[int, int, MetricSums]) -> tuple[int, int]:
+    return row[:2]
 
 
 def _carried_on(series: Series, before: _Folded, rows: Sequence[tuple[int, int, MetricSums]]) -> _Folded:

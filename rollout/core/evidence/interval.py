@@ -10,6 +10,7 @@ same bound holds for them; harm is bet on in larger steps (see score.harm_fall).
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from rollout.core.evidence.score import Scores
 
 _PENALTIES = tuple(-math.log1p(-bet) - bet for bet in LAMBDAS)
+_BOUNDS_KEPT = 4_096
+"""Of sums that nobody has added to since; most gates look at the same ones."""
 _HALVINGS = 24
 """Bounds are shown to four digits; the controller works them out each second."""
 _N_EFF_AT_5_PERCENT = 12.5
@@ -94,6 +97,7 @@ def interval(sums: Moments, alpha: float) -> Interval:
     return Interval(lower_bound(sums, alpha / 2), -lower_bound(mirrored, alpha / 2))
 
 
+@lru_cache(_BOUNDS_KEPT)
 def lower_bound(sums: Moments, alpha: float) -> float:
     """The largest effect such that it and all smaller ones are rejected at `alpha`; -1 if none is."""
     limit = -math.log(alpha)

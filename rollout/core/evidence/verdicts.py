@@ -22,6 +22,7 @@ from rollout.core.evidence import cluster_verdicts, error_harm, pair_verdicts
 from rollout.core.evidence.eprocess import value_of
 from rollout.core.evidence.estimates import Asked, estimate_of, text_of
 from rollout.core.evidence.folding import Gathered, gathered_of
+from rollout.core.evidence.known import once
 from rollout.core.evidence.ledger import floor_log_value, harm_log_value, noninferiority_log_value
 from rollout.core.evidence.levels import alpha_of, is_stopper, limit_of, weights_of
 from rollout.core.evidence.names import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from rollout.core.evidence.interval import Moments
     from rollout.core.evidence.ledger import MetricSums
+    from rollout.core.evidence.plans import Series
     from rollout.core.model import FeatureFlag
     from rollout.core.sums import SumKey
 
@@ -116,7 +118,8 @@ def _threshold(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
     series, floor = series_for(flag, gate, 0.0), floor_of(gate)
     found = gathered_of(flag, series, sums)
     carried = found.carried[len(series.plan.harm) + series.plan.floors.index(floor)]
-    value = value_of(floor_log_value(series.plan, floor, found.by_epoch, carried))
+    asked = (_threshold, flag.feature, flag.progress.attempt, floor, series.prefix)
+    value = value_of(once(sums, asked, lambda: floor_log_value(series.plan, floor, found.by_epoch, carried)))
     mean = None
     if gate.metric == ERRORS:
         total = error_harm.seen_of(flag, sums).total
@@ -188,12 +191,20 @@ def _counted(gate: Gate, flag: FeatureFlag, verdict: Verdict, moments: Moments, 
 def _harm_value(gate: Gate, flag: FeatureFlag, sums: Sums) -> float:
     """The e-value for harm beyond the final margin, over the whole ramp, restarted at each epoch."""
     margin = gate.margin or 0.0
+    asked = (_harm_value, flag.feature, flag.progress.attempt, margin)
     if gate.metric == ERRORS:
-        return value_of(error_harm.harm_log_value(flag, margin, sums))
-    series = series_for(flag, gate, margin)
-    found, margin = gathered_of(flag, series, sums), _in_outcome(gate, margin)
-    carried = found.carried[series.plan.harm.index(margin)]
-    return value_of(harm_log_value(series.plan, margin, found.by_epoch, carried))
+        worked_out = once(sums, (*asked, flag.evidence), lambda: error_harm.harm_log_value(flag, margin, sums))
+    else:
+        series = series_for(flag, gate, margin)
+        worked_out = once(
+            sums, (*asked, series.prefix), lambda: _harm_of(series, _in_outcome(gate, margin), flag, sums)
+        )
+    return value_of(worked_out)
+
+
+def _harm_of(series: Series, margin: float, flag: FeatureFlag, sums: Sums) -> float:
+    found = gathered_of(flag, series, sums)
+    return harm_log_value(series.plan, margin, found.by_epoch, found.carried[series.plan.harm.index(margin)])
 
 
 def _excluded_latency(gate: Gate, flag: FeatureFlag, sums: Sums) -> float | None:

@@ -30,3 +30,12 @@ def test_beyond_the_bound_the_oldest_are_forgotten() -> None:
         results.add(replace(FOUND, request_id=str(number)))
     assert len(results) == 2
     assert [results.take(UNIT._replace(request_id=str(number))) for number in range(3)] == [None, True, True]
+
+
+def test_what_another_worker_found_is_found_here() -> None:
+    before, after = CheckResults(), CheckResults()
+    before.add(FOUND)
+    flawed = before.pop(7, "r")
+    assert (flawed, before.pop(7, "r")) == (True, None)
+    after.put(7, "r", flawed=True)
+    assert after.take(UNIT) is True

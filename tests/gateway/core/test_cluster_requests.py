@@ -140,3 +140,78 @@ def test_each_request_comes_once_whenever_it_settles(requests: list[tuple[int, f
     waiting.add([each for each in records if each.request_id not in settled])
     found += waiting.due(500.0, ())
     assert sorted(each.request_id for each in found) == sorted(each.request_id for each in records)
+
+
+def test_requests_of_two_tenants_may_have_one_id_and_of_one_tenant_too() -> None:
+    waiting = WaitingRequests(AGE_S)
+    settled = [
+        request(1, request_id="same", tenant="acme", outcome="ok"),
+        request(2, request_id="same", tenant="zoo", outcome="timeout"),
+        request(1, 101.0, request_id="same", tenant="acme", outcome="timeout"),
+    ]
+    waiting.add(settled)
+    assert waiting.due(140.0, ()) == settled
+    slow = [request(1, 120.0, 31.0, request_id="slow", tenant=name, outcome=UNDER_WAY) for name in ("acme", "zoo")]
+    assert waiting.due(151.0, slow[:1]) == slow[:1]
+    waiting.add([request(1, 120.0, 32.0, request_id="slow", tenant="zoo")])
+    assert [each.tenant for each in waiting.due(153.0, slow[:1])] == ["zoo"]
+    waiting.add([request(1, 120.0, 40.0, request_id="slow", tenant="acme")])
+    assert waiting.due(200.0, ()) == []
+
+
+@given(st.lists(st.sampled_from([-50.0, -3.0, 0.0, 1.0, 2.0, 60.0]), max_size=20))
+def test_whatever_the_clock_does_each_request_comes_once(steps: list[float]) -> None:
+    """Also one that is under way at several looks, and settles in between."""
+    waiting, now_s, found = WaitingRequests(AGE_S), 131.0, []
+    quick, slow = request(1), request(2, 100.0, 31.0, outcome=UNDER_WAY)
+    waiting.add([quick])
+    for step_s in steps:
+        now_s += step_s
+        found += waiting.due(now_s, [slow])
+    waiting.add([request(2, 100.0, 90.0)])
+    for step_s in (*steps, 500.0):
+        now_s = max(600.0, now_s + step_s)
+        found += waiting.due(now_s, ())
+    assert sorted(each.request_id for each in found) == ["r1", "r2"]
+
+
+def test_who_is_thinned_while_under_way_is_counted_once() -> None:
+    waiting = WaitingRequests(AGE_S, most=1)
+    waiting.add([request(2**63 - 1), request(2**63 - 2)])
+    slow = request(2**63 - 3, 100.0, 31.0, outcome=UNDER_WAY)
+    assert [waiting.due(second, [slow]) for second in (131.0, 132.0)] == [[], []]
+    waiting.add([slow])
+    assert (waiting.thinned, len(waiting)) == (3, 0)
+
+
+def test_what_waits_is_handed_over_whole_however_old_it_is_by_then() -> None:
+    before, after = WaitingRequests(AGE_S), WaitingRequests(AGE_S)
+    waiting = [request(number, 100.0 + number) for number in range(5)]
+    before.add(waiting)
+    assert after.due(500.0, ()) == []
+    parts = list(before.give_away(2))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    assert len(before) == 0
+    for part in parts:
+        after.receive(part)
+    assert (before.due(500.0, ()), after.due(500.0, ())) == ([], waiting)
+
+
+def test_revisions_of_another_worker_are_taken_over() -> None:
+    old, new = (
+        replace(FLAG, share_millipct=5_000, evidence=replace(FLAG.evidence, age="20s")),
+        replace(FLAG, revision=2),
+    )
+    before, after = learned(old, new), learned(new)
+    flags = before.flags_of([request(1), request(2), request(3, revision=2), request(4, revision=9)])
+    assert flags == (old, new)
+    mine, current = after.of("draft", 2), after.current
+    after.adopt(flags)
+    taken = after.of("draft", 1)
+    assert taken is not None
+    assert (taken.flag, after.of("draft", 2)) == (old, mine)
+    assert after.ages_s == {20.0, 30.0, 3_600.0}
+    assert after.current is current
+    after.adopt(replace(FLAG, revision=revision) for revision in range(3, 80))
+    assert after.of("draft", 1) is None
+    assert after.of("draft", 79) is not None

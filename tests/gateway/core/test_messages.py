@@ -4,9 +4,11 @@ import msgspec
 import pytest
 
 from gateway.core import messages as say
+from gateway.core.cluster_requests import Handed
 from gateway.core.held_units import Held
 from gateway.core.outcome import Outcome, Record
 from gateway.core.series import Exemplar, Reading, Series
+from tests.gateway.core.test_cluster_requests import FLAG
 
 RECORD = Record(
     "r", 1.0, "chat", "draft", "candidate", "baseline", "SPLIT", "user", 5, 1, "acme", "partner", False, 200,
@@ -23,6 +25,7 @@ EXAMPLES = [
     say.Counts((Series("f", ("a", "b"), (1.0, 2.0)), Series("h", (), (1.0, 0.5), (Exemplar(0, "a" * 32, 0.5, 9.0),)))),
     say.Handover((RECORD,), (("acme", "r", "rating", 0.5),)),
     say.Handover((), (), (Held(700.0, 100.0, "draft", 1, 7, True),)),
+    say.Handover(handed=Handed(30.0, (RECORD,), (FLAG,), ((7, "r", True),))),
     say.Ask(1, say.Collect()),
     say.Ask(1, say.CatchUp(("draft",))),
     say.Ask(2, say.FindAnswer("acme", "r"), 7),

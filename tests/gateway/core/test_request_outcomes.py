@@ -86,3 +86,23 @@ def test_ratings_and_floors_need_no_yardstick() -> None:
     assert latencies_of([PLAIN, RATED, CHECKED, limited]) == frozenset()
     assert latencies_of([SLOW, PLAIN]) == {"total_p50"}
     assert RequestOutcomes().of(answered(1), limited) == (1.0,)
+
+
+def test_ratings_of_two_tenants_are_kept_apart_whatever_their_ids() -> None:
+    outcomes = RequestOutcomes()
+    first, second = answered(1, request_id="same", tenant="acme"), answered(1, request_id="same", tenant="zoo")
+    outcomes.add_rating(first, "thumbs", 1.0)
+    outcomes.add_rating(second, "thumbs", 0.0)
+    assert outcomes.of(first, RATED) == (1.0,)
+    assert outcomes.of(second, RATED) == (0.0,)
+
+
+def test_what_was_checked_goes_with_the_requests_that_are_handed_over() -> None:
+    before, after = RequestOutcomes(CheckSample(ALL)), RequestOutcomes(CheckSample(ALL))
+    before.add_check(CheckedAnswer("r1", 1.0, "draft", 1, "candidate", "user", 5, Checks(empty=True), 1))
+    requests = [answered(1), answered(2)]
+    handed = before.give_away(requests)
+    assert handed == ((1, "r1", True),)
+    assert before.give_away(requests) == ()
+    after.receive(handed)
+    assert [after.of(each, CHECKED) for each in requests] == [(0.0,), (None,)]

@@ -24,7 +24,7 @@ def ask(model: Model, *, api_key: str | None = None) -> tuple[EvalAnswer, list[f
         waits.append(wait_s)
 
     async def once() -> EvalAnswer:
-        async with Asker(10.0, sleep=sleep) as asker:
+        async with Asker(60.0, sleep=sleep) as asker:
             return await asker.ask(EvalArm("candidate", "inhouse", model.base_url, "m", api_key), BODY, 2)
 
     return asyncio.run(once()), waits
@@ -116,7 +116,7 @@ def test_a_silent_model_is_given_up(model: Model) -> None:
             return await asker.ask(EvalArm("candidate", "inhouse", model.base_url, "m", None), BODY)
 
     def silent(_: object) -> Reply:
-        release.wait(10.0)
+        release.wait(60.0)
         return says("late")
 
     release = threading.Event()
