@@ -25,6 +25,7 @@ from rollout.core.evaluate import compile_snapshot
 from rollout.core.evidence.cluster_parts import PREFIX
 from rollout.core.evidence.plans import series_of
 from rollout.core.model import BUCKETS, Shadow
+from rollout.core.ramp_model import Evidence
 from rollout.core.request_sums import requests_key
 from rollout.follower import Follower
 from tests.gateway.test_cluster_collector import FLAG as BY_USER
@@ -38,12 +39,15 @@ if TYPE_CHECKING:
 
     from gateway.core.outcome import Record
 
+AGES = Evidence(age="10m", feedback_age="1h")
+"""So long that a slow machine doesn't make what is to wait come of age."""
 UNITS = replace(
     BY_CONVERSATION,
+    evidence=AGES,
     gates=(GATE, replace(GATE, name="liked", metric="thumbs")),
     shadow=Shadow(BUCKETS, "", 1_000, 8, "j", keep=BOTH),
 )
-USERS = replace(BY_USER, feature="users")
+USERS = replace(BY_USER, feature="users", evidence=AGES)
 THUMBS = next(each.prefix for each in series_of(UNITS) if each.metric == "thumbs")
 LONG_AGO_S = 4_000.0
 
@@ -153,7 +157,7 @@ async def test_a_worker_that_ends_sends_what_is_due_and_counts_the_rest_as_lost(
 async def test_a_successor_goes_on_with_what_waits(world: World) -> None:
     """Also with what was drawn under flags that it never saw."""
     before, _ = world.worker()
-    give(before, one_of_each(1, 100.0) + [record for number in range(2, 6) for record in one_of_each(number, 5.0)])
+    give(before, one_of_each(1, 700.0) + [record for number in range(2, 6) for record in one_of_each(number, 5.0)])
     await before.close(replaced=True)
     assert await world.requests_of_users() == 1
     handed = list(before.give_away(3))
