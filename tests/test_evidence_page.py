@@ -11,7 +11,7 @@ import pytest
 from gateway.core.yardsticks import OLDEST_S, UNITS_MIN
 from gateway.settings.sections import ChecksSettings
 from rollout.core.evidence import clusters
-from rollout.core.evidence.eprocess import LAMBDAS
+from rollout.core.evidence.eprocess import LAMBDAS, PROOF_WEIGHTS
 from rollout.core.evidence.interval import decision_n_eff
 from rollout.core.evidence.levels import limit_of
 from rollout.core.evidence.names import METRICS
@@ -99,8 +99,9 @@ def test_the_rule_of_thumb() -> None:
     assert f"{decision_n_eff(0.0, 1.0, ALPHA, 1.0):g} · fall ÷ gap" in PAGE
     for small in (0.005, 0.02, 0.1):
         # All outcomes are good and expected to be: each unit gains margin * p(1 - p), and the largest bet wins.
-        needed = (math.log(1 / ALPHA) + math.log(len(LAMBDAS))) / (max(LAMBDAS) * small)
-        assert needed * small == pytest.approx(8, abs=0.5)
+        needed = -math.log(ALPHA * max(PROOF_WEIGHTS)) / (max(LAMBDAS) * small)
+        assert needed * small == pytest.approx(7, abs=0.5)
+    assert "needs about 7 ÷ margin" in PAGE
 
 
 def test_every_metric_has_its_row() -> None:
@@ -138,10 +139,10 @@ def test_the_levels_that_are_told() -> None:
         )
     )
     flag = FeatureFlag(feature="f", candidate="a", baseline="b", gates=gates)
-    assert [f"{limit_of(gate, flag):.4g}" for gate in gates[:2]] == ["32.9", "115.1"]
+    assert [f"{limit_of(gate, flag):.4g}" for gate in gates[:2]] == ["32.9", "98.7"]
     assert "32.9 = 1/(0.05" in PAGE
-    assert "needs 115" in PAGE
-    assert "against 115.145" in PAGE
+    assert "needs 99" in PAGE
+    assert "against 98.696" in PAGE
     assert [f"{attempt_alpha(0.05, attempt):.2g}" for attempt in (1, 2)] == ["0.03", "0.0076"]
 
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rollout.core.evidence.eprocess import PROOF_WEIGHTS
 from rollout.core.evidence.restart import weight_up_to
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Reals = NDArray[np.float64]
+
+_WEIGHTS = np.array(PROOF_WEIGHTS)
 
 
 class Harm:
@@ -75,19 +78,19 @@ class Proof:
 
     def log_value(self) -> Reals:
         """Log E [series]."""
-        return _log_mean_exp(self._logs)
+        return _log_average_exp(self._logs)
 
     def bound(self, rises: Reals) -> Reals:
         """At least the largest log value [series] in a batch in which logs rise by `rises` [series, bets] and fall."""
-        return _log_mean_exp(self._logs + rises)
+        return _log_average_exp(self._logs + rises)
 
     def walk(self, series: int, log_growths: Reals) -> Reals:
         """Log values before and after each of n units: n + 1 of them."""
         own = self._logs[series][:, np.newaxis]
-        return _log_mean_exp(np.hstack([own, own + log_growths.cumsum(axis=1)]).T)
+        return _log_average_exp(np.hstack([own, own + log_growths.cumsum(axis=1)]).T)
 
 
-def _log_mean_exp(logs: Reals) -> Reals:
+def _log_average_exp(logs: Reals) -> Reals:
     largest = logs.max(axis=-1, keepdims=True)
-    mean: Reals = np.log(np.exp(logs - largest).mean(axis=-1)) + largest[..., 0]
-    return mean
+    average: Reals = np.log(np.exp(logs - largest) @ _WEIGHTS) + largest[..., 0]
+    return average

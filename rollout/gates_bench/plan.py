@@ -40,7 +40,7 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warn: float = HARM_WARNS
     epoch_batches: int = round(plans.EPOCH_S * REQUESTS_PER_S / BATCH_UNITS)
     judge_epoch_batches: int = round(pairs.EPOCH_S * REQUESTS_PER_S / BATCH_UNITS)
-    weights: dict[str, float] = msgspec.field(default_factory=lambda: {"errors": 2.0})
+    weights: dict[str, float] = msgspec.field(default_factory=lambda: {"errors": 4.0, "judge": 2.0})
 
     @property
     def judge_alpha(self) -> float:

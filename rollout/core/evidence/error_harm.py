@@ -34,6 +34,9 @@ RATIO = 1.25
 _UNITS_BEFORE = 49
 """A baseline of which nothing is known yet is taken for one with half an error in so many units and one: 1 %."""
 
+_WEIGHTS_VERSION = 2
+"""What is carried over with other weights (see restart) is not gone on with: they would add up to more than one."""
+
 
 class Seen(NamedTuple):
     """Counts by epoch; `before`: totals of the epochs up to `folded`, which are not among them."""
@@ -69,8 +72,7 @@ def seen_of(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]]) -> Seen:
 def harm_log_value(flag: FeatureFlag, margin: float, sums: Mapping[SumKey, Sequence[int]]) -> float:
     """Log E against "no more errors than `RATIO` times the baseline's, or `margin` more"."""
     seen = seen_of(flag, sums)
-    before = carried_of(vector_at(flag, sums, folded_name(_prefix(flag), f"{margin:g}")))
-    return restart.log_value(_growth(seen, margin), before)
+    return restart.log_value(_growth(seen, margin), _carried(flag, sums, margin))
 
 
 def errors_fold(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: float) -> Replacement | None:
@@ -95,9 +97,8 @@ def errors_fold(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: 
 def _carried_on(
     flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], seen: Seen, over: Sequence[int], margin: float
 ) -> Carried | None:
-    before = carried_of(vector_at(flag, sums, folded_name(_prefix(flag), f"{margin:g}")))
     growth = _growth(seen, margin)
-    return restart.carry({epoch: growth[epoch] for epoch in over}, before)
+    return restart.carry({epoch: growth[epoch] for epoch in over}, _carried(flag, sums, margin))
 
 
 def _growth(seen: Seen, margin: float) -> dict[int, list[float]]:
@@ -114,7 +115,15 @@ def _growth(seen: Seen, margin: float) -> dict[int, list[float]]:
 def _names(flag: FeatureFlag) -> dict[float, str]:
     """By margin, where what is carried over is."""
     margins = final_margins([each for each in flag.gates if each.metric == ERRORS and is_gathered(each)])
-    return {margin: folded_name(_prefix(flag), f"{margin:g}") for margin in sorted(margins)}
+    return {margin: _name(flag, margin) for margin in sorted(margins)}
+
+
+def _carried(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], margin: float) -> Carried | None:
+    return carried_of(vector_at(flag, sums, _name(flag, margin)))
+
+
+def _name(flag: FeatureFlag, margin: float) -> str:
+    return folded_name(_prefix(flag), f"{margin:g}", _WEIGHTS_VERSION)
 
 
 def _prefix(flag: FeatureFlag) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rollout.core.evidence.eprocess import LAMBDAS, log_mean_exp
+from rollout.core.evidence.eprocess import LAMBDAS, PROOF_WEIGHTS, log_average_exp
 from rollout.core.evidence.fixed_point import on_grid, real
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def decision_expected_s(sums: Moments, margin: float, alpha: float, n_eff_per_s:
 
 def _quiet_n_eff(gap: float, alpha: float) -> float:
     """What a decision takes where all outcomes are as predicted: the largest bet can't grow faster than that."""
-    return math.log(len(LAMBDAS) / alpha) / (LAMBDAS[-1] * gap)
+    return -math.log(PROOF_WEIGHTS[-1] * alpha) / (LAMBDAS[-1] * gap)
 
 
 def _log_value(sums: Moments, effect: float) -> float:
@@ -153,4 +153,5 @@ def _log_value(sums: Moments, effect: float) -> float:
         - 2.0 * effect * real(sums.contrast_overlap)
         + effect * effect * real(sums.overlap_squared)
     )
-    return log_mean_exp([bet * total - cost * squares for bet, cost in zip(LAMBDAS, _PENALTIES, strict=True)])
+    logs = [bet * total - cost * squares for bet, cost in zip(LAMBDAS, _PENALTIES, strict=True)]
+    return log_average_exp(logs, PROOF_WEIGHTS)

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from rollout.core.evidence.restart import Carried
 
 _BATCH = 65_536
-_BETS_VERSION = 2
-"""What is bet on: 1, X itself; 2, X of harm and floors over how far it can fall. Part of the evidence, as LAMBDAS."""
+_BETS_VERSION = 3
+"""What is bet on: 1, X itself; 2, X of harm and floors over how far it can fall; 3, likewise, with other weights of the
+bets of a proof and of epochs. Part of the evidence, as LAMBDAS."""
 
 
 class MetricPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

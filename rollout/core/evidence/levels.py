@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rollout.core.evidence.names import ERRORS, is_gathered
+from rollout.core.evidence.names import ERRORS, JUDGE, is_gathered
 from rollout.core.evidence.rollback import ALPHA, attempt_alpha
 from rollout.core.ramp_model import Gate, GateKind, Role
 
 if TYPE_CHECKING:
     from rollout.core.model import FeatureFlag
 
-_WEIGHTS = {ERRORS: 2.0}
-"""Of 1 for all others: errors are the fastest to show, and the worst to miss."""
+_WEIGHTS = {ERRORS: 4.0, JUDGE: 2.0}
+"""Of 1 for all others: errors are the worst to miss, and judged pairs the dearest to wait for."""
 
 
 def is_stopper(gate: Gate) -> bool:

@@ -11,7 +11,7 @@ from rollout.gates_bench.plan import Engine
 def test_the_weights_of_the_eight_metrics_add_up_to_one() -> None:
     assert len(set(plan.METRICS)) == 8
     assert sum(Engine().weight(name) for name in plan.METRICS) == pytest.approx(1.0)
-    assert Engine().weight("errors") == 2 * Engine().weight("judge")
+    assert Engine().weight("errors") == 2 * Engine().weight("judge") == 4 * Engine().weight("form")
     assert Engine(weights={}).weight("errors") == 1 / 8
 
 

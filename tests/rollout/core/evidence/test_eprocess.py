@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from rollout.core.evidence.eprocess import (
     LAMBDAS,
     NOTHING,
+    PROOF_WEIGHTS,
     add,
+    log_average_exp,
     log_mean_exp,
     log_sums,
     log_sums_of_each,
@@ -120,7 +122,10 @@ def test_no_wealth_is_expected_at_or_above_a_floor(every_path: Paths, above: Fra
 
 def test_the_value_is_that_of_the_definition_in_fractions() -> None:
     x = [0.75, -0.5, 0.125, -1.0, 1.0, 0.0, 0.3]
-    exact = sum(math.prod(1 + Fraction(bet) * Fraction(each) for each in x) for bet in LAMBDAS) / len(LAMBDAS)
+    exact = sum(
+        Fraction(weight) * math.prod(1 + Fraction(bet) * Fraction(each) for each in x)
+        for bet, weight in zip(LAMBDAS, PROOF_WEIGHTS, strict=True)
+    )
     assert math.isclose(log_value(log_sums(np.array(x))), math.log(exact), abs_tol=len(x) * 2.4e-10)
     assert log_value(log_sums(np.array(x))) <= math.log(exact)
 
@@ -159,6 +164,13 @@ def test_the_bets_are_geometric_and_never_risk_everything() -> None:
     assert (LAMBDAS[0], LAMBDAS[-1], len(LAMBDAS)) == (0.004, 0.8, 14)
 
 
+def test_the_weights_of_a_proof_add_up_to_one_and_rise_with_the_bet() -> None:
+    assert math.fsum(PROOF_WEIGHTS) == 1.0
+    assert sorted(PROOF_WEIGHTS) == list(PROOF_WEIGHTS)
+    assert [round(weight * len(LAMBDAS), 1) for weight in PROOF_WEIGHTS[::6]] == [0.1, 0.8, 2.0]
+    assert PROOF_WEIGHTS[-1] == pytest.approx(0.154, abs=0.001)
+
+
 def test_a_value_is_finite_however_clear_the_case() -> None:
     assert value_of(math.log(20)) == pytest.approx(20.0)
     assert 1e299 < value_of(1e6) < math.inf
@@ -167,6 +179,13 @@ def test_a_value_is_finite_however_clear_the_case() -> None:
 @pytest.mark.parametrize("size", [-1e6, 0.0, 1e6])
 def test_a_mean_of_exponentials_neither_overflows_nor_vanishes(size: float) -> None:
     assert math.isclose(log_mean_exp([size, size + math.log(3)]), size + math.log(2))
+
+
+@pytest.mark.parametrize("size", [-1e6, 0.0, 1e6])
+def test_an_average_weighs_and_with_equal_weights_is_the_mean(size: float) -> None:
+    logs = [size, size + math.log(5)]
+    assert math.isclose(log_average_exp(logs, [0.75, 0.25]), size + math.log(2))
+    assert log_average_exp(logs, [0.5, 0.5]) == pytest.approx(log_mean_exp(logs))
 
 
 @pytest.mark.parametrize("bet_on", [proof, harm])
@@ -182,5 +201,5 @@ def test_looking_after_every_unit_keeps_the_level(wilson, bet_on: BetOn) -> None
         outcome = (random.random(length) < wave - margin * candidate).astype(float)
         x = bet_on(Units(share, candidate, outcome, np.full(length, 0.7)), margin)
         logs = log_growth(BETS * x).cumsum(axis=1) / 2.0**32
-        crossed += bool((np.exp(logs).mean(axis=0) >= 20).any())
+        crossed += bool((PROOF_WEIGHTS @ np.exp(logs) >= 20).any())
     assert wilson(crossed, runs)[0] <= 0.05

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.evidence import interval as intervals
-from rollout.core.evidence.eprocess import LAMBDAS, log_sums, log_value
+from rollout.core.evidence.eprocess import LAMBDAS, PROOF_WEIGHTS, log_sums, log_value
 from rollout.core.evidence.interval import Interval, Moments, add, decision_expected_s, decision_n_eff, moments
 from rollout.core.evidence.score import Units, for_harm, for_noninferiority, score
 from rollout.core.model import BUCKETS
@@ -125,7 +125,7 @@ def test_four_of_five_runs_decide_with_about_that_information(share: int, good: 
     growth = np.log1p(np.outer(LAMBDAS, for_noninferiority(score(one_of_each), margin)))
     needed = decision_n_eff(good * bad, margin, 0.05, max(p, 1 - p)) / (p * (1 - p))
     counts = random.multinomial(round(needed / 50), [p * good, p * bad, (1 - p) * good, (1 - p) * bad], size=(200, 200))
-    values = np.exp(counts.cumsum(axis=1) @ growth.T).mean(axis=2)
+    values = np.exp(counts.cumsum(axis=1) @ growth.T) @ PROOF_WEIGHTS
     decided_at = np.where((values >= 20).any(axis=1), (values >= 20).argmax(axis=1) + 1, np.inf)
     assert np.quantile(decided_at, 0.8) == pytest.approx(50, rel=0.4)
 

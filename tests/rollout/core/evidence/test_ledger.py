@@ -151,7 +151,7 @@ def test_the_digest_tells_a_changed_plan() -> None:
 
 def test_the_digest_tells_other_bets(monkeypatch) -> None:
     before = ledger.digest(PLANS)
-    monkeypatch.setattr(ledger, "_BETS_VERSION", 3)
+    monkeypatch.setattr(ledger, "_BETS_VERSION", 4)
     assert ledger.digest(PLANS) != before
 
 

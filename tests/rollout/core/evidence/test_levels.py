@@ -30,9 +30,12 @@ def test_all_that_can_stop_a_ramp_share_the_smallest_alpha() -> None:
     assert alpha_of(FLOOR, asking(FLOOR)) == attempt_alpha(ALPHA, 1)
 
 
-def test_errors_have_twice_the_part_of_others() -> None:
+def test_errors_and_judged_pairs_have_a_larger_part_than_others() -> None:
+    judged = replace(HARM, name="quality", metric="judge")
+    assert weights_of(asking(HARM, FLOOR, ERRORS, judged, PROOF)) == {
+        "worse": 1 / 8, "floor": 1 / 8, "errors": 1 / 2, "quality": 1 / 4
+    }  # fmt: skip
     flag = asking(HARM, FLOOR, ERRORS, PROOF)
-    assert weights_of(flag) == {"worse": 0.25, "floor": 0.25, "errors": 0.5}
     assert weights_of(asking(PROOF)) == {}
     assert sum(1 / limit_of(gate, flag) for gate in (HARM, FLOOR, ERRORS)) == pytest.approx(attempt_alpha(0.02, 1))
     assert limit_of(PROOF, flag) == 1 / attempt_alpha(0.01, 1)

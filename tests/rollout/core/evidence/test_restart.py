@@ -19,7 +19,7 @@ GROWTH = st.lists(st.floats(-2, 2), min_size=3, max_size=3)
 
 
 def weight(epoch: int) -> Fraction:
-    return Fraction(1, 2 * epoch * (epoch + 1)) if epoch else Fraction(1, 2)
+    return Fraction(weight_up_to(epoch)) - (Fraction(weight_up_to(epoch - 1)) if epoch else 0)
 
 
 def mixture(x_by_epoch: dict[int, list[float]], begun: int) -> Fraction:
@@ -36,10 +36,18 @@ def growth(x_by_epoch: dict[int, list[float]]) -> dict[int, list[float]]:
     return {epoch: [real(steps) for steps in log_sums(np.array(x))] for epoch, x in x_by_epoch.items()}
 
 
-def test_the_weights_add_up_to_one() -> None:
-    for epoch in range(20):
-        assert weight_of(epoch) == pytest.approx(float(weight(epoch)))
-        assert math.isclose(weight_up_to(epoch), sum(map(weight, range(epoch + 1))), rel_tol=1e-15)
+def test_the_weights_are_above_zero_and_never_add_up_to_more_than_one() -> None:
+    assert weight_up_to(0) == weight_of(0) == 0.5
+    for epoch in (*range(1, 50), 1_000, 1_000_000):  # four years of epochs
+        assert weight_of(epoch) == float(weight(epoch)) > 0.0
+        assert weight_up_to(epoch) < 1.0
+
+
+def test_a_copy_of_a_late_epoch_has_hardly_less_than_its_number_asks_for() -> None:
+    # Nothing that adds up can have 1/j for all j; after a day of epochs it is within a factor of 120 of it.
+    for epoch in (30, 720, 20_000):
+        assert weight_of(epoch) * 2 * epoch * (1 + math.log(epoch)) ** 2 == pytest.approx(1.0, rel=0.03)
+    assert weight_of(720) > 12 / (2 * 720 * 721)
 
 
 @pytest.mark.parametrize(

@@ -210,9 +210,9 @@ def test_gates_that_share_alpha_stop_the_ramp_together(sums) -> None:
 
 def test_harm_of_one_gate_alone_needs_its_part_of_alpha(sums) -> None:
     flag = asking(HARM, replace(HARM, name="errors", metric="errors"), PROOF)
-    found = verdicts_of(flag, sums((FLAG.progress, 2_100.0, rows(300, 3, 3)), flag=flag), NOW_S)
-    assert numbers(found["worse"])[1] == pytest.approx(3 * math.pi**2 / 6 / 0.05)
-    assert numbers(found["errors"])[1] == pytest.approx(1.5 * math.pi**2 / 6 / 0.05)
+    found = verdicts_of(flag, sums((FLAG.progress, 2_100.0, rows(200, 3, 3)), flag=flag), NOW_S)
+    assert numbers(found["worse"])[1] == pytest.approx(5 * math.pi**2 / 6 / 0.05)
+    assert numbers(found["errors"])[1] == pytest.approx(1.25 * math.pi**2 / 6 / 0.05)
     assert {each.result for each in found.values()} == {Result.PASS, Result.INCONCLUSIVE}
 
 
