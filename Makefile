@@ -6,7 +6,7 @@ GLIDE  := $(BIN)/glidepath
 PYTEST := $(BIN)/pytest
 UNIT   := -n auto --dist loadfile -m "not system and not vllm and not slow and not long"
 
-.PHONY: demo up setup setup-dev compile test test-long check style bench load lock clean
+.PHONY: demo up setup setup-dev compile test test-long check style bench bench-gates load lock clean
 
 ## the main job
 demo: setup            ## live traffic while evidence ramps a share from 1 % to 100 %, and rolls three others back
@@ -56,6 +56,10 @@ style: setup-dev
 ## speed and load
 bench: setup compile   ## the data plane's goals beside nginx, vllm-router, sglang-router, LiteLLM: 15 min, quiet machine
 	PYTHONPATH=$(CURDIR)/$(COMPILED) $(GLIDE) bench --output docs/benchmarks
+
+RUNS ?= 1000
+bench-gates: setup     ## the error rates of ramps by evidence, beside other gates: an hour or two on 4 cores; RUNS=50: minutes
+	$(BIN)/python -m rollout.gates_bench.cli --runs $(RUNS) --rivals --keep build/gates-bench --output docs/statistics
 
 load: setup-dev        ## the smoke scenario against a running `make up`
 	$(GLIDE) load loadtests/scenarios/smoke.toml

@@ -1,8 +1,8 @@
 """Checks a sample of answers of one worker, after they have left: whether they are empty, cut, a refusal, a loop, ...
 
 Copies what passes as shadow calls do (`gateway.shadow_sample`) and looks at it in the sweep, a little each time. An
-answer outside the sample pays one checksum of its request's id; where nothing is sampled, nothing. The answer of a
-baseline that stepped in for the candidate is looked at too: it counts for the arm that was assigned.
+answer outside the sample pays one checksum of its request's id; features of which nothing is asked pay nothing. The
+answer of a baseline that stepped in for the candidate is looked at too: it counts for the arm that was assigned.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from gateway.core.answer_text import answer_text
 from gateway.core.checks.answer_checks import check
 from gateway.core.checks.asked import asked
 from gateway.core.checks.ending import ending_of
-from gateway.core.checks.sampling import Unchecked, checked, in_check_sample
+from gateway.core.checks.sampling import Unchecked, checked, features_checked
 from gateway.core.shadowing import PROMPT_MAX_BYTES
 from gateway.delivery import deliver, is_event_stream
 from gateway.shadow_sample import Room, Sample
+from rollout.core.model import EMPTY_SNAPSHOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.attempt import Attempt
     from gateway.core.call import Call
-    from gateway.core.checks.sampling import CheckedAnswer
+    from gateway.core.checks.sampling import CheckedAnswer, CheckSample
     from gateway.core.providers.wires import Wire
     from gateway.core.routing import Plan
     from gateway.delivery import Delivery, Owner
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 HELD_MAX_BYTES = 16 * 1024 * 1024
-WAITING_MAX = 256
+WAITING_MAX = 64
+"""So that none waits for 2 s: what isn't checked at the age of its unit counts as unknown, in both arms."""
 BYTES_AT_ONCE = 65_536
 ANSWERS_AT_ONCE = 4
 """Per sweep, and one answer at least: the largest takes some ten milliseconds, the usual one half of one."""
@@ -46,16 +48,22 @@ class Checking:
 
     def __init__(
         self,
-        millipct: int,
+        sampled: CheckSample,
         *,
         snapshot: Callable[[], Snapshot],
         found: Callable[[CheckedAnswer], None],
         skipped: Callable[[str, Unchecked], None],
         clock: Callable[[], float] = time.time,
+        every_feature: bool = False,
     ) -> None:
-        """`millipct`: of answers; `skipped`: told a feature and why; `clock`: Unix time."""
-        self._millipct, self._snapshot, self._found, self._skipped = millipct, snapshot, found, skipped
-        self._clock = clock
+        """`sampled`: which answers, and who else asks that; `skipped`: told a feature and why; `clock`: Unix time.
+
+        `every_feature`: also of those whose flag has no gate on what checks find.
+        """
+        self._sampled, self._snapshot, self._found, self._skipped = sampled, snapshot, found, skipped
+        self._clock, self._every_feature = clock, every_feature
+        self._seen = EMPTY_SNAPSHOT
+        self._wanted: dict[str, Sampler] = {}
         self._room = Room(HELD_MAX_BYTES)
         self._passing: set[Sample] = set()
         self._waiting: dict[Sample, None] = {}
@@ -80,7 +88,7 @@ class Checking:
         tap: Callable[[bytes], bytes] | None = None,
     ) -> Delivery:
         """Sampler: whoever else samples the feature sees the answer too."""
-        sample = self._sampled(owner, call, chosen, request_id)
+        sample = self._sample(owner, call, chosen, request_id)
         if sample is not None:
             sample.streamed = is_event_stream(answer.headers)
             owner, tap = sample, sample.tap
@@ -99,7 +107,7 @@ class Checking:
             why = Unchecked.TOO_LARGE
         elif self._closed:
             why = Unchecked.DRAINING
-        elif len(self._waiting) >= WAITING_MAX:
+        elif not self._has_room_for(sample.request_id):
             why = Unchecked.CROWDED
         if why is None:
             self._waiting[sample] = None
@@ -120,7 +128,7 @@ class Checking:
                 looked_at += sample.answer_bytes + len(sample.prompt)
                 del self._waiting[sample]
                 self._look(sample)
-            return inner if self._closed else {**inner, **dict.fromkeys(self._snapshot().features, self)}
+            return self._samplers(inner)
         except Exception:  # noqa: BLE001  the sweep is what deadlines of requests hang on
             _log.exception("sampled answers could not be checked")
             return inner
@@ -132,18 +140,37 @@ class Checking:
             del self._waiting[sample]
             self._give_up(sample, Unchecked.DRAINING)
 
-    def _sampled(self, owner: Owner, call: Call, chosen: Plan, request_id: str) -> Sample | None:
+    def _samplers(self, inner: Mapping[str, Sampler]) -> Mapping[str, Sampler]:
+        """Worked out once of each snapshot: there may be thousands of features, and ten sweeps a second."""
+        snapshot = self._snapshot()
+        if self._closed:
+            return inner
+        if snapshot is not self._seen:
+            self._seen = snapshot
+            self._wanted = dict.fromkeys(features_checked(snapshot, every_feature=self._every_feature), self)
+        return {**inner, **self._wanted} if inner else self._wanted
+
+    def _sample(self, owner: Owner, call: Call, chosen: Plan, request_id: str) -> Sample | None:
         decision = chosen.decision
         if self._closed or decision is None or decision.unit_kind is None:
             return None
-        if not in_check_sample(request_id, self._millipct):
+        if request_id not in self._sampled:
             return None
-        if len(self._waiting) >= WAITING_MAX:
+        if not self._has_room_for(request_id):
             self._skipped(decision.feature, Unchecked.CROWDED)
             return None
         sample = Sample(owner, call, decision, request_id, desk=self, room=self._room)
         self._passing.add(sample)
         return sample
+
+    def _has_room_for(self, request_id: str) -> bool:
+        """Where too many wait the sample is thinned, rather than whoever comes next left unchecked."""
+        if len(self._waiting) >= WAITING_MAX:
+            self._sampled.thin()
+            for sample in [each for each in self._waiting if each.request_id not in self._sampled]:
+                del self._waiting[sample]
+                self._give_up(sample, Unchecked.CROWDED)
+        return request_id in self._sampled and len(self._waiting) < WAITING_MAX
 
     def _look(self, sample: Sample) -> None:
         try:

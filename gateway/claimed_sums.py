@@ -11,12 +11,14 @@ import logging
 from secrets import token_hex
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from gateway.core.sum_parts import in_parts
 from rollout.core.claims import CLAIMS_PER_FLUSH_MAX, REMEMBER_FLUSH_S
 from rollout.core.errors import RolloutError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from gateway.core.sum_parts import Part
     from gateway.unit_collector import UnitStore
     from rollout.core.claims import Claim
     from rollout.core.sums import SumKey
@@ -28,12 +30,12 @@ Item = TypeVar("Item")
 
 
 class _Batch(NamedTuple, Generic[Item]):
-    """`deltas`: None until all is claimed."""
+    """`parts`: what is still to be added, each with its id; None until all is claimed."""
 
     id: str
     items: Sequence[tuple[Item, Claim | None]]
     began_s: float
-    deltas: Mapping[SumKey, Sequence[int]] | None = None
+    parts: Sequence[Part] | None = None
 
 
 class ClaimedSums(Generic[Item]):
@@ -95,14 +97,14 @@ class ClaimedSums(Generic[Item]):
 
     async def _send(self, batch: _Batch[Item]) -> None:
         """Each step that the store has answered is not taken again."""
-        deltas = batch.deltas
-        if deltas is None:
+        if batch.parts is None:
             claims = [claim for _, claim in batch.items if claim is not None]
             answers = iter(await self._store.claim_units(claims, batch.id) if claims else ())
             deltas = self._summed([(item, claim is None or next(answers)) for item, claim in batch.items])
-            self._batch = batch._replace(deltas=deltas)
-        if deltas:
-            await self._store.add_sums(deltas, batch.id)
+            batch = self._batch = batch._replace(parts=[*in_parts(deltas, batch.id)])
+        for done, (flush_id, part) in enumerate(batch.parts or (), start=1):
+            await self._store.add_sums(part, flush_id)
+            self._batch = batch._replace(parts=(batch.parts or ())[done:])
         self._batch = None
 
     def _give_up(self, batch: _Batch[Item], why: str) -> None:

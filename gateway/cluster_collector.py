@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gateway.collector import SumStore
-    from gateway.core.checks.sampling import CheckedAnswer
+    from gateway.core.checks.sampling import CheckedAnswer, CheckSample
     from gateway.core.cluster_requests import ClusterPlace
     from gateway.core.cluster_sums import Entry
     from gateway.core.outcome import Record
@@ -44,14 +44,14 @@ class ClusterCollector:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         *,
-        checked_millipct: int = 0,
+        sampled: CheckSample | None = None,
     ) -> None:
         """`clock`: any seconds that only grow; `wall_clock`: Unix time, as in Records.
 
-        `checked_millipct`: of requests whose answers are checked.
+        `sampled`: requests whose answers are checked.
         """
         self._snapshot, self._wall_clock = snapshot, wall_clock
-        self._outcomes = RequestOutcomes(checked_millipct)
+        self._outcomes = RequestOutcomes(sampled)
         self._sender = SumSender(store, clock, "requests of users")
         self._places, self._books = ClusterPlaces(), ClusterBooks()
         self._waiting: dict[float, WaitingRequests] = {}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec, Protocol
 from gateway.checking import Checking
 from gateway.cluster_collector import ClusterCollector
 from gateway.collector import Collector, PaidPairs, SumStore
+from gateway.core.checks.sampling import CheckSample
 from gateway.gauges import judge_gauges
 from gateway.judges import build_judges
 from gateway.pair_collector import PairCollector
@@ -99,10 +100,11 @@ class Gathering(NamedTuple):
 def build_gathering(around: Surroundings) -> Gathering:
     """Make it; connects to nobody. Raises `SettingsError` for unusable files of judges."""
     spool, collector, pairs = _spool(around), _collector(around), _pairs(around)
-    units, clusters = _units(around)
+    sampled = CheckSample(around.settings.checks.sample_millipct)
+    units, clusters = _units(around, sampled)
     judges = _judges(around, ScoresKeptToo(spool, pairs))
     kept = PairsKeptToo(spool, judges)
-    checking = _checking(around, each_of(around.metrics.checking.add, units.take_check, clusters.take_check))
+    checking = _checking(around, sampled, each_of(around.metrics.checking.add, units.take_check, clusters.take_check))
     return Gathering(collector, units, clusters, pairs, judges, kept, PaidPairs(collector, kept), checking)
 
 
@@ -138,11 +140,11 @@ def _pairs(around: Surroundings) -> PairCollector:
     return pairs
 
 
-def _units(around: Surroundings) -> tuple[UnitCollector, ClusterCollector]:
-    checked, clocks = around.settings.checks.sample_millipct, (time.monotonic, time.time)
+def _units(around: Surroundings, sampled: CheckSample) -> tuple[UnitCollector, ClusterCollector]:
+    clocks = (time.monotonic, time.time)
     store, metrics = around.store, around.metrics
-    units = UnitCollector(store, lambda: around.follower.snapshot, *clocks, checked_millipct=checked)
-    clusters = ClusterCollector(store, lambda: around.follower.snapshot, *clocks, checked_millipct=checked)
+    units = UnitCollector(store, lambda: around.follower.snapshot, *clocks, sampled=sampled)
+    clusters = ClusterCollector(store, lambda: around.follower.snapshot, *clocks, sampled=sampled)
     metrics.follow(metrics.losses.units, lambda: units.lost + clusters.lost)
     metrics.follow(metrics.losses.latencies, lambda: units.beyond)
     return units, clusters
@@ -163,8 +165,10 @@ def _judges(around: Surroundings, sink: ScoreSink) -> Judges:
     return judges
 
 
-def _checking(around: Surroundings, found: Callable[[CheckedAnswer], None]) -> Checking | None:
-    millipct, skipped = around.settings.checks.sample_millipct, around.metrics.checking.skip
-    if not millipct:
+def _checking(around: Surroundings, sampled: CheckSample, found: Callable[[CheckedAnswer], None]) -> Checking | None:
+    if not sampled.millipct:
         return None
-    return Checking(millipct, snapshot=lambda: around.follower.snapshot, found=found, skipped=skipped)
+    every, skipped = around.settings.checks.every_feature, around.metrics.checking.skip
+    return Checking(
+        sampled, snapshot=lambda: around.follower.snapshot, found=found, skipped=skipped, every_feature=every
+    )

@@ -49,6 +49,7 @@ state_dir = "glidepath-data"    # last good snapshot, kill file, dev key
 
 [checks]                        # free checks of answers: empty, cut, a refusal, a loop, no JSON, ...
 # sample_millipct = 10000       # of 100 000; 0: none
+# every_feature = false         # also of features whose flag has no gate on "form"
 [spool]                         # texts that flags want kept (shadow.keep), redacted, under state_dir
 # size_max_mb = 512             # of this replica; the oldest go first
 # patterns = { customer = "K-[0-9]{8}" }    # more to redact: becomes [CUSTOMER]

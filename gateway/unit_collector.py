@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.core.check_results import CheckResults
 from gateway.core.held_units import HeldUnits, Ratings
+from gateway.core.sum_parts import in_parts
 from gateway.core.unit_sums import Books
 from gateway.core.units import Waiting
 from rollout.core.claims import CLAIMS_PER_FLUSH_MAX, REMEMBER_FLUSH_S
 from rollout.core.errors import RolloutError, StoreUnavailable
-from rollout.core.sums import VALUES_PER_FLUSH_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
-    from gateway.core.checks.sampling import CheckedAnswer
+    from gateway.core.checks.sampling import CheckedAnswer, CheckSample
     from gateway.core.held_units import Held
     from gateway.core.outcome import Record
     from gateway.core.unit_sums import Judged
@@ -80,15 +80,15 @@ class UnitCollector:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         *,
-        checked_millipct: int = 0,
+        sampled: CheckSample | None = None,
     ) -> None:
         """`clock`: any seconds that only grow; `wall_clock`: Unix time, as in Records.
 
-        `checked_millipct`: of requests whose answers are checked.
+        `sampled`: requests whose answers are checked.
         """
         self._store, self._snapshot, self._clock, self._wall_clock = store, snapshot, clock, wall_clock
         self._checks = CheckResults()
-        self._books = Books(checked_millipct, self._checks.take)
+        self._books = Books(sampled, self._checks.take)
         self._waiting = Waiting(self._books.places.age_s_of)
         self._held, self._ratings = HeldUnits(), Ratings()
         self._due: list[Judged] = []
@@ -208,7 +208,7 @@ class UnitCollector:
             units = [unit for unit, is_new in zip(batch.units, new, strict=True) if is_new]
             self._held.add(self._books.held(units))
             deltas = self._books.summed(units)
-            parts = [*_in_parts(deltas, batch.id), *_in_parts(self._books.rated(batch.rated), f"{batch.id}.rated")]
+            parts = [*in_parts(deltas, batch.id), *in_parts(self._books.rated(batch.rated), f"{batch.id}.rated")]
             batch = self._batch = batch._replace(units=units, parts=parts)
         for done, (flush_id, part) in enumerate(batch.parts or (), start=1):
             await self._store.add_sums(part, flush_id)
@@ -220,19 +220,3 @@ class UnitCollector:
         _log.warning("%d units are not counted for ramps: %s", units, why)
         self._lost += units
         self._batch = None
-
-
-def _in_parts(
-    deltas: Mapping[SumKey, Sequence[int]], flush_id: str
-) -> Iterator[tuple[str, Mapping[SumKey, Sequence[int]]]]:
-    """Split what is more than a store takes at once."""
-    part: dict[SumKey, Sequence[int]] = {}
-    values, number = 0, 0
-    for key, vector in deltas.items():
-        if values + len(vector) > VALUES_PER_FLUSH_MAX:
-            yield f"{flush_id}.{number}", part
-            part, values, number = {}, 0, number + 1
-        part[key] = vector
-        values += len(vector)
-    if part:
-        yield f"{flush_id}.{number}", part

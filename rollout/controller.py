@@ -31,6 +31,7 @@ from rollout.core.ramp_flag import (
     queries_of,
     ramp_of,
 )
+from rollout.core.ramp_model import Phase
 from rollout.core.ramp_shown import decode_memory, encode_memory, is_news, shown_of
 from rollout.core.ramp_table import Capacity, EffectKind, Observations
 from rollout.core.request_sums import samples_of
@@ -247,7 +248,12 @@ class Controller:
         return dict(zip(queries, readings, strict=True))
 
     async def _sums(self, flag: FeatureFlag) -> Mapping[SumKey, tuple[int, ...]] | None:
-        """All sums of the feature; None where nobody asks for them."""
+        """All sums of the feature; None where nobody asks for them, and before a ramp has begun its attempt.
+
+        Those in the store are then of the attempt before, whose candidate may have been another one.
+        """
+        if flag.progress.phase is Phase.READY:
+            return None
         plan, step = flag.ramp, flag.progress.step
         counted = plan is not None and step < len(plan.steps) and plan.criteria(step).min_samples > 0
         if not counted and not any(map(is_gathered, flag.gates)):

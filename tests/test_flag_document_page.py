@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from rollout.cli.yaml_text import read_yaml
+from rollout.core.evidence.names import METRICS
 from rollout.core.model import Eligibility, FeatureFlag, Keep, Shadow
 from rollout.core.promql import MetricQuery, doubts, since
 from rollout.core.ramp_model import (
@@ -91,6 +92,12 @@ def test_links_lead_somewhere() -> None:
 def test_the_stage_table_is_the_one_to_copy() -> None:
     shown = re.findall(r"```json\n(.*?)```", PAGE.partition("### The stage table")[2], re.DOTALL)[0]
     assert shown == (ROOT / "deploy" / "stage-table.json").read_text("utf-8")
+
+
+def test_every_metric_of_evidence_has_its_row() -> None:
+    table = PAGE.partition("## Gates of evidence\n")[2].partition("\n\n|")[2].partition("\n\n")[0]
+    first = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`(\w+)`", first)) == METRICS
 
 
 SERIES = 'glidepath_requests_total{feature="summarize",assigned="%s",served="%s",reason="SPLIT",outcome="%s"}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.check_results import CheckResults
-from gateway.core.checks.sampling import in_check_sample
+from gateway.core.checks.sampling import CheckSample
 from gateway.core.held_units import Ratings
 from gateway.core.unit_outcomes import ABSENT, BEYOND, Outcome, form_of, outcomes_of, thumbs_of
 from gateway.core.units import unit_of
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class RequestOutcomes:
     """One worker's: what was found and said of requests, and what their latencies are held against."""
 
-    def __init__(self, checked_millipct: int = 0) -> None:
-        """`checked_millipct`: of requests whose answers are checked."""
-        self._millipct = checked_millipct
+    def __init__(self, sampled: CheckSample | None = None) -> None:
+        """`sampled`: requests whose answers are checked."""
+        self._sampled = sampled or CheckSample()
         self._yardsticks, self._checks, self._ratings = Yardsticks(), CheckResults(), Ratings()
 
     def add_check(self, answer: CheckedAnswer) -> None:
@@ -62,7 +62,7 @@ class RequestOutcomes:
         self._yardsticks.learn(now_s, units, {feature: found for feature, found in wanted.items() if found})
 
     def _form(self, unit: Unit) -> Outcome:
-        sampled = in_check_sample(unit.request_id, self._millipct)
+        sampled = unit.request_id in self._sampled
         return form_of(sampled=sampled, flawed=self._checks.take(unit) if sampled else None)
 
 

@@ -7,14 +7,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
-from gateway.core.checks.sampling import in_check_sample
+from gateway.core.checks.sampling import CheckSample
 from gateway.core.held_units import Held
 from gateway.core.unit_outcomes import ABSENT, BEYOND, Outcome, form_of, outcomes_of, thumbs_of
 from gateway.core.unit_places import Places
 from gateway.core.yardsticks import Yardsticks
 from rollout.core.claims import Claim
 from rollout.core.evidence.arms import BASELINE, CANDIDATE, units_key
+from rollout.core.evidence.eprocess import NOTHING
 from rollout.core.evidence.ledger import gathered
 from rollout.core.evidence.names import ERRORS, FORM, LATENCY, THUMBS
 from rollout.core.evidence.plans import ErrorCounts, epoch_of, vector_of
@@ -60,9 +62,11 @@ class Books:
     `beyond` (counter): outcomes that can't be known, their bound being beyond the age; of which features and metrics.
     """
 
-    def __init__(self, millipct: int = 0, flawed: Callable[[Unit], bool | None] = lambda _: None) -> None:
-        """`millipct`: of requests whose answers are checked; `flawed`: what was found, None if nobody knows."""
-        self._millipct, self._flawed = millipct, flawed
+    def __init__(
+        self, sampled: CheckSample | None = None, flawed: Callable[[Unit], bool | None] = lambda _: None
+    ) -> None:
+        """`sampled`: requests whose answers are checked; `flawed`: what was found, None if nobody knows."""
+        self._sampled, self._flawed = sampled or CheckSample(), flawed
         self.places = Places()
         self._yardsticks = Yardsticks()
         self._means: dict[tuple[str, str], RunningMean] = {}
@@ -131,7 +135,7 @@ class Books:
         return Judged(place, unit.arrived_s, unit.digest, unit.candidate, unit.success, outcomes)
 
     def _form(self, unit: Unit) -> Outcome:
-        sampled = in_check_sample(unit.request_id, self._millipct)
+        sampled = unit.request_id in self._sampled
         return form_of(sampled=sampled, flawed=self._flawed(unit) if sampled else None)
 
     def _add_series(self, deltas: Deltas, units: Iterable[Judged], age_s: Callable[[Judged], float]) -> None:
@@ -146,8 +150,7 @@ class Books:
                 for outcome, count in Counter(column).items():
                     if outcome is not None and outcome < 0:
                         continue
-                    known = predicted if outcome is None else outcome
-                    row = self._vector(series.plan, place.flag.share_millipct, arm, known, predicted)
+                    row = self._vector(series.plan, place.flag.share_millipct, arm, outcome, predicted)
                     _add(deltas, place.key(series, epoch), row, count)
                     if outcome is not None:
                         news.append((mean_key, outcome, count))
@@ -189,13 +192,19 @@ def _add(deltas: Deltas, key: SumKey, row: Sequence[int], count: int) -> None:
 
 
 def _vector_of_one(
-    plan: MetricPlan, share_millipct: int, arm: Arm, outcome: float, predicted: float
+    plan: MetricPlan, share_millipct: int, arm: Arm, outcome: float | None, predicted: float
 ) -> tuple[int, ...]:
-    """What one unit of a kind adds."""
+    """What one unit of a kind adds. Who is left out is scored at the prediction, and says nothing of a floor.
+
+    For that one the prediction is none: of the baseline's outcomes, too, it would hold them against the candidate.
+    """
     columns = Units(
         np.array([share_millipct], np.int64),
         np.array([arm is Arm.CANDIDATE], np.bool_),
-        np.array([outcome], np.float64),
+        np.array([predicted if outcome is None else outcome], np.float64),
         np.array([predicted], np.float64),
     )
-    return tuple(vector_of(gathered(plan, columns)))
+    sums = gathered(plan, columns)
+    if outcome is None:
+        sums = replace(sums, floors=(NOTHING,) * len(plan.floors))
+    return tuple(vector_of(sums))

@@ -56,9 +56,13 @@ class ObservabilitySettings(Section):
 
 
 class ChecksSettings(Section):
-    """Free checks of answers: how many in 100 000 are looked at."""
+    """Free checks of answers: how many in 100 000 are looked at.
+
+    `every_feature`: also of features whose flag has no gate on `form`.
+    """
 
     sample_millipct: Annotated[int, Field(ge=0, le=100_000)] = 10_000
+    every_feature: bool = False
 
 
 class TenantSettings(Section):

@@ -18,6 +18,7 @@ UNITS = 9_000
 _SETUP = """
 from random import Random
 from msgspec.structs import replace
+from gateway.core.checks.sampling import CheckSample
 from gateway.core.outcome import Record
 from gateway.core.unit_sums import Books
 from gateway.core.units import Waiting
@@ -44,7 +45,7 @@ def record(number):
     )
 records = [record(number) for number in range({units})]
 def counted():
-    books = Books(10_000, lambda unit: False)
+    books = Books(CheckSample(10_000), lambda unit: False)
     books.learn(snapshot)
     waiting = Waiting(books.places.age_s_of)
     for start in range(0, len(records), 64):

@@ -47,7 +47,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("glidepath-data/demo"),
         metavar="DIR",
-        help="where configuration, store, key and logs are kept (default: %(default)s)",
+        help="where configuration, store, key and logs are kept; a demo's in its folder run, which each run makes anew "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--model", type=Path, metavar="SPEC.toml", help="spec of the good model (default: the demo model)"

@@ -26,7 +26,6 @@ from loadtests.demo.plan import (
     PANEL_ROUNDS,
     RAMP,
     RAMP_LIMIT_S,
-    RAMPED,
     STEADY,
     STEADY_SHARE_MILLIPCT,
     WARM_UP_S,
@@ -99,11 +98,9 @@ class Conductor:
         return seen, RampEvidence(*moving, self._stack.gated, setbacks)
 
     async def _prepare(self) -> None:
-        """Bring the features to where an operator's work begins: shares at rest, the ramps' documents applied."""
-        for feature in RAMPED:
-            await self._operator.prepare(feature)
+        """Bring the features to where an operator's work begins."""
         await self._operator.set_share(STEADY, STEADY_SHARE_MILLIPCT)
-        await self._operator.apply(documents(self._stack.inhouse, gated=self._stack.gated))
+        await self._operator.apply(documents(self._stack.inhouse, self._stack.partner, gated=self._stack.gated))
 
     async def _operate(self) -> None:
         try:

@@ -12,7 +12,6 @@ from loadtests.demo.judge import Quality
 
 _LIMIT_S = 10.0
 _REASON = "glidepath demo"
-_AT_REST = (None, "DRAFT", "COMPLETED")
 _ATTEMPTS = 5
 _HISTORY = 500
 _CONFLICT = 412
@@ -42,13 +41,6 @@ class Operator:
         """Return the newest entries of a feature's audit log, newest first."""
         page = await self._call("GET", f"/features/{feature}/history?limit={_HISTORY}")
         return list(page["entries"])
-
-    async def prepare(self, feature: str) -> None:
-        """Begin as if nothing had been before: an earlier run may have left a kill, a ramp, its last share."""
-        await self.unkill(feature)
-        if (await self.standing(feature)).phase not in _AT_REST:
-            await self.ramp(feature, "end")
-        await self.set_share(feature, 0)
 
     async def apply(self, document: Mapping[str, Any]) -> None:
         """Bring a document of some features into force; ramps that are over are begun anew."""

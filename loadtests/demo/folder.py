@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -31,6 +32,22 @@ def claimed(root: Path) -> Iterator[Folder]:
             cause = f"another `glidepath demo` or `glidepath up` uses {folder.root}"
             raise StateDirError(cause, "stop it, or choose another --state-dir") from None
         yield folder
+
+
+def made_anew(folder: Folder) -> Folder:
+    """Return an empty folder for one run inside of a claimed one: no ramp, share or proof of an earlier run counts.
+
+    Raises StateDirError.
+    """
+    run = Folder(folder.root / "run")
+    try:
+        if run.root.exists():
+            shutil.rmtree(run.root)
+        run.root.mkdir()
+    except OSError as error:
+        cause = f"cannot make {run.root} anew: {error.strerror}"
+        raise StateDirError(cause, "see to its permissions, or choose another --state-dir") from None
+    return run
 
 
 def development_key(folder: Folder, environment: Mapping[str, str]) -> str:

@@ -5,14 +5,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from loadtests.demo.partner import Partner, Price
-from loadtests.demo.plan import BREAKING, FEATURES, SLOWING, WORSE
+from loadtests.demo.partner import SIMULATED_MODEL, SIMULATED_PRICE, Partner, Price
+from loadtests.demo.plan import BREAKING, FEATURES, GOOD, SLOWING, WORSE
 
 HOST: Final = "127.0.0.1"
 INHOUSE: Final = "inhouse"
 INHOUSE_WORSE: Final = "inhouse-worse"
 PARTNER: Final = "partner"
-"""Upstreams, with those of TRIALS."""
+SIMULATED: Final = "simulated"
+"""Upstreams, with those of TRIALS; the last one beside a real partner only."""
 TRIALS: Final = {BREAKING: "trial-proofread", SLOWING: "trial-reply"}
 """Simulated candidates, each of them harmed on its own: upstreams, by feature."""
 ENGINES: Final = {INHOUSE: "vllm", INHOUSE_WORSE: "vllm_worse"}
@@ -95,6 +96,11 @@ def candidate_of(feature: str, inhouse: Collection[str]) -> str:
     return INHOUSE_WORSE if feature == WORSE and INHOUSE_WORSE in inhouse else INHOUSE
 
 
+def baseline_of(feature: str, partner: Partner) -> str:
+    """Return the upstream of a feature's baseline: harm is staged against the simulator, which knows the answers."""
+    return PARTNER if partner.simulated or feature in GOOD else SIMULATED
+
+
 def trial_model(upstream: str) -> str:
     """Return the name of a trial's model."""
     return f"simulated-{upstream}"
@@ -113,13 +119,15 @@ def gateway_config(folder: Folder, ports: Ports, inhouse: Mapping[str, str], par
             PARTNER, "openai", partner.base_url, partner.model, partner.price, key_variable=partner.key_variable
         ),
     ]
+    if not partner.simulated:
+        lines += _upstream(SIMULATED, "openai", simulator, SIMULATED_MODEL, SIMULATED_PRICE)
     for upstream, model in inhouse.items():
         lines += _upstream(upstream, "vllm", ports.url(ENGINES[upstream]) + "/v1", model, INHOUSE_PRICE)
     for upstream in TRIALS.values():
         lines += _upstream(upstream, "openai", simulator, trial_model(upstream), INHOUSE_PRICE)
     for feature in FEATURES:
-        candidate = candidate_of(feature, inhouse)
-        lines += [f"[features.{feature}]", f"candidate = {_text(candidate)}", f"baseline = {_text(PARTNER)}", ""]
+        candidate, baseline = candidate_of(feature, inhouse), baseline_of(feature, partner)
+        lines += [f"[features.{feature}]", f"candidate = {_text(candidate)}", f"baseline = {_text(baseline)}", ""]
     return "\n".join(lines)
 
 

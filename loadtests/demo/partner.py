@@ -22,7 +22,9 @@ class Price(NamedTuple):
 
 
 _LIST_PRICES: Final = {_OPENAI_MODEL: Price(0.4, 1.6)}
-"""As the vendor lists them. A simulated partner charges, in play money, what that model costs."""
+"""As the vendor lists them."""
+SIMULATED_PRICE: Final = _LIST_PRICES[_OPENAI_MODEL]
+"""Play money."""
 
 
 class Partner(NamedTuple):
@@ -53,9 +55,8 @@ def choose_partner(environment: Mapping[str, str], simulator_url: str) -> Partne
     """Return the partner: the real one if a key or a partner's model is set. Raises PartnerSettingsError."""
     key, model, base_url = (environment.get(name, "").strip() for name in (KEY, MODEL, BASE_URL))
     if not key and not model:
-        play_money = _LIST_PRICES[_OPENAI_MODEL]
         return Partner(
-            simulated=True, base_url=simulator_url, model=SIMULATED_MODEL, key_variable=None, price=play_money
+            simulated=True, base_url=simulator_url, model=SIMULATED_MODEL, key_variable=None, price=SIMULATED_PRICE
         )
     if not key and not base_url:
         cause = f"{MODEL} is set, but neither {KEY} nor {BASE_URL}"

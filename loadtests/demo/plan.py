@@ -19,7 +19,7 @@ RAMPED: Final = (MOVING, WORSE, BREAKING, SLOWING)
 FEATURES: Final = (MOVING, STEADY, WORSE, BREAKING, SLOWING)
 TASKS: Final = {MOVING: "summarize", STEADY: "draft", WORSE: "rewrite", BREAKING: "rewrite", SLOWING: "summarize"}
 """Whose prompts a feature is asked."""
-WEIGHTS: Final = {MOVING: 6.0, STEADY: 0.5, WORSE: 1.5, BREAKING: 1.0, SLOWING: 1.0}
+WEIGHTS: Final = {MOVING: 7.0, STEADY: 1.0, WORSE: 2.0, BREAKING: 1.0, SLOWING: 1.0}
 
 CONCURRENCY: Final = 32
 """Requests under way at once: what two cores answer without queueing for long."""
@@ -44,7 +44,7 @@ SLOWED_BY_S: Final = 3.0
 """What the slow candidate waits before each answer."""
 AFTER_ROLLBACK_S: Final = 3.0
 """How long traffic of a feature goes on after its rollback."""
-ROLLBACK_LIMIT_S: Final = 110.0
+ROLLBACK_LIMIT_S: Final = 240.0
 RAMP_LIMIT_S: Final = 240.0
 """How long a phase or a step may take before the demo gives up on it."""
 
@@ -67,7 +67,7 @@ RAMP: Final = (
 TRIAL_RAMP: Final = (
     RampStep(20_000, 4, 5),
     # Longer than the harm takes to be seen: that it goes no further is the evidence's doing.
-    RampStep(50_000, 120, 10),
+    RampStep(50_000, 300, 10),
     RampStep(100_000, 4, 10),
 )
 WORSE_RAMP: Final = (
@@ -97,7 +97,7 @@ class Margins(NamedTuple):
 MARGINS: Final = {
     # vLLM on busy cores is no faster than they let it be: a machine must not decide what the model deserves.
     MOVING: Margins(0.1, 0.1, "ttft_p50", 4.0, ((5_000, 0.9), (25_000, 0.5), (50_000, 0.25))),
-    WORSE: Margins(0.05, 0.05, "ttft_p50", 4.0),
+    WORSE: Margins(0.03, 0.05, "ttft_p50", 4.0),
     BREAKING: Margins(0.05, 0.01, "ttft_p95", 1.0, ((50_000, 0.5),)),
     SLOWING: Margins(0.05, 0.01, "ttft_p95", 1.0, ((50_000, 0.5),)),
 }
@@ -107,6 +107,8 @@ FEEDBACK_AGE_S: Final = 4
 """How long after its first request a unit is looked at: longer than an answer and its rating take, and than what is
 held to be slow: a bound beyond it can't be measured.
 """
+REAL_AGE_S: Final = 20
+"""Both of them, where a real partner answers."""
 
 
 class Harm(NamedTuple):

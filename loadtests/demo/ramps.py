@@ -7,7 +7,8 @@ by the baseline, so callers saw no error, and the candidate must still not get a
 from collections.abc import Collection
 from typing import Any, Final
 
-from loadtests.demo.layout import PARTNER, candidate_of
+from loadtests.demo.layout import PARTNER, baseline_of, candidate_of
+from loadtests.demo.partner import Partner
 from loadtests.demo.plan import (
     AGE_S,
     ALPHA,
@@ -22,6 +23,7 @@ from loadtests.demo.plan import (
     QUALITY,
     QUALITY_HARM,
     RAMPS,
+    REAL_AGE_S,
     Margins,
 )
 
@@ -35,12 +37,12 @@ _FAILS: Final = 2
 _FRESH: Final = "10s"
 
 
-def documents(inhouse: Collection[str], *, gated: bool) -> dict[str, Any]:
+def documents(inhouse: Collection[str], partner: Partner, *, gated: bool) -> dict[str, Any]:
     """Return the document of all features with a ramp.
 
     `inhouse`: the upstreams that are served here; `gated`: with a Prometheus to ask.
     """
-    return {"x-rollouts": {feature: _flag(feature, inhouse, gated=gated) for feature in RAMPS}}
+    return {"x-rollouts": {feature: _flag(feature, inhouse, partner, gated=gated) for feature in RAMPS}}
 
 
 def errors_query(feature: str) -> str:
@@ -57,10 +59,13 @@ def errors_query(feature: str) -> str:
     return f"({failed}) / ({_PRIOR} + sum(increase({assigned})))"
 
 
-def _flag(feature: str, inhouse: Collection[str], *, gated: bool) -> dict[str, Any]:
+def _flag(feature: str, inhouse: Collection[str], partner: Partner, *, gated: bool) -> dict[str, Any]:
+    baseline = baseline_of(feature, partner)
+    real = baseline == PARTNER and not partner.simulated
+    age_s, feedback_age_s = (REAL_AGE_S, REAL_AGE_S) if real else (AGE_S, FEEDBACK_AGE_S)
     return {
         "candidate": candidate_of(feature, inhouse),
-        "baseline": PARTNER,
+        "baseline": baseline,
         "owner": "glidepath demo",
         "ramp": {
             "steps": [
@@ -70,7 +75,7 @@ def _flag(feature: str, inhouse: Collection[str], *, gated: bool) -> dict[str, A
             "cooldown": f"{COOLDOWN_S}s",
             "post_monitor": f"{POST_MONITOR_S}s",
         },
-        "evidence": {"age": f"{AGE_S}s", "feedback_age": f"{FEEDBACK_AGE_S}s"},
+        "evidence": {"age": f"{age_s}s", "feedback_age": f"{feedback_age_s}s"},
         "gates": [*_evidence(MARGINS[feature]), *([_floor(feature)] if gated and feature == MOVING else [])],
         "rollback": {"mode": "instant", "to_share": 0},
     }

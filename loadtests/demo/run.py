@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 from loadtests.demo.conduct import Conductor
 from loadtests.demo.control import Operator
 from loadtests.demo.errors import ModelSpecError
-from loadtests.demo.folder import claimed
+from loadtests.demo.folder import claimed, made_anew
 from loadtests.demo.gating import PROGRAM, find_prometheus, ungated, warning
 from loadtests.demo.invitation import invitation
 from loadtests.demo.judge import Verdict, judge
@@ -41,7 +41,7 @@ async def run_demo(state_dir: Path, model_spec: Path | None) -> int:
     """Run the whole demo; 0 if every check held, 1 if one did not. Raises LoadTestError."""
     with shown() as screen, claimed(state_dir) as folder:
         specs = {INHOUSE: model_spec or shipped_model_spec(), INHOUSE_WORSE: shipped_model_spec("demo-worse")}
-        async with _started(folder, free_ports(), specs, screen) as (stack, running):
+        async with _started(made_anew(folder), free_ports(), specs, screen) as (stack, running):
             screen.settle()
             verdicts = await under_watch(_traffic_and_verdicts(stack, running, screen), stack.watch())
             if not stack.gated:

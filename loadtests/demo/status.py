@@ -6,7 +6,7 @@ from typing import NamedTuple
 from loadtests.demo.child import Child
 
 COMPLETED, ROLLED_BACK = 0, 1
-TIMEOUT = "4m"
+TIMEOUT = "8m"
 
 
 class Asked(NamedTuple):

@@ -59,7 +59,7 @@ def _moving(evidence: RampEvidence) -> RampLine:
     done = phase == "COMPLETED"
     return RampLine(
         MOVING,
-        "good checkpoint on vLLM",
+        "good checkpoint",
         "promoted to 100 %" if done else f"{phase or 'never started'}",
         run[-1].at_s - run[0].at_s if done else None,
         _exposure(evidence.samples, run, None),

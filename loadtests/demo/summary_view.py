@@ -31,22 +31,21 @@ def money_lines(money: Money) -> list[str]:
 
 
 def _ramps_table(lines: Sequence[RampLine]) -> Table:
-    table = _table("Ramps", ("feature", "candidate", "outcome"), ("time", "exposure"))
+    table = _table("Ramps", ("feature", "candidate", "outcome"), ("time", "harmed", "exposed"))
     table.add_column("decided by")
     _add_numbers(table, "e-value", "limit", "effect [interval]")
     for line in lines:
         time = "-" if line.lasted_s is None else f"{line.lasted_s:.1f} s"
         gate = "-" if line.decided is None else line.decided.gate
-        cells = (line.feature, line.what, line.outcome, time, exposure_text(line.exposure), gate)
+        cells = (line.feature, line.what, line.outcome, time, *_exposure(line.exposure), gate)
         table.add_row(*cells, *_numbers(line.decided))
     return table
 
 
-def exposure_text(exposure: Exposure) -> str:
-    """Return how many requests were given to the candidate, those since it did harm first."""
-    if exposure.harmed is None:
-        return f"{exposure.candidate} of {exposure.requests}"
-    return f"{exposure.harmed} harmed, {exposure.candidate} of {exposure.requests}"
+def _exposure(exposure: Exposure) -> tuple[str, str]:
+    """Return how many requests were given to the candidate: since it did harm, and in all."""
+    harmed = "-" if exposure.harmed is None else str(exposure.harmed)
+    return harmed, f"{exposure.candidate} of {exposure.requests}"
 
 
 def _proofs_table(proofs: Sequence[ProofLine]) -> Table:
@@ -81,4 +80,4 @@ def _table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:
 
 def _add_numbers(table: Table, *columns: str) -> None:
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)

@@ -33,9 +33,7 @@ class EstimateView(BaseModel):
     upper: Annotated[float | None, Field(description="upper bound of the effect, at all times at once")] = None
     margin: Annotated[float | None, Field(description="the margin that is asked at this share")] = None
     excluded: Annotated[float | None, Field(description='the smallest "worse by" that is ruled out so far')] = None
-    expected_s: Annotated[float | None, Field(description="until a decision, if the effect is what it looks like")] = (
-        None
-    )
+    expected_s: Annotated[float | None, Field(description="until a decision, if the effect is as it looks")] = None
     harm_value: Annotated[float | None, Field(description="e-value for harm beyond the final margin")] = None
 
 

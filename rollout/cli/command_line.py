@@ -2,15 +2,18 @@
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from rollout.cli.client import Client
 
 Run = Callable[[argparse.Namespace], int]
+PIPED_WIDTH = 120
+"""Of what goes into a pipe or a file: no screen is too narrow for a table there."""
 
 
 def add_verb(
@@ -80,12 +83,18 @@ def connect(args: argparse.Namespace) -> "Client":
     return Client(local.admin_url, local.api_key)
 
 
-def show(args: argparse.Namespace, answer: dict[str, Any], table: "RenderableType") -> int:
-    """Print the answer as it was asked for; the exit code of success."""
+def console() -> "Console":
+    """Standard output: as wide as the terminal, or as COLUMNS says, else PIPED_WIDTH."""
     from rich.console import Console
 
+    found = Console()
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=PIPED_WIDTH)
+
+
+def show(args: argparse.Namespace, answer: dict[str, Any], table: "RenderableType") -> int:
+    """Print the answer as it was asked for; the exit code of success."""
     if args.output == "table":
-        Console().print(table)
+        console().print(table)
     else:
         print(written(args.output, answer))
     return 0

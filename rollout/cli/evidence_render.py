@@ -1,4 +1,4 @@
-"""What gates of evidence said, as a table: a line for each, its numbers in columns, 100 characters wide at most."""
+"""What gates of evidence said: a table, 100 characters wide at most, or sentences where there is less room."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from rollout.cli.render import plain_cell
+from rollout.core.gates import NOT_ASKED
 from rollout.core.ramp_plan import written
 
 if TYPE_CHECKING:
@@ -43,13 +44,28 @@ def evidence_table(verdicts: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+def evidence_line(verdict: dict[str, Any]) -> str:
+    """Say in a sentence what a row of the table says, without what can't be said."""
+    cells = dict(zip(COLUMNS, cells_of(verdict), strict=True))
+    said = {name: cell for name, cell in cells.items() if cell != "-"}
+    parts = [f"effect {said['effect']}" if "effect" in said else ""]
+    parts[0] += f" ({said['between']})" if "between" in said else ""
+    parts += [f"{name} {said[name]}" for name in ("margin", "excluded") if name in said]
+    if "e-value" in said:
+        parts.append(f"e-value {said['e-value']}" + (f" of {said['of']}" if "of" in said else ""))
+    parts.append(f"{said['units']} units" if "units" in said else "")
+    parts.append(f"decided in {said['decided in']}" if "decided in" in said else "")
+    told = ", ".join(filter(None, parts))
+    return f"gate {cells['gate']}: {cells['says']}" + (f", {told}" if told else "")
+
+
 def cells_of(verdict: dict[str, Any]) -> tuple[str, ...]:
     """Write a verdict's numbers for COLUMNS; a dash for what can't be said."""
     estimate = verdict["estimate"]
     lower, upper = _part(estimate["lower"]), _part(estimate["upper"])
     return (
         verdict["gate"],
-        "UNDECIDED" if verdict["result"] == "INCONCLUSIVE" else verdict["result"],
+        _said(verdict),
         _part(estimate["effect"]),
         "-" if lower == upper == "-" else f"{lower}..{upper}",
         "-" if estimate["margin"] is None else f"{estimate['margin']:.3g}",
@@ -59,6 +75,12 @@ def cells_of(verdict: dict[str, Any]) -> tuple[str, ...]:
         "-" if verdict["samples"] is None else str(verdict["samples"]),
         "-" if estimate["expected_s"] is None else written(estimate["expected_s"]),
     )
+
+
+def _said(verdict: dict[str, Any]) -> str:
+    if verdict["reason"].startswith(NOT_ASKED):
+        return NOT_ASKED
+    return "UNDECIDED" if verdict["result"] == "INCONCLUSIVE" else str(verdict["result"])
 
 
 def _part(value: float | None) -> str:

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rollout.cli.evidence_render import evidence_table, has_estimate
+from rollout.cli.evidence_render import WIDTH, evidence_line, evidence_table, has_estimate
 from rollout.cli.render import local_time, plain_cell, step_of
 from rollout.core.hold import Hold, HoldReason
 from rollout.core.share import format_share
@@ -55,7 +55,9 @@ class Features:
             yield _grid(widths, cells)
             for text, style in row.below:
                 yield _line(text, style)
-            if row.evidence:
+            if row.evidence and options.max_width < WIDTH:
+                yield from (_line(evidence_line(verdict), "") for verdict in row.evidence)
+            elif row.evidence:
                 yield Padding(evidence_table(row.evidence), (0, 0, 0, _INDENT))
 
 

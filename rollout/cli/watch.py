@@ -6,19 +6,18 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from rollout.cli.client import ApiFault
-from rollout.cli.command_line import connect, show, written
+from rollout.cli.command_line import connect, console, show, written
 from rollout.cli.feature_render import Features, told
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from rollout.cli.client import Client
 
@@ -33,7 +32,7 @@ def get(args: argparse.Namespace) -> int:
             shown = answer["features"][0] if args.feature else answer
             return show(args, shown, rendered(answer, in_full=bool(args.feature)))
         try:
-            _watch(args, answers(lambda: read(client, args.feature)), Console())
+            _watch(args, answers(lambda: read(client, args.feature)), console())
         except KeyboardInterrupt:
             return 0
     return 0

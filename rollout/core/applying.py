@@ -4,7 +4,8 @@
 | ----------------------------------------------- | -------------------------------------------------------- |
 | is not there                                    | create                                                   |
 | has this configuration                          | none; create if a ramp at rest is to begin anew          |
-| ramp, gates, rollback or evidence differ        | create; refused while RUNNING or MONITORING              |
+| ramp, gates, rollback or evidence differ        | create; refused while RUNNING or MONITORING. In a pause  |
+|                                                 | another attempt, if they ask the evidence something else |
 | has no ramp any more                            | end, apply; refused while RUNNING or MONITORING          |
 | salt, hashVersion, bucketBy or candidate differ | end of a ramp under way; create, or without a plan apply |
 | anything else differs                           | apply                                                    |
@@ -183,7 +184,7 @@ def _writes(stored: FeatureFlag, target: FeatureFlag, order: Order, *, anew: boo
         yield Write(END, before)
     changed = configured(before, target)
     if _takes_plan(stored, target, anew=anew):
-        yield Write(CREATE, _with_ramp(changed, order))
+        yield Write(CREATE, _with_ramp(changed, order, afresh=_asked(stored) != _asked(changed)))
     elif not same(changed, before):
         yield Write(APPLY, changed)
 
@@ -203,15 +204,21 @@ def _ended(flag: FeatureFlag, order: Order) -> FeatureFlag:
     return applied(flag, made)
 
 
-def _with_ramp(flag: FeatureFlag, order: Order) -> FeatureFlag:
+def _with_ramp(flag: FeatureFlag, order: Order, *, afresh: bool = False) -> FeatureFlag:
     """Give the flag with its plan taken, if it has one; whether that has faults was asked before."""
     if flag.ramp is None:
         return flag
-    return applied(flag, ramp_commands.create(ramp_of(flag, GateMemory()), order, Findings()))
+    return applied(flag, ramp_commands.create(ramp_of(flag, GateMemory()), order, Findings(), afresh=afresh))
 
 
 def _plan(flag: FeatureFlag) -> tuple[object, ...]:
     return flag.ramp, flag.gates, flag.rollback, flag.evidence
+
+
+def _asked(flag: FeatureFlag) -> tuple[object, ...]:
+    """What is asked of the evidence. Margins, levels and least numbers hold if they were fixed before it was seen."""
+    gates = [gate for gate in flag.gates if is_gathered(gate)]
+    return gates, flag.evidence if gates else None
 
 
 def _draw(flag: FeatureFlag) -> tuple[object, ...]:
@@ -239,6 +246,8 @@ def _warnings_of_change(stored: FeatureFlag, target: FeatureFlag, changes: Seque
     if stored.share_millipct and (stored.state, target.state) == (State.DISABLED, State.ENABLED):
         yield f"the share of {share} comes into force at once"
     parts = {each.path.split(".")[0].split("[")[0] for each in changes}
+    if stored.progress.phase is Phase.PAUSED and _draw(stored) == _draw(target) and _asked(stored) != _asked(target):
+        yield "other questions to the evidence are another attempt: nothing gathered so far counts, and alpha is less"
     mixed = sorted(parts & {"baseline", "eligibility", "holdout", "prerequisites"})
     if mixed and stored.progress.phase in _UNDER_WAY and _draw(stored) == _draw(target):
         yield f"a ramp is under way: what it has measured was measured with another {', '.join(mixed)}"

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CLOCK_SKEW_S = 5.0
 """How far ahead of ours the clock of a metric source may be."""
 
+NOT_ASKED = "not asked"
+"""What the reason of a PASS begins with that nothing was measured for."""
+
 _FIRST_FAIL = FailureRule(count=1)
 _FRESH = GateRecord()
 

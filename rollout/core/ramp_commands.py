@@ -47,10 +47,11 @@ class Order(NamedTuple):
     at_s: float
 
 
-def create(ramp: Ramp, order: Order, findings: Findings) -> Transition:
+def create(ramp: Ramp, order: Order, findings: Findings, *, afresh: bool = False) -> Transition:
     """Take the plan that `ramp` already holds, with what `ramp_plan.validate` found; InvalidDocument if it has faults.
 
-    In a pause the new plan goes on from the present share, with evidence from now on.
+    In a pause the new plan goes on from the present share, with evidence from now on. `afresh`: other questions are
+    asked of it, so it is another attempt, with less alpha: else whoever asks ever again gets the wished-for answer.
     """
     order = _checked(order)
     next_phase(ramp.progress.phase, Event.CREATE)
@@ -59,7 +60,8 @@ def create(ramp: Ramp, order: Order, findings: Findings) -> Transition:
         raise InvalidDocument("; ".join(findings.faults), "correct the ramp; the one in force stays until then")
     if ramp.progress.phase is Phase.PAUSED:
         step = plan.step_at(ramp.share_millipct)
-        return moves.enter(ramp, Event.CREATE, step, order.at_s, order.reason, proposer=order.actor)
+        new = {"attempt": ramp.progress.attempt + 1, "ramp_began_s": order.at_s} if afresh else {}
+        return moves.enter(ramp, Event.CREATE, step, order.at_s, order.reason, proposer=order.actor, **new)
     if ramp.progress.phase is Phase.ROLLED_BACK:
         return moves.moved(ramp, Event.CREATE, order.reason, proposer=order.actor)
     return moves.moved(_blank(ramp), Event.CREATE, order.reason, proposer=order.actor)

@@ -303,9 +303,10 @@ class RolledBack(_Record, frozen=True):
 class Progress(_Record, frozen=True):
     """All that a ramp must know after a restart of its controller; written with the flag, bumping its revision.
 
-    `attempt` counts starts and restarts. `paused_s` is the finished pauses of this step (or of the monitoring),
-    `extended_s` what was added to its time. `proposer` last set the ramp's course and can't approve it. `skipped` are
-    steps that a person ended without their proof.
+    `attempt` counts starts, restarts, and pauses in which the questions to the evidence were changed. `paused_s` is the
+    finished pauses of this step (or of the monitoring), `extended_s` what was added to its time.
+    `proposer` last set the ramp's course and can't approve it. `skipped` are steps that a person ended without their
+    proof.
     """
 
     phase: Phase = Phase.DRAFT

@@ -215,11 +215,14 @@ def _warnings(plan: RampPlan, gates: Sequence[Gate]) -> Iterator[str]:
         yield f"the last share is {format_share(plan.steps[-1].share)}: shares are in thousandths of a percent"
     if not enforced(gates):
         yield "no gate holds this ramp: time alone raises the share"
-    if not any(gate.role is Role.HARD for gate in gates):
-        yield "no gate is hard: nothing rolls back by itself"
+    if not any(gate.role is Role.HARD and gate.kind is not GateKind.NONINFERIORITY for gate in gates):
+        yield "no gate is hard and can fail: nothing rolls back by itself"
     drawn = [gate.name for gate in enforced(gates) if gate.metric in DRAWN and gate.source == "evidence"]
     if drawn and plan.steps[-1].share == _ALL:
         yield f"at 100% there is no baseline to compare with: {', '.join(drawn)} are not asked in the last step"
+    asked = {gate.metric for gate in enforced(gates) if gate.source == "evidence"}
+    if ERRORS in asked and not asked & LATENCY.keys():
+        yield "errors don't count callers who leave before an answer begins: let a gate on ttft or total see them"
     if plan.windows and any(step.max_duration for step in plan.steps):
         closed_s = max(_closed_s(window) for window in plan.windows)
         short = [str(index) for index, step in enumerate(plan.steps) if (step.max_duration_s or inf) < closed_s]

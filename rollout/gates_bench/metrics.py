@@ -1,218 +1,147 @@
-"""The metrics of a ramp on the engine: each takes batches in and tells its harm value after every unit."""
+"""What the metrics of a ramp see of each batch, as columns of kinds: predictions, yardsticks and ages are theirs."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rollout.core.evidence import counts, eprocess, quantile, score
-from rollout.core.evidence.eprocess import LAMBDAS, NOTHING
-from rollout.core.evidence.score import RunningMean, Scores, Units
+from rollout.core.evidence import quantile
+from rollout.core.evidence.quantile import EDGES_S, LatencyCounts
+from rollout.core.evidence.score import RunningMean
 from rollout.gates_bench import plan
-from rollout.gates_bench.looks import RestartPath, bet_growths, error_growths
-from rollout.gates_bench.traffic import BASE_ERROR_RATE
+from rollout.gates_bench.kinds import LEFT_OUT, OUTCOMES, Column, kind_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rollout.gates_bench.plan import Named, Quantile
+    from rollout.gates_bench.plan import Quantile
     from rollout.gates_bench.traffic import Batch
 
     Reals = NDArray[np.float64]
     Flags = NDArray[np.bool_]
+    Integers = NDArray[np.int64]
 
-_EVEN_SHARE = 50_000
-
-
-class Path(NamedTuple):
-    """Harm values after the units at `positions` of a batch."""
-
-    positions: NDArray[np.int64]
-    values: Reals
-
-
-class Metric(Protocol):
-    """What the gate knows of a metric."""
-
-    named: Named
-
-    def look(self, batch: Batch, stage: int, *, new_epoch: bool) -> Path:
-        """Take a batch in."""
-        ...
-
-    def noninferiority_log_value(self, stage: int) -> float | None:
-        """Log E against being worse by the margin of `stage`; None if no promotion asks for it."""
-        ...
-
-    def leave_stage(self) -> None:
-        """What has to be proved anew starts afresh."""
-        ...
+HARM = plan.METRICS[1:-1]
+HARM_MARGINS = (plan.FORM_HARM, *(0.0 for _ in plan.LATENCIES), plan.THUMBS_HARM)
+"""Scores that are watched; the margin of latency is in the outcome."""
+PROOF = plan.REQUIRED[:-1]
+"""Scores that are to be proven at each stage."""
+_STEPS_PER_OUTCOME = 1 << 32
+_NOTHING = np.zeros(0, np.int64)
+_NOT_YET = Column(_NOTHING, _NOTHING, 50_000, 0.5)
 
 
-class Scored:
-    """A score with its prediction and its harm path; enters `named.age` batches after its draw."""
+class Taken(NamedTuple):
+    """What comes of age with a batch. `failed`: positions of failed units; `wins`: 0, 1 or 2 halves for each pair."""
 
-    def __init__(self, named: Named, harm_margin: float, prior: float) -> None:
-        self.named = named
-        self._margin = harm_margin
+    harm: list[Column]
+    proof: list[Column]
+    failed: Integers
+    wins: Integers
+    paired: Integers
+
+
+class Series:
+    """Outcomes of one kind and the prediction of the next: the mean of those before."""
+
+    def __init__(self, prior: float) -> None:
         self._mean = RunningMean(prior)
-        self._harm = RestartPath(len(LAMBDAS))
-        nothing = (np.zeros(0, np.int64), Scores(np.zeros(0), np.zeros(0)))
-        self._waiting: deque[tuple[NDArray[np.int64], Scores]] = deque([nothing] * named.age)
 
-    def scores(self, share_millipct: int, candidate: Flags, outcome: Reals, *, learn: bool = True) -> Scores:
-        """Score outcomes with what was known before them."""
-        predicted = np.full(len(outcome), self._mean.value)
-        if learn:
-            self._mean = self._mean.after(outcome)
-        return score.score(Units(np.full(len(outcome), share_millipct), candidate, outcome, predicted))
-
-    def enter(self, positions: NDArray[np.int64], scores: Scores, *, new_epoch: bool) -> tuple[Path, Scores]:
-        """Queue a batch; the path of the one that is old enough, and its scores."""
-        self._waiting.append((positions, scores))
-        positions, scores = self._waiting.popleft()
-        if new_epoch:
-            self._harm.begin_epoch()
-        return Path(positions, self._harm.values(bet_growths(score.for_harm(scores, self._margin)))), scores
+    def column(self, batch: Batch, positions: Integers, outcome: Integers) -> Column:
+        """Units at `positions` of a batch; `outcome`: 0, 1 or LEFT_OUT."""
+        column = Column(kind_of(batch.candidate[positions], outcome), positions, batch.share_millipct, self._mean.value)
+        bad, good = np.bincount(outcome, minlength=OUTCOMES)[:LEFT_OUT].tolist()
+        steps = self._mean.steps + good * _STEPS_PER_OUTCOME
+        self._mean = RunningMean(self._mean.prior, steps, self._mean.count + bad + good)
+        return column
 
 
-class Observed:
-    """A score of every unit that is watched for harm and asked for by no promotion."""
-
-    def __init__(self, named: Named, harm_margin: float, prior: float, column: str) -> None:
-        self.named = named
-        self._column = column
-        self._scored = Scored(named, harm_margin, prior)
-
-    def look(self, batch: Batch, _stage: int, *, new_epoch: bool) -> Path:
-        """Take a batch in."""
-        seen = np.flatnonzero(batch.reported)
-        outcome: Reals = getattr(batch, self._column)[seen].astype(float)
-        scores = self._scored.scores(batch.share_millipct, batch.candidate[seen], outcome)
-        return self._scored.enter(seen, scores, new_epoch=new_epoch)[0]
-
-    def noninferiority_log_value(self, _stage: int) -> float | None:
-        """None."""
-        return None
-
-    def leave_stage(self) -> None:
-        """Nothing to prove."""
-
-
-class Judged:
-    """A judge's scores: of every candidate answer and of as many of the baseline's, so the share among them is even."""
-
-    def __init__(self, random: np.random.Generator) -> None:
-        self.named = plan.JUDGE
-        self._random = random
-        self._scored = Scored(plan.JUDGE, plan.JUDGE_HARM, 0.7)
-        self._sums = (NOTHING,) * len(plan.STAGES)
-
-    def look(self, batch: Batch, _stage: int, *, new_epoch: bool) -> Path:
-        """Take a batch in; evidence at the margins of all stages."""
-        judged = self.judged(batch)
-        fresh = self._scored.scores(_EVEN_SHARE, batch.candidate[judged], batch.quality[judged])
-        path, scores = self._scored.enter(judged, fresh, new_epoch=new_epoch)
-        bets = np.array([score.for_noninferiority(scores, stage.judge) for stage in plan.STAGES])
-        self._sums = tuple(map(eprocess.add, self._sums, eprocess.log_sums_of_each(bets)))
-        return path
-
-    def judged(self, batch: Batch) -> NDArray[np.int64]:
-        """Which answers the judge is shown."""
-        share = batch.share_millipct / 100_000
-        drawn = self._random.random(len(batch.candidate)) < share / (1.0 - share)
-        return np.flatnonzero(batch.reported & (batch.candidate | drawn))
-
-    def noninferiority_log_value(self, stage: int) -> float | None:
-        """Of the whole ramp: quality carries over."""
-        return eprocess.log_value(self._sums[stage])
-
-    def leave_stage(self) -> None:
-        """Quality carries over."""
-
-
-class Errors:
-    """Failures of the assigned arm: harm is a ratio that is more than the difference allowed, too.
-
-    The baseline's rate is known from before the ramp, then from the epochs that are over.
-    """
+class Yardstick:
+    """The baseline's rolling quantiles of one part of latency, from the batches before."""
 
     def __init__(self) -> None:
-        self.named = plan.ERRORS
-        self._scored = Scored(plan.ERRORS, plan.ERROR_HARM, 0.99)
-        self._baseline_units = plan.UNITS_BEFORE
-        self._baseline_errors = round(plan.UNITS_BEFORE * BASE_ERROR_RATE)
-        self._allowed = self._allowed_ratio()
-        self._ratio = RestartPath(len(counts.LOG_RATIOS))
-        self._counts = counts.ArmCounts()
-        self._sums = NOTHING
+        self._windows: deque[Integers] = deque()
+        self._total = np.zeros(len(EDGES_S) + 1, np.int64)
 
-    def look(self, batch: Batch, stage: int, *, new_epoch: bool) -> Path:
-        """Take a batch in."""
-        seen = np.flatnonzero(batch.reported)
-        candidate, failed = batch.candidate[seen], batch.failed[seen]
-        scores = self._scored.scores(batch.share_millipct, candidate, (~failed).astype(float))
-        bets = score.for_noninferiority(scores, plan.STAGES[stage].error)
-        self._sums = eprocess.add(self._sums, eprocess.log_sums(bets))
-        events = np.full(int(failed.sum()), batch.share_millipct)
-        self._counts = counts.add(self._counts, counts.counted(events, candidate[failed]))
-        if new_epoch:
-            self._ratio.begin_epoch()
-            self._allowed = self._allowed_ratio()
-        self._baseline_units += int((~candidate).sum())
-        self._baseline_errors += int(failed[~candidate].sum())
-        growths = error_growths(batch.share_millipct, candidate, failed, self._allowed)
-        return Path(seen, self._ratio.values(growths))
+    def quantile_s(self, wanted: float) -> float | None:
+        """None until there is enough to tell."""
+        buckets = np.flatnonzero(self._total)
+        counts = LatencyCounts(tuple(zip(buckets.tolist(), self._total[buckets].tolist(), strict=True)))
+        return quantile.yardstick_s(counts, wanted, plan.YARDSTICK_COUNT_MIN)
 
-    def _allowed_ratio(self) -> float:
-        return counts.allowed_ratio(self._baseline_errors, self._baseline_units, plan.ERROR_RATIO_HARM, plan.ERROR_HARM)
-
-    def noninferiority_log_value(self, stage: int) -> float | None:
-        """Of this stage. Worse means by ratio and by difference: the mean of both values is one against that."""
-        by_ratio = counts.noninferiority_log_value(self._counts, plan.STAGES[stage].error_ratio)
-        return eprocess.log_mean_exp([by_ratio, eprocess.log_value(self._sums)])
-
-    def leave_stage(self) -> None:
-        """Proved anew: errors depend on load."""
-        self._counts = counts.ArmCounts()
-        self._sums = NOTHING
+    def learn(self, latency_s: Reals) -> None:
+        """Add a batch of the baseline's."""
+        self._windows.append(np.bincount(np.searchsorted(EDGES_S, latency_s), minlength=len(EDGES_S) + 1))
+        self._total += self._windows[-1]
+        if len(self._windows) > plan.YARDSTICK_BATCHES:
+            self._total -= self._windows.popleft()
 
 
 class Latency:
-    """A latency quantile against the baseline's rolling one, known before the batch."""
+    """A quantile with a series for each of its margins."""
 
-    def __init__(self, compared: Quantile) -> None:
-        self.named = compared.metric
-        self._compared = compared
-        self._scored = Scored(compared.metric, 0.0, compared.quantile)
-        self._windows: deque[quantile.LatencyCounts] = deque(maxlen=plan.YARDSTICK_BATCHES)
-        self._sums = NOTHING
+    def __init__(self, compared: Quantile, yardstick: Yardstick) -> None:
+        self.compared = compared
+        self._yardstick = yardstick
+        self._series: dict[float, Series] = {}
 
-    def look(self, batch: Batch, stage: int, *, new_epoch: bool) -> Path:
-        """Take a batch in."""
-        seen = np.flatnonzero(batch.reported)
-        candidate = batch.candidate[seen]
-        latency_s: Reals = getattr(batch, self._compared.column)[seen]
-        window = quantile.add(self._windows)
-        self._windows.append(quantile.counted(latency_s[~candidate]))
-        yardstick_s = quantile.yardstick_s(window, self._compared.quantile, plan.YARDSTICK_COUNT_MIN)
+    def columns(self, batch: Batch, seen: Integers, margins: list[float]) -> list[Column]:
+        """One for each margin; empty ones before there is a yardstick."""
+        latency_s: Reals = getattr(batch, self.compared.column)[seen]
+        yardstick_s = self._yardstick.quantile_s(self.compared.quantile)
         if yardstick_s is None:
-            seen, candidate, latency_s, yardstick_s = seen[:0], candidate[:0], latency_s[:0], 1.0
-        yardsticks_s = np.full(len(latency_s), yardstick_s)
-        if self._compared.required:
-            within = quantile.within(latency_s, candidate, yardsticks_s, plan.STAGES[stage].latency)
-            scores = self._scored.scores(batch.share_millipct, candidate, within, learn=False)
-            self._sums = eprocess.add(self._sums, eprocess.log_sums(score.for_noninferiority(scores, 0.0)))
-        within = quantile.within(latency_s, candidate, yardsticks_s, plan.LATENCY_HARM)
-        scores = self._scored.scores(batch.share_millipct, candidate, within)
-        return self._scored.enter(seen, scores, new_epoch=new_epoch)[0]
+            return [_NOT_YET] * len(margins)
+        yardsticks_s = np.full(len(seen), yardstick_s)
+        return [self._column(batch, seen, latency_s, yardsticks_s, margin) for margin in margins]
 
-    def noninferiority_log_value(self, _stage: int) -> float | None:
-        """Of this stage, at its margin."""
-        return eprocess.log_value(self._sums) if self._compared.required else None
+    def _column(self, batch: Batch, seen: Integers, latency_s: Reals, yardsticks_s: Reals, margin: float) -> Column:
+        within = quantile.within(latency_s, batch.candidate[seen], yardsticks_s, margin).astype(np.int64)
+        return self._series.setdefault(margin, Series(self.compared.quantile)).column(batch, seen, within)
 
-    def leave_stage(self) -> None:
-        """Proved anew: latency depends on load."""
-        self._sums = NOTHING
+
+class Metrics:
+    """All metrics of one ramp."""
+
+    def __init__(self) -> None:
+        self._errors, self._form, self._thumbs = Series(0.99), Series(0.99), Series(0.7)
+        self._yardsticks = {compared.column: Yardstick() for compared in plan.LATENCIES}
+        self._latencies = [Latency(compared, self._yardsticks[compared.column]) for compared in plan.LATENCIES]
+        self._rated: deque[Column] = deque([_NOT_YET] * plan.FEEDBACK_BATCHES)
+
+    def learn(self, batch: Batch) -> None:
+        """What the baseline did; once before the ramp, so that yardsticks are known at its start."""
+        of_baseline = batch.reported & ~batch.candidate
+        for column, yardstick in self._yardsticks.items():
+            yardstick.learn(getattr(batch, column)[of_baseline])
+
+    def take(self, batch: Batch, stage: int) -> Taken:
+        """Take a batch in; what of it, or of those before, comes of age."""
+        seen = np.flatnonzero(batch.reported)
+        failed = batch.failed[seen]
+        errors = self._errors.column(batch, seen, (~failed).astype(np.int64))
+        form = self._form.column(batch, seen, batch.good_form[seen].astype(np.int64))
+        harm, proof = [form], [errors, form]
+        for latency in self._latencies:
+            proven = [plan.STAGES[stage].latency] if latency.compared.required else []
+            watched, *own = latency.columns(batch, seen, [plan.LATENCY_HARM, *proven])
+            harm.append(watched)
+            proof += own
+        self.learn(batch)
+        self._rated.append(self._thumbs.column(batch, seen, batch.vote[seen]))
+        harm.append(self._rated.popleft())
+        return Taken(harm, proof, seen[failed], *judged(batch))
+
+
+def proof_margins(stage: int) -> tuple[float, ...]:
+    """Of PROOF; the margin of latency is in the outcome."""
+    return plan.STAGES[stage].error, plan.STAGES[stage].form, 0.0, 0.0
+
+
+def judged(batch: Batch) -> tuple[Integers, Integers]:
+    """Wins of the candidate in halves, and the positions of the pairs: a judge sees no small difference."""
+    difference = batch.candidate_quality - batch.baseline_quality
+    reported = batch.reported[batch.paired]
+    wins = 1 + (difference > plan.TIE).astype(np.int64) - (difference < -plan.TIE)
+    return wins[reported], batch.paired[reported]

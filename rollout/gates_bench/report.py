@@ -1,21 +1,22 @@
-"""From runs to rates with intervals: per scenario, and the worst over all for each target."""
+"""From runs to rates and quantiles with intervals: one row for each scenario, and for each gate beside the engine."""
 
 from __future__ import annotations
 
 import math
-from statistics import quantiles
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from rollout.gates_bench import plan
 from rollout.gates_bench.scenarios import Scenario, Truth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from rollout.gates_bench.ramp import Run
 
 _Z95 = 1.959963984540054
+ENDS = ("rolled_back", "completed", "held", "frozen")
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -27,8 +28,22 @@ class Rate(msgspec.Struct, frozen=True):
     runs: int
 
 
+class Median(msgspec.Struct, frozen=True):
+    """Median and 90 % quantile over all runs, None where so many never got there; interval of the median by ranks."""
+
+    median: float | None
+    ci95: tuple[float | None, float | None]
+    q90: float | None
+
+
 class Row(msgspec.Struct, frozen=True):
-    """One scenario. `exposed_*`: candidate units from the onset of harm to the rollback; `judged_*`: answers scored."""
+    """One scenario.
+
+    `minutes`: of the ramp as a whole. For harm: `exposed`, `decisive`: candidate units since it began until the ramp
+    was stopped, until the unit that decided; `scored`: answers judged until then; `delay_minutes`: from the onset to
+    the stop. `fresh_*`: of a test that begins with the harm; `oracle`: candidate units or answers of one who knows the
+    effect, to be compared with `decisive` or `scored`: `regret`.
+    """
 
     scenario: str
     truth: Truth
@@ -37,21 +52,26 @@ class Row(msgspec.Struct, frozen=True):
     held: Rate
     frozen: Rate
     reasons: dict[str, int]
-    units_median: float
-    exposed_median: float | None
-    exposed_90: float | None
-    judged_median: float | None
-    fresh_exposed_median: float | None = None
+    minutes: Median
+    exposed: Median | None = None
+    decisive: Median | None = None
+    scored: Median | None = None
+    delay_minutes: Median | None = None
+    fresh_decisive: Median | None = None
+    fresh_delay_minutes: Median | None = None
+    oracle: Median | None = None
+    regret: float | None = None
 
 
 class Beside(msgspec.Struct, frozen=True):
-    """One gate on one scenario, on ramps by the clock: how often it rolled back, and after how much exposure."""
+    """One gate on one scenario, on ramps by the clock, its threshold set for `false_rollback` on plain A/A runs."""
 
     scenario: str
     truth: Truth
     gate: str
+    false_rollback: float
     rolled_back: Rate
-    exposed_median: float | None
+    exposed: Median
 
 
 def wilson(hits: int, runs: int) -> Rate:
@@ -63,91 +83,73 @@ def wilson(hits: int, runs: int) -> Rate:
     return Rate(rate, (max(0.0, middle - half), min(1.0, middle + half)), hits, runs)
 
 
-def row(scenario: Scenario, runs: Sequence[Run], fresh: Sequence[int | None] = ()) -> Row:
-    """Sum up the runs of one scenario. `fresh`: what gates exposed that were started at the onset of harm."""
+def median(values: Sequence[float | None]) -> Median:
+    """Of at least one value; None is larger than all."""
+    ordered = sorted(math.inf if value is None else value for value in values)
+    last, half = len(ordered) - 1, len(ordered) / 2
+    spread = _Z95 * math.sqrt(len(ordered)) / 2
+    ranks = (last / 2, half - spread, half + spread, 0.9 * last)
+    middle, low, high, q90 = (_finite(ordered[min(last, max(0, round(rank)))]) for rank in ranks)
+    return Median(middle, (low, high), q90)
+
+
+def row(scenario: Scenario, runs: Sequence[Run], fresh: Sequence[Run] = (), oracle: Sequence[int | None] = ()) -> Row:
+    """Sum up the runs of one scenario."""
     ends = [each.end for each in runs]
-    caught = [each for each in runs if each.end == "rolled_back"]
     reasons = [each.reason for each in runs if each.reason]
-    harm = scenario.truth is Truth.HARM
-    found = [each for each in fresh if each is not None]
-    rates = {end: wilson(ends.count(end), len(runs)) for end in ("rolled_back", "completed", "held", "frozen")}
-    return Row(
+    found = Row(
         scenario=scenario.name,
         truth=scenario.truth,
-        **rates,
+        rolled_back=wilson(ends.count("rolled_back"), len(runs)),
+        completed=wilson(ends.count("completed"), len(runs)),
+        held=wilson(ends.count("held"), len(runs)),
+        frozen=wilson(ends.count("frozen"), len(runs)),
         reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
-        units_median=_quantile([each.units for each in runs], 50) or 0.0,
-        exposed_median=_quantile([each.exposed for each in caught], 50) if harm else None,
-        exposed_90=_quantile([each.exposed for each in caught], 90) if harm else None,
-        judged_median=_quantile([each.judged for each in caught], 50) if harm else None,
-        fresh_exposed_median=_quantile(found, 50),
+        minutes=median([_minutes(each.units) if each.end in {"completed", "rolled_back"} else None for each in runs]),
     )
+    if scenario.truth is not Truth.HARM:
+        return found
+    found = msgspec.structs.replace(
+        found,
+        exposed=_of_caught(runs, "exposed"),
+        decisive=_of_caught(runs, "decisive"),
+        scored=_of_caught(runs, "scored"),
+        delay_minutes=_of_caught(runs, "delay_minutes"),
+    )
+    if fresh:
+        found = msgspec.structs.replace(
+            found,
+            fresh_decisive=_of_caught(fresh, "decisive"),
+            fresh_delay_minutes=_of_caught(fresh, "delay_minutes"),
+        )
+    return _with_oracle(found, scenario, oracle) if oracle else found
 
 
-def summary(rows: Iterable[Row]) -> dict[str, Any]:
-    """The worst scenario for each target, as fractions of runs, each with interval, runs and scenario.
-
-    Missed harm is a ramp that reached the end although the candidate was worse than the margin.
-    """
-    told = list(rows)
-    worst: dict[str, Any] = {}
-    for name, truth, end in (
-        ("false_rollback_max", Truth.FINE, "rolled_back"),
-        ("wrong_promotion_max", Truth.AT_THE_MARGIN, "completed"),
-        ("missed_harm_max", Truth.HARM, "completed"),
-    ):
-        rates = {each.scenario: getattr(each, end) for each in told if each.truth is truth}
-        if rates:
-            scenario = max(rates, key=lambda each: (rates[each].rate, rates[each].ci95[1]))
-            found = rates[scenario]
-            worst |= {name: found.rate, f"{name}_ci95": found.ci95, f"{name}_runs": found.runs}
-            worst[f"{name}_scenario"] = scenario
-    return worst
-
-
-def table(rows: Iterable[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = [
-        "| scenario | rolled back | completed | held | frozen | units | exposed, median / 90 % | scored | from fresh |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for each in rows:
-        cells = [_percent(rate) for rate in (each.rolled_back, each.completed, each.held, each.frozen)]
-        exposed = f"{_count(each.exposed_median)} / {_count(each.exposed_90)}"
-        cells += [_count(each.units_median), exposed, _count(each.judged_median), _count(each.fresh_exposed_median)]
-        lines.append(f"| {each.scenario} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def beside(scenario: Scenario, gate: str, exposed: Sequence[int | None]) -> Beside:
+def beside(scenario: Scenario, gate: str, false_rollback: float, exposed: Sequence[int | None]) -> Beside:
     """Sum up the ramps of one gate; None in `exposed`: it did not roll back."""
-    found = [each for each in exposed if each is not None]
-    harm = scenario.truth is Truth.HARM
-    rate = wilson(len(found), len(exposed))
-    return Beside(scenario.name, scenario.truth, gate, rate, _quantile(found, 50) if harm else None)
+    caught = sum(each is not None for each in exposed)
+    return Beside(scenario.name, scenario.truth, gate, false_rollback, wilson(caught, len(exposed)), median(exposed))
 
 
-def comparison(rows: Sequence[Beside]) -> str:
-    """The gates beside each other as a Markdown table: part rolled back, and candidate units until then."""
-    gates = list(dict.fromkeys(each.gate for each in rows))
-    lines = ["| scenario | " + " | ".join(gates) + " |", "| --- " * (len(gates) + 1) + "|"]
-    for scenario in dict.fromkeys(each.scenario for each in rows):
-        cells = {each.gate: each for each in rows if each.scenario == scenario}
-        texts = [f"{cells[gate].rolled_back.rate:.0%} ({_count(cells[gate].exposed_median)})" for gate in gates]
-        lines.append(f"| {scenario} | " + " | ".join(texts) + " |")
-    return "\n".join(lines) + "\n"
+def _with_oracle(found: Row, scenario: Scenario, oracle: Sequence[int | None]) -> Row:
+    """Pairs are two answers each."""
+    answers = 2 if scenario.quality else 1
+    of_oracle = median([None if each is None else answers * each for each in oracle])
+    own = found.scored if scenario.quality else found.decisive
+    regret = None
+    if own is not None and own.median is not None and of_oracle.median:
+        regret = own.median / of_oracle.median
+    return msgspec.structs.replace(found, oracle=of_oracle, regret=regret)
 
 
-def _quantile(values: Sequence[float], percent: int) -> float | None:
-    if len(values) < 2:  # noqa: PLR2004  one value is every quantile of itself
-        return float(values[0]) if values else None
-    return quantiles(values, n=100, method="inclusive")[percent - 1]
+def _of_caught(runs: Sequence[Run], field: str) -> Median:
+    """Who was never rolled back is worse than all who were."""
+    return median([getattr(each, field) if each.end == "rolled_back" else None for each in runs])
 
 
-def _percent(rate: Rate) -> str:
-    low, high = rate.ci95
-    return f"{rate.rate:.1%} ({low:.1%}-{high:.1%})" if rate.hits else f"0 (<= {high:.1%})"
+def _minutes(units: int) -> float:
+    return units / plan.REQUESTS_PER_S / 60
 
 
-def _count(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
+def _finite(value: float) -> float | None:
+    return value if value < math.inf else None

@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rollout.gates_bench import plan
-from rollout.gates_bench.gate import EngineGate
-from rollout.gates_bench.traffic import BASE_ERROR_RATE, Batch, World
+from rollout.gates_bench.ramp import begun
+from rollout.gates_bench.traffic import BASE_ERROR_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
+    from rollout.gates_bench.plan import Engine
     from rollout.gates_bench.scenarios import Scenario
+    from rollout.gates_bench.traffic import Batch
 
 ENGINE = "engine"
-STAGE_BATCHES = 60
-LOOK_BATCHES = 2
-WINDOW_LOOKS = 20
+STAGE_BATCHES = 6
+WINDOW_LOOKS = 10
 KNOWN_P95_S = 1.65
 """The baseline's p95 of the first content, as somebody would have read it off a dashboard beforehand."""
 _ERROR_SCALE = 3.0
@@ -31,11 +34,12 @@ _IN_A_ROW = 3
 
 
 class Point(NamedTuple):
-    """What one look shows of an arm: units, failed, p95 of the first content, mean and variance of quality."""
+    """What one look shows of an arm: units, failed, p95 of the first content; answers scored, mean, variance."""
 
     units: int
     failed: int
     p95_s: float
+    scored: int
     quality: float
     variance: float
 
@@ -54,26 +58,24 @@ class High(NamedTuple):
     exposed: int
 
 
-def paced(scenario: Scenario, seed: int) -> dict[str, list[High]]:
+def paced(scenario: Scenario, seed: int, engine: Engine | None = None) -> dict[str, list[High]]:
     """A ramp by the clock alone: the highs of every rival, and of the engine (its severity is 1 at a rollback)."""
-    world, gate = World(scenario, seed), EngineGate(seed)
+    world, gate = begun(scenario, seed, engine)
     highs: dict[str, list[High]] = {name: [] for name in (*RIVALS, ENGINE)}
     looks: list[Points] = []
-    waiting: list[Batch] = []
     units = exposed = 0
     for stage, limits in enumerate(plan.STAGES):
         for number in range(STAGE_BATCHES):
             batch = world.batch(plan.BATCH_UNITS, units, stage, number * plan.BATCH_UNITS, limits.share_millipct)
             units += plan.BATCH_UNITS
-            at = None if highs[ENGINE] else gate.look(batch, stage).rolled_back_at
+            harmed = batch.harmed & batch.candidate
+            at = None if highs[ENGINE] else gate.look(batch, stage, dwelt=False).rolled_back_at
             if at is not None:
-                since = int((batch.harmed & batch.candidate)[: at + 1].sum())
-                _note(highs[ENGINE], High(1.0, exposed + since))
-            exposed += int((batch.harmed & batch.candidate).sum())
-            waiting.append(batch)
-            if len(waiting) == LOOK_BATCHES:
-                looks.append(_points(waiting))
-                waiting = []
+                waited = round(plan.AGE_UNITS * limits.share_millipct / 100_000)
+                _note(highs[ENGINE], High(1.0, exposed + int(harmed[: at + 1].sum()) + waited))
+            for start in range(0, plan.BATCH_UNITS, plan.LOOK_UNITS):
+                exposed += int(harmed[start : start + plan.LOOK_UNITS].sum())
+                looks.append(_points(batch, slice(start, start + plan.LOOK_UNITS)))
                 for name, severity in RIVALS.items():
                     _note(highs[name], High(severity(looks), exposed))
         gate.leave_stage()
@@ -96,20 +98,21 @@ def _note(highs: list[High], high: High) -> None:
         highs.append(high)
 
 
-def _points(batches: Sequence[Batch]) -> Points:
-    arms = np.concatenate([each.candidate for each in batches])
-    failed = np.concatenate([each.failed for each in batches])
-    ttft_s = np.concatenate([each.ttft_s for each in batches])
-    quality = np.concatenate([each.quality for each in batches])
+def _points(batch: Batch, when: slice) -> Points:
+    """What a dashboard shows: failures that callers saw, p95 of the answers that came, quality of judged answers."""
+    judged = (batch.paired >= when.start) & (batch.paired < when.stop)
+    return Points(
+        _point(batch, when, batch.candidate[when], batch.candidate_quality[judged]),
+        _point(batch, when, ~batch.candidate[when], batch.baseline_quality[judged]),
+    )
 
-    def point(arm: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Point:
-        if not arm.any():
-            return Point(0, 0, KNOWN_P95_S, 0.0, 0.0)
-        p95_s = float(np.quantile(ttft_s[arm], 0.95, method="lower"))
-        scores = quality[arm]
-        return Point(int(arm.sum()), int(failed[arm].sum()), p95_s, float(scores.mean()), float(scores.var()))
 
-    return Points(point(arms), point(~arms))
+def _point(batch: Batch, when: slice, arm: NDArray[np.bool_], quality: NDArray[np.float64]) -> Point:
+    seen = arm & batch.reported[when]
+    ttft_s = batch.ttft_s[when][seen & ~batch.failed[when]]
+    p95_s = float(np.quantile(ttft_s, 0.95, method="lower")) if len(ttft_s) else KNOWN_P95_S
+    scored = (len(quality), float(quality.mean()), float(quality.var())) if len(quality) else (0, 0.0, 0.0)
+    return Point(int(seen.sum()), int(batch.visible[when][seen].sum()), p95_s, *scored)
 
 
 def _absolute(looks: Sequence[Points]) -> float:
@@ -146,18 +149,21 @@ def _peeking(looks: Sequence[Points]) -> float:
         (
             sum(point.units for point in arm),
             sum(point.failed for point in arm),
-            sum(point.units * point.quality for point in arm),
-            sum(point.units * point.variance for point in arm),
+            sum(point.scored for point in arm),
+            sum(point.scored * point.quality for point in arm),
+            sum(point.scored * point.variance for point in arm),
         )
         for arm in zip(*looks, strict=True)
     ]
-    (n, failed, quality, variance), (m, other_failed, other_quality, other_variance) = totals
+    (n, failed, scored, quality, variance), (m, other_failed, other_scored, other_quality, other_variance) = totals
     if not n or not m:
         return 0.0
     pooled = (failed + other_failed) / (n + m)
     of_errors = (failed / n - other_failed / m) / math.sqrt(max(pooled * (1 - pooled), 1e-9) * (1 / n + 1 / m))
-    spread = math.sqrt(max(variance / n**2 + other_variance / m**2, 1e-12))
-    return float(max(of_errors, (other_quality / m - quality / n) / spread))
+    if not scored or not other_scored:
+        return float(of_errors)
+    spread = math.sqrt(max(variance / scored**2 + other_variance / other_scored**2, 1e-12))
+    return float(max(of_errors, (other_quality / other_scored - quality / scored) / spread))
 
 
 RIVALS: dict[str, Callable[[Sequence[Points]], float]] = {

@@ -9,7 +9,7 @@ import pytest
 
 from gateway import checking as module
 from gateway.checking import Checking
-from gateway.core.checks.sampling import CheckedAnswer, Unchecked
+from gateway.core.checks.sampling import CheckedAnswer, CheckSample, Unchecked, in_check_sample
 from gateway.core.shadowing import PROMPT_MAX_BYTES
 from rollout.core.model import BUCKETS
 from tests.gateway.shadows import CHAT, STREAM, said, start_world
@@ -20,16 +20,18 @@ REFUSAL = "I'm sorry, but I can't help with that."
 class Looked:
     """What a gateway's checking has found; `turn` is one sweep."""
 
-    def __init__(self, gateway, millipct: int = BUCKETS) -> None:
+    def __init__(self, gateway, millipct: int = BUCKETS, *, every_feature: bool = True) -> None:
         self.found: list[CheckedAnswer] = []
         self.skipped: list[tuple[str, str]] = []
         self.gateway = gateway
+        self.sampled = CheckSample(millipct)
         self.checking = Checking(
-            millipct,
+            self.sampled,
             snapshot=gateway.relay.snapshot,
             found=self.found.append,
             skipped=lambda feature, why: self.skipped.append((feature, why)),
             clock=lambda: 7.0,
+            every_feature=every_feature,
         )
         gateway.relay.checking = self.checking
         self.turn()
@@ -79,6 +81,16 @@ async def test_whoever_answers_it_counts_for_the_assigned_arm(upstream, relay_ga
     assert answer.headers["x-glidepath-arm"] == "baseline"
     await looked.until(1)
     assert (looked.found[0].assigned, looked.found[0].checks.empty) == ("candidate", True)
+
+
+async def test_a_feature_that_asks_for_nothing_passes_as_without_checks(upstream, relay_gateway, wire) -> None:
+    server = await upstream(wire.plain(said("fine")))
+    gateway = await relay_gateway(candidate=server.port, baseline=server.port)
+    looked = Looked(gateway, every_feature=False)
+    assert not gateway.relay.sampled
+    await looked.ask()
+    looked.turn()
+    assert (looked.found, looked.skipped, looked.checking.counts) == ([], [], (0, 0, 0))
 
 
 async def test_outside_the_sample_nothing_is_kept(upstream, relay_gateway, wire) -> None:
@@ -131,17 +143,20 @@ async def test_a_defect_costs_one_answer(upstream, relay_gateway, wire, monkeypa
     assert (looked.skipped, len(looked.found)) == ([("draft", Unchecked.DEFECT)], 1)
 
 
-async def test_too_many_that_wait_are_turned_away(
+async def test_where_too_many_wait_the_sample_is_thinned(
     upstream, relay_gateway, wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WAITING_MAX", 1)
+    monkeypatch.setattr(module, "WAITING_MAX", 4)
     server = await upstream(wire.plain(said("fine")))
     looked = Looked(await relay_gateway(candidate=server.port, baseline=server.port))
-    await looked.ask()
-    await looked.ask()
-    assert looked.skipped == [("draft", Unchecked.CROWDED)]
-    await looked.until(2)
-    assert len(looked.found) == 1
+    named = [f"req-{number}" for number in range(40)]
+    for each in named:
+        await looked.ask(CHAT, f"x-request-id: {each}")
+    assert looked.sampled.millipct < BUCKETS
+    assert {why for _, why in looked.skipped} == {Unchecked.CROWDED}
+    await looked.until(len(looked.skipped) + looked.checking.counts[1])
+    stays = {each for each in named if in_check_sample(each, looked.sampled.millipct)}
+    assert {each.request_id for each in looked.found} == stays
 
 
 async def test_a_sweep_looks_at_a_few(upstream, relay_gateway, wire, monkeypatch: pytest.MonkeyPatch) -> None:

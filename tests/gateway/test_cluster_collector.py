@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gateway.cluster_collector import ClusterCollector
 from gateway.core.checks.answer_checks import Checks
-from gateway.core.checks.sampling import CheckedAnswer
+from gateway.core.checks.sampling import CheckedAnswer, CheckSample
 from gateway.core.outcome import UNDER_WAY, Record
 from gateway.unit_collector import Requests
 from rollout.adapters.sqlite import SqliteStore
@@ -43,7 +43,7 @@ class World:
         self.put(self.flag)
         self.workers = [
             ClusterCollector(
-                self.line, lambda: self.snapshot, lambda: self.now_s, lambda: self.wall_s, checked_millipct=100_000
+                self.line, lambda: self.snapshot, lambda: self.now_s, lambda: self.wall_s, sampled=CheckSample(100_000)
             )
             for _ in range(2)
         ]

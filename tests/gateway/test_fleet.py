@@ -101,6 +101,16 @@ async def test_a_worker_that_cannot_start_says_why(fleet, told: Told) -> None:
     assert "restart it" in caught.value.hint
 
 
+async def test_a_worker_that_dies_before_it_is_told_anything_ends_the_start(fleet) -> None:
+    running = await fleet(2)
+    first, _ = running.board.lines.values()
+    os.kill(first.process.pid, signal.SIGKILL)
+    await eventually(lambda: first.number not in running.board.lines)
+    with pytest.raises(StartError, match="a worker can't start"):
+        await running.start()
+    assert running.restarts["died"] == 0
+
+
 async def test_while_a_worker_is_missing_another_accepts_for_it(fleet) -> None:
     running = await fleet(2)
     await running.start()

@@ -196,3 +196,19 @@ async def test_enough_wins_become_a_proof(world: World) -> None:
     await world.flush()
     verdict = verdict_of(GATE, FLAG, await world.store.read_sums("draft"), 2_000.0)
     assert verdict.result is Said.PASS
+
+
+@pytest.mark.parametrize("lost_answers", [0, 1, 2, 5])
+async def test_what_is_more_than_a_store_takes_at_once_goes_in_parts_once_each(
+    world: World, monkeypatch: pytest.MonkeyPatch, lost_answers: int
+) -> None:
+    monkeypatch.setattr("gateway.core.sum_parts.VALUES_PER_FLUSH_MAX", 40)
+    monkeypatch.setattr("rollout.core.sums.VALUES_PER_FLUSH_MAX", 80)
+    for number in range(8):
+        world.one.take(replace(SCORED, judge_version=f"v{number}"))
+    world.line.lost_answers = lost_answers
+    for _ in range(lost_answers + 1):
+        await world.flush()
+    sums = await world.store.read_sums("draft")
+    assert [replies_of(FLAG, f"v{number}", sums) for number in range(8)] == [(1, 0)] * 8
+    assert world.one.lost == len(world.one._sums) == 0

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.core.checks.answer_checks import Checks
-from gateway.core.checks.sampling import CheckedAnswer
+from gateway.core.checks.sampling import CheckedAnswer, CheckSample
 from gateway.unit_collector import UnitCollector
 from rollout.adapters.sqlite import SqliteStore
 from rollout.core.evidence.plans import series_of
@@ -72,7 +72,7 @@ async def test_who_holds_the_claim_keeps_the_unit_and_nobody_else(store: SqliteS
 async def test_what_is_more_than_a_store_takes_at_once_goes_in_parts_once_each(
     store: SqliteStore, monkeypatch, lost: int
 ) -> None:
-    monkeypatch.setattr("gateway.unit_collector.VALUES_PER_FLUSH_MAX", 60)
+    monkeypatch.setattr("gateway.core.sum_parts.VALUES_PER_FLUSH_MAX", 60)
     world = World(store, asking(GATE, THUMBS))
     world.line.lost_answers = lost
     world.one.take([request(number, 100.0 + 600 * (number // 3)) for number in range(1, 7)])
@@ -110,7 +110,9 @@ async def test_latencies_are_counted_by_assigned_arm(store: SqliteStore) -> None
 async def test_checks_are_joined_to_their_units(store: SqliteStore) -> None:
     world = World(store, asking(replace(GATE, metric="form")))
     (series,) = series_of(world.flag)
-    worker = UnitCollector(store, lambda: world.snapshot, lambda: 0.0, lambda: world.wall_s, checked_millipct=BUCKETS)
+    worker = UnitCollector(
+        store, lambda: world.snapshot, lambda: 0.0, lambda: world.wall_s, sampled=CheckSample(BUCKETS)
+    )
     worker.take([request(1), request(2, assigned="baseline"), request(3, assigned="baseline")])
     for digest, empty in ((1, True), (2, False)):
         checks = Checks(empty=empty)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.checking import Checking
-from gateway.core.checks.sampling import Unchecked
+from gateway.core.checks.sampling import CheckSample, Unchecked
 from gateway.feedback import AnswerIndex, Feedback
 from gateway.metrics import Metrics
 from gateway.unit_collector import UnitCollector
@@ -47,7 +47,7 @@ def world_of(store, gateway) -> World:
     here.snapshot = gateway.relay.snapshot()
     here.flag = here.snapshot.features["draft"].flag
     here.one = UnitCollector(
-        here.line, lambda: here.snapshot, lambda: 0.0, lambda: here.wall_s, checked_millipct=BUCKETS
+        here.line, lambda: here.snapshot, lambda: 0.0, lambda: here.wall_s, sampled=CheckSample(BUCKETS)
     )
     here.workers = [here.one]
     return here
@@ -98,7 +98,7 @@ async def test_faults_of_the_answer_count_for_the_assigned_arm(store, upstream, 
     gateway = await relay_gateway(candidate=broken.port, baseline=fine.port, share=50_000, flag=flag)
     here, skipped = world_of(store, gateway), []
     gateway.relay.checking = Checking(
-        BUCKETS,
+        CheckSample(BUCKETS),
         snapshot=gateway.relay.snapshot,
         found=here.one.take_check,
         skipped=lambda feature, why: skipped.append((feature, why)),
@@ -121,7 +121,7 @@ async def test_what_was_not_checked_is_left_out(store, upstream, relay_gateway, 
     gateway = await relay_gateway(candidate=server.port, baseline=server.port, share=50_000, flag=flag)
     here, skipped = world_of(store, gateway), []
     gateway.relay.checking = Checking(
-        BUCKETS,
+        CheckSample(BUCKETS),
         snapshot=gateway.relay.snapshot,
         found=here.one.take_check,
         skipped=lambda _, why: skipped.append(why),

@@ -21,7 +21,18 @@ from rollout.core.model import State
 from rollout.core.position import Position, Standing
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_flag import applied, ramp_of
-from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateMemory, Phase, RampPlan, Role, Rollback, Step
+from rollout.core.ramp_model import (
+    FailureRule,
+    Gate,
+    GateKind,
+    GateMemory,
+    Phase,
+    Progress,
+    RampPlan,
+    Role,
+    Rollback,
+    Step,
+)
 from rollout.core.ramp_plan import Findings
 from rollout.core.ramp_shown import decode_shown
 from rollout.core.readings import measured, no_data, unusable
@@ -484,6 +495,18 @@ async def test_a_gate_of_evidence_is_judged_by_the_sums(running, seeded, make, c
     assert (await moves(seeded))[-1] == "roll_back"
 
 
+async def test_what_was_shown_in_an_earlier_attempt_does_not_stop_the_next_one(running, seeded, make, clock) -> None:
+    entry = record_change(running, running, actor="ann", command="apply", reason="anew", at_s=clock.at_s)
+    progress = Progress(phase=Phase.READY, attempt=running.progress.attempt)
+    ready = replace(running, gates=(HARM,), share_millipct=0, progress=progress)
+    flag = await seeded.put_if_revision(ready, running.revision, entry)
+    await seeded.add_sums(failing_units(flag, 0), "1")
+    controller = make()
+    await controller.turn()
+    assert await moves(seeded) == []
+    assert controller.shown["summarize"].phase is Phase.READY
+
+
 async def test_evidence_of_long_ago_is_folded_by_the_leader(running, seeded, make, clock) -> None:
     gate = replace(HARM, role=Role.SOFT, margin=0.9)
     entry = record_change(running, running, actor="ann", command="apply", reason="gate", at_s=clock.at_s)
@@ -493,7 +516,7 @@ async def test_evidence_of_long_ago_is_folded_by_the_leader(running, seeded, mak
     one = make()
     await one.turn()
     before = one.shown["summarize"].verdicts
-    clock.at_s = flag.progress.ramp_began_s + 3.5 * EPOCH_S
+    clock.at_s = flag.progress.ramp_began_s + 3.5 * EPOCH_S + 700.0
     await one.turn()
     names = {key.name for key in await seeded.read_sums("summarize")}
     (series,) = series_of(flag)

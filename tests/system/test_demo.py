@@ -25,7 +25,7 @@ pytestmark = [
 ]
 GLIDEPATH = (sys.executable, "-m", "gateway.cli")
 OPTIONS = ("--port", "--admin-port", "--vllm-port", "--simulator-port", "--prometheus-port")
-LIMIT_S = 300
+LIMIT_S = 600
 GONE_S = 20
 GOOD_EXACT_MATCH = 90.0
 PR_SET_CHILD_SUBREAPER = 36
@@ -150,8 +150,10 @@ def test_the_demo_shows_every_thing_it_promises(state: Path) -> None:
     ):
         assert re.search(rf"ok +{check}", result.stdout), result.stdout
     told = r"[\d.e+]+ +[\d.]+ +[+-][\d.]+ \[[+-][\d.]+, [+-][\d.]+\]"
-    assert re.search(rf"summarize +good checkpoint on vLLM +promoted to 100 % .* quality +{told}", result.stdout)
-    assert re.search(rf"rewrite +worse checkpoint +rolled back .* harmed, .* quality-harm +{told}", result.stdout)
+    assert re.search(rf"summarize +good checkpoint +promoted to 100 % .* quality +{told}", result.stdout)
+    assert re.search(
+        rf"rewrite +worse checkpoint +rolled back +[\d.]+ s +\d+ +\d+ of \d+ +quality-harm +{told}", result.stdout
+    )
     assert re.search(r"saved so far +\$0\.\d+ \[\$0\.\d+, \$0\.\d+\]", result.stdout), result.stdout
     # Each hold says why, with what is and what it must become.
     assert re.search(r"summarize: RUNNING, step \d of 0\.\.4, share .*; baking: [\d.]+ s of \d s", result.stdout)

@@ -9,12 +9,15 @@ from zlib import crc32
 import msgspec
 
 from gateway.core.checks.answer_checks import Checks
+from rollout.core.evidence.names import FORM, is_gathered
 from rollout.core.model import BUCKETS
+from rollout.core.ramp_model import Phase
 
 if TYPE_CHECKING:
-    from rollout.core.model import Decision
+    from rollout.core.model import Decision, FeatureFlag, Snapshot
 
 _SALTED = crc32(b"checks:")
+_AT_REST = (Phase.DRAFT, Phase.COMPLETED)
 
 
 class Unchecked(StrEnum):
@@ -45,9 +48,33 @@ class CheckedAnswer(msgspec.Struct, frozen=True):
     unit_digest: int = 0
 
 
+def features_checked(snapshot: Snapshot, *, every_feature: bool) -> tuple[str, ...]:
+    """Whose answers are sampled: where a ramp under way has a gate on what checks find, or everywhere."""
+    features = snapshot.features
+    return tuple(name for name in features if every_feature or _asks_for_checks(features[name].flag))
+
+
 def in_check_sample(request_id: str, millipct: int) -> bool:
     """Whether the answer to a request is one of the `millipct` in 100 000 that are checked, whatever its arm."""
     return crc32(request_id.encode(), _SALTED) % BUCKETS < millipct
+
+
+class CheckSample:
+    """Which answers one worker checks. Where they are more than it can check, it is thinned; see `thin`."""
+
+    def __init__(self, millipct: int = 0) -> None:
+        """`millipct`: of answers."""
+        self.millipct = millipct
+
+    def __contains__(self, request_id: str) -> bool:
+        return in_check_sample(request_id, self.millipct)
+
+    def thin(self) -> None:
+        """Leave out half of it from now on, by digest: known before an arm is drawn, so it takes from both alike.
+
+        Whoever is turned away while still in the sample counts as unknown, and many of those make two arms look alike.
+        """
+        self.millipct = -(-self.millipct // 2)
 
 
 def checked(request_id: str, at_s: float, decision: Decision, checks: Checks) -> CheckedAnswer:
@@ -64,3 +91,11 @@ def checked(request_id: str, at_s: float, decision: Decision, checks: Checks) ->
         checks,
         decision.unit_digest,
     )
+
+
+def _asks_for_checks(flag: FeatureFlag) -> bool:
+    # Whatever its share is: at the change from one step to the next answers of the last one are still to come.
+    ramp = flag.progress
+    if not ramp.attempt or ramp.phase in _AT_REST:
+        return False
+    return any(gate.metric == FORM and is_gathered(gate) for gate in flag.gates)

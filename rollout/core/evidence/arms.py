@@ -6,11 +6,11 @@ arm, so nothing that was measured can be trusted.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from rollout.core.evidence import sample_ratio
 from rollout.core.evidence.counts import ArmCounts
+from rollout.core.evidence.eprocess import value_of
 from rollout.core.gates import Result, Verdict
 from rollout.core.model import BUCKETS
 from rollout.core.sums import SumKey
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 CANDIDATE, BASELINE = 0, 1
 """Elements of the vector."""
 _PREFIX = "units."
-_LOG_MAX = 690.0
 
 
 def units_key(feature: str, progress: Progress, share_millipct: int) -> SumKey:
@@ -57,7 +56,7 @@ def sample_ratio_of(
         f"{candidates} of {units} units are the candidate's, {expected:.0f} were expected",
         now_s,
         from_s=progress.ramp_began_s,
-        value=math.exp(min(_LOG_MAX, sample_ratio.log_value(arms))),
+        value=value_of(sample_ratio.log_value(arms)),
         limit=1 / sample_ratio.ALPHA,
         samples=units,
     )

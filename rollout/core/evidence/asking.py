@@ -6,8 +6,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.evidence.names import JUDGE, LATENCY, METRICS
-from rollout.core.ramp_model import GateKind
+from rollout.core.evidence.names import DRAWN, JUDGE, LATENCY, METRICS, is_drawn, is_gathered
+from rollout.core.ramp_model import GateKind, Role
+from rollout.core.share import format_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,7 @@ def evidence_faults(flag: FeatureFlag) -> Iterator[str]:
         for gate in flag.gates
         if gate.early and gate.source != "evidence"
     ]
+    faults += [f"gate {gate.name!r} {fault}" for gate in flag.gates for fault in _faults_of_steps(gate, flag)]
     yield from faults or _too_many(flag)
 
 
@@ -43,20 +45,19 @@ def _faults_of_ages(flag: FeatureFlag) -> Iterator[str]:
 
 
 def _too_many(flag: FeatureFlag) -> Iterator[str]:
-    from rollout.core.evidence.cluster_parts import is_clustered, parts_of  # noqa: PLC0415  numpy, for those who apply
-    from rollout.core.evidence.pairs import plan_of  # noqa: PLC0415  likewise
-    from rollout.core.evidence.plans import series_of  # noqa: PLC0415  likewise
+    from rollout.core.evidence.room import check_room  # noqa: PLC0415  numpy, for those who apply
 
     try:
-        series_of(flag)
-        plan_of(flag)
-        if is_clustered(flag):
-            parts_of(flag)
+        check_room(flag)
     except InvalidArgument as fault:
         yield f"{fault.cause}: {fault.hint}"
 
 
 def _faults_of(gate: Gate, flag: FeatureFlag) -> Iterator[str]:
+    if gate.query or gate.newest or gate.samples:
+        yield "has a query, but nobody asks Prometheus for what the gateway measures itself"
+    if gate.kind is not GateKind.THRESHOLD and gate.limit is not None:
+        yield "has a limit, but compares with the baseline: what it allows is its margin"
     if gate.kind is GateKind.THRESHOLD:
         yield from _faults_of_floor(gate, flag)
     elif gate.margin is not None:
@@ -66,6 +67,18 @@ def _faults_of(gate: Gate, flag: FeatureFlag) -> Iterator[str]:
         yield "has early margins, which only noninferiority can ask: harm is what is beyond the final margin"
     elif gate.early:
         yield from _faults_of_early(gate)
+
+
+def _faults_of_steps(gate: Gate, flag: FeatureFlag) -> Iterator[str]:
+    """What a ramp would pass by without having asked: at 0 and 100 % nothing is drawn."""
+    if flag.ramp is None or gate.metric not in DRAWN or gate.role is Role.OBSERVE or not is_gathered(gate):
+        return
+    drawn = [step.share for step in flag.ramp.steps if is_drawn(step.share)]
+    if not drawn:
+        yield "is never asked: no step has a share between 0% and 100%"
+    elif not is_drawn(flag.ramp.steps[-1].share) and gate.margin_at(drawn[-1]) != (gate.margin or 0.0):
+        wider = f"at {format_share(drawn[-1])} it asks for {gate.margin_at(drawn[-1]):g}"
+        yield f"never asks for its margin of {gate.margin:g} before everybody gets the candidate: {wider}"
 
 
 def _faults_of_margin(gate: Gate, widest: float) -> Iterator[str]:

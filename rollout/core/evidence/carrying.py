@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NOT_FOLDED = -1
 EPOCHS_AT_ONCE = 16
 """How many are folded in one step: what was left lying for weeks must not become one large write."""
-_SETTLED_S = REMEMBER_FLUSH_S
+SETTLED_S = REMEMBER_FLUSH_S
 """Nobody sends a unit again for so long."""
 _MANTISSA = 2.0**53
 
@@ -33,7 +33,7 @@ def folded_name(prefix: str, *parts: object) -> str:
 
 def last_over(flag: FeatureFlag, age_s: float, now_s: float) -> int:
     """The last epoch that can get no more units of this age; below 0 if there is none."""
-    settled_s = now_s - flag.progress.ramp_began_s - age_s - _SETTLED_S
+    settled_s = now_s - flag.progress.ramp_began_s - age_s - SETTLED_S
     return math.floor(settled_s / EPOCH_S) - 1
 
 

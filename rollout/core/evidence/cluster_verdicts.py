@@ -22,13 +22,14 @@ from itertools import accumulate
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
+from rollout.core.duration import format_duration
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import clusters, restart
 from rollout.core.evidence.cluster_parts import part_of, stored
 from rollout.core.evidence.interval import decision_n_eff
 from rollout.core.evidence.levels import limit_of
-from rollout.core.evidence.names import LATENCY, THUMBS, age_s_of, is_drawn
-from rollout.core.evidence.plans import floor_of, series_for, step_of
+from rollout.core.evidence.names import LATENCY, THUMBS, age_s_of
+from rollout.core.evidence.plans import UNDER_WAY_S, began_s_of, floor_of, series_for, step_of
 from rollout.core.evidence.rollback import HARM_WARNS
 from rollout.core.gates import Estimate, Result, Verdict
 from rollout.core.ramp_model import GateKind
@@ -52,8 +53,6 @@ _RATING_VARIANCE = 0.05
 """Most requests are not rated, and left out."""
 _SHOWN = 1.0
 _ALPHA_MAX = 0.25
-_UNDER_WAY_S = 60.0
-"""How long after their age the first requests of a step may take to be counted."""
 
 
 class _Question(NamedTuple):
@@ -87,10 +86,6 @@ def verdict_of(
     For gates of source evidence on drawn metrics, of flags by user or tenant. `first`: what the exact test of users'
     first requests says of the same gate, an e-value with its limit; each of both then has half of the gate's alpha.
     """
-    if not is_drawn(flag.share_millipct):
-        reason = "not asked: at this share there are no two arms to compare"
-        began_s = _began_s(gate, flag)
-        return Verdict(gate.name, Result.PASS, reason, now_s, from_s=began_s, metric=gate.metric, value=0.0)
     try:
         return _judged(gate, flag, sums, now_s, first)
     except InvalidArgument as fault:
@@ -131,12 +126,12 @@ def _judged(
         found = _proof(asked, scope, _harm(final, _cells(final, flag, sums)), first)
     else:
         found = _shown(_harm(asked, cells), first)
-    began_s = _began_s(gate, flag)
+    began_s = began_s_of(gate, flag)
     if found.result is not Result.FAIL and scope.units < max(1, gate.min_samples):
         found = _too_few(
-            gate, scope.units, found, under_way=now_s < began_s + age_s_of(flag, gate.metric) + _UNDER_WAY_S
+            gate, scope.units, found, under_way=now_s < began_s + age_s_of(flag, gate.metric) + UNDER_WAY_S
         )
-    estimate = _estimate(asked, scope, margin, now_s - began_s)
+    estimate = _estimate(asked, scope, margin, now_s - began_s if proof else 0.0)
     reason = "; ".join(part for part in (found.told, _text(asked, scope, estimate)) if part)
     return Verdict(
         gate.name, found.result, reason, now_s,
@@ -223,6 +218,8 @@ def _expected_s(asked: _Question, scope: ClusterSums, passed_s: float) -> float 
     if asked.floor or effect is None or effect <= asked.worst or passed_s <= 0.0:
         return None
     variance = clusters.spread(scope, effect) / scope.n_eff
+    if not variance:
+        return None  # no group differs from another yet
     missing = decision_n_eff(variance, effect - asked.worst, asked.alpha) - scope.n_eff
     return max(0.0, missing) * passed_s / scope.n_eff
 
@@ -237,13 +234,9 @@ def _text(asked: _Question, scope: ClusterSums, estimate: Estimate | None) -> st
         f"{'floor' if asked.floor else 'margin'} {estimate.margin:g}",
         "" if estimate.excluded is None else f"{estimate.excluded:.4f} and worse is excluded",
         f"{groups} groups of candidate users",
-        "" if estimate.expected_s is None else f"decided in about {estimate.expected_s:.0f} s",
+        "" if estimate.expected_s is None else f"decided in about {format_duration(estimate.expected_s)}",
     )
     return ", ".join(part for part in parts if part)
-
-
-def _began_s(gate: Gate, flag: FeatureFlag) -> float:
-    return flag.progress.ramp_began_s if gate.scope == "ramp" else flag.progress.step_began_s
 
 
 def _binary(rate: float) -> float:

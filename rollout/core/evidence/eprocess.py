@@ -1,4 +1,4 @@
-"""e-processes by betting: E = mean over lambda of prod(1 + lambda X), for X in [-1, 1] with E[X | past] <= 0.
+"""e-processes by betting: E = mean over lambda of prod(1 + lambda X), for X >= -1 with E[X | past] <= 0.
 
 Under the null, E never reaches 1/alpha with more than probability alpha, however often one looks (Ville). What is kept
 are 14 sums of ln(1 + lambda X), in steps of 2**-32 (see fixed_point): adding is merging.
@@ -28,6 +28,7 @@ LogSums = tuple[int, ...]
 NOTHING: LogSums = (0,) * len(LAMBDAS)
 _BETS = np.array(LAMBDAS)[:, np.newaxis, np.newaxis]
 _CHUNK = 1024
+_LOG_MAX = 690.0
 
 
 def log_sums(x: Reals) -> LogSums:
@@ -52,6 +53,11 @@ def add(first: LogSums, second: LogSums) -> LogSums:
 def log_value(sums: LogSums) -> float:
     """Log E of the plain process. Reject its null once this is at least ln(1/alpha)."""
     return log_mean_exp([real(steps) for steps in sums])
+
+
+def value_of(log_value: float) -> float:
+    """The e-value itself, for people and for limits: finite, however clear the case."""
+    return math.exp(min(log_value, _LOG_MAX))
 
 
 def log_mean_exp(logs: Sequence[float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rollout.core.duration import format_duration
 from rollout.core.evidence import interval as intervals
 from rollout.core.gates import Estimate
 
@@ -12,13 +13,17 @@ if TYPE_CHECKING:
 
 
 class Asked(NamedTuple):
-    """What a gate asks. `margin`: as written; `in_outcome`: as a difference of outcomes; `passed_s`: of its scope."""
+    """What a gate asks. `margin`: as written; `in_outcome`: as a difference of outcomes; `passed_s`: of its scope.
+
+    `units`: that are needed at least.
+    """
 
     margin: float
     in_outcome: float
     alpha: float
     passed_s: float
     harm_value: float
+    units: int = 0
 
 
 def estimate_of(moments: Moments, asked: Asked, *, excluded: float | None, proven: bool) -> Estimate:
@@ -31,6 +36,8 @@ def estimate_of(moments: Moments, asked: Asked, *, excluded: float | None, prove
         excluded = intervals.smallest_margin_excluded(moments, asked.alpha)
     rate = moments.n_eff / asked.passed_s if asked.passed_s > 0 else 0.0
     left_s = 0.0 if proven else intervals.decision_expected_s(moments, asked.in_outcome, asked.alpha, rate)
+    if left_s is not None:
+        left_s = max(left_s, asked.passed_s * (asked.units / moments.units - 1))
     return Estimate(
         effect, found.lower, found.upper, asked.margin,
         None if excluded is None else max(0.0, excluded), left_s, asked.harm_value,
@@ -45,7 +52,7 @@ def text_of(estimate: Estimate, asked: Asked) -> str:
         f"effect {estimate.effect:+.4f}, between {estimate.lower:+.4f} and {estimate.upper:+.4f}",
         f"margin {asked.margin:g}" if asked.in_outcome else f"margin {asked.margin:+.0%} of the baseline's time",
         "no margin is excluded yet" if estimate.excluded is None else f"{_worse(estimate.excluded, asked)} is excluded",
-        "" if estimate.expected_s is None else f"decided in about {estimate.expected_s:.0f} s",
+        "" if estimate.expected_s is None else f"decided in about {format_duration(estimate.expected_s)}",
     )
     return ", ".join(part for part in parts if part)
 

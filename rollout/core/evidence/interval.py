@@ -3,7 +3,8 @@
 The interval turns the e-process round. ln(1 + lambda x) >= lambda x - c(lambda) x**2 for x >= -1 with
 c = -ln(1 - lambda) - lambda (Fan, Grama and Liu 2015), so five sums bound the e-process of *every* margin from below,
 and the effects that are not rejected by that bound form an interval which holds at all times at once. It is a little
-wider than what processes run at each margin would give; decisions are taken on those.
+wider than what processes run at each margin would give; decisions are taken on those. Proofs bet on X as it is, so the
+same bound holds for them; harm is bet on in larger steps (see score.harm_fall).
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from rollout.core.evidence.score import Scores
 
 _PENALTIES = tuple(-math.log1p(-bet) - bet for bet in LAMBDAS)
-_HALVINGS = 40
+_HALVINGS = 24
+"""Bounds are shown to four digits; the controller works them out each second."""
 _N_EFF_AT_5_PERCENT = 12.5
 _N_EFF_FOR_EACH_FACTOR_E = 2.0
+_N_EFF_FOR_EACH_FALL = 8.0
 _USUAL_ALPHA = 0.05
 
 
@@ -51,6 +54,12 @@ class Moments(msgspec.Struct, frozen=True, array_like=True):
     def variance(self) -> float | None:
         """The variance of outcome minus prediction."""
         return self.contrast_squared / self.overlap if self.overlap else None
+
+    @property
+    def fall(self) -> float:
+        """How far a score can fall where bad outcomes are rare: the larger of p and 1 - p, at the mean of p(1 - p)."""
+        mean = self.overlap_squared / self.overlap if self.overlap else 0.0
+        return (1.0 + math.sqrt(max(0.0, 1.0 - 4.0 * mean))) / 2.0
 
 
 class Interval(msgspec.Struct, frozen=True, array_like=True):
@@ -104,10 +113,14 @@ def smallest_margin_excluded(sums: Moments, alpha: float) -> float | None:
     return -lower if lower > -1.0 else None
 
 
-def decision_n_eff(variance: float, gap: float, alpha: float) -> float:
-    """The information with which four of five runs decide. `gap` > 0: distance of the effect from the margin."""
+def decision_n_eff(variance: float, gap: float, alpha: float, fall: float = 0.0) -> float:
+    """The information with which four of five runs decide. `gap` > 0: distance of the effect from the margin.
+
+    By simulation at shares of 1 to 50 %, 70 to 99 % of outcomes good: within 30 %. `fall`: see Moments; where bad
+    outcomes are rare and the gap is wide, it is what keeps bets small; 0 where nothing is bet (clusters).
+    """
     per_gap = _N_EFF_AT_5_PERCENT + _N_EFF_FOR_EACH_FACTOR_E * math.log(_USUAL_ALPHA / alpha)
-    return per_gap * variance / gap**2
+    return per_gap * variance / gap**2 + _N_EFF_FOR_EACH_FALL * fall / gap
 
 
 def decision_expected_s(sums: Moments, margin: float, alpha: float, n_eff_per_s: float) -> float | None:
@@ -118,7 +131,14 @@ def decision_expected_s(sums: Moments, margin: float, alpha: float, n_eff_per_s:
     effect, variance = sums.estimate, sums.variance
     if effect is None or variance is None or effect <= -margin or n_eff_per_s <= 0.0:
         return None
-    return max(0.0, decision_n_eff(variance, effect + margin, alpha) - sums.n_eff) / n_eff_per_s
+    gap = effect + margin
+    needed = max(decision_n_eff(variance, gap, alpha, sums.fall), _quiet_n_eff(gap, alpha))
+    return max(0.0, needed - sums.n_eff) / n_eff_per_s
+
+
+def _quiet_n_eff(gap: float, alpha: float) -> float:
+    """What a decision takes where all outcomes are as predicted: the largest bet can't grow faster than that."""
+    return math.log(len(LAMBDAS) / alpha) / (LAMBDAS[-1] * gap)
 
 
 def _log_value(sums: Moments, effect: float) -> float:

@@ -18,7 +18,15 @@ from rollout.core.evidence import interval as intervals
 from rollout.core.evidence.eprocess import LAMBDAS, NOTHING, LogSums
 from rollout.core.evidence.fixed_point import real
 from rollout.core.evidence.interval import Moments
-from rollout.core.evidence.score import Units, below_floor, for_harm, for_noninferiority, score
+from rollout.core.evidence.score import (
+    Units,
+    below_floor,
+    floor_fall,
+    for_harm,
+    for_noninferiority,
+    harm_fall,
+    score,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,6 +34,8 @@ if TYPE_CHECKING:
     from rollout.core.evidence.restart import Carried
 
 _BATCH = 65_536
+_BETS_VERSION = 2
+"""What is bet on: 1, X itself; 2, X of harm and floors over how far it can fall. Part of the evidence, as LAMBDAS."""
 
 
 class MetricPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,8 +96,8 @@ def gathered(plan: MetricPlan, units: Units) -> MetricSums:
     """The sums of a batch of one key; InvalidArgument for values out of range."""
     scores = score(units)
     bets = [for_noninferiority(scores, margin) for margin in plan.noninferiority]
-    bets += [for_harm(scores, margin) for margin in plan.harm]
-    bets += [below_floor(units, floor) for floor in plan.floors]
+    bets += [for_harm(scores, margin) / harm_fall(units, margin) for margin in plan.harm]
+    bets += [below_floor(units, floor) / floor_fall(floor) for floor in plan.floors]
     each = eprocess.log_sums_of_each(np.array(bets).reshape(len(bets), len(units.outcome)))
     proof, harm = len(plan.noninferiority), len(plan.noninferiority) + len(plan.harm)
     moments = intervals.moments(scores, int(units.candidate.sum()))
@@ -157,7 +167,7 @@ def replay(plans: Mapping[str, MetricPlan], log: Iterable[Observation]) -> dict[
 
 def digest(plans: Mapping[str, MetricPlan]) -> str:
     """A fingerprint of all that was fixed before the ramp; sums of another one are not comparable."""
-    fixed = msgspec.json.encode((LAMBDAS, sorted(plans.items())))
+    fixed = msgspec.json.encode((_BETS_VERSION, LAMBDAS, sorted(plans.items())))
     return blake2b(fixed, digest_size=16).hexdigest()
 
 

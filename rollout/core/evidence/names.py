@@ -8,7 +8,7 @@ from rollout.core.ramp_model import GateKind, Phase
 
 if TYPE_CHECKING:
     from rollout.core.model import FeatureFlag
-    from rollout.core.ramp_model import Gate
+    from rollout.core.ramp_model import Evidence, Gate
 
 
 class Quantile(NamedTuple):
@@ -30,7 +30,8 @@ DRAWN = frozenset({ERRORS, FORM, THUMBS, *LATENCY})
 
 METRICS = DRAWN | {JUDGE}
 
-_AT_REST = (Phase.DRAFT, Phase.COMPLETED)
+_AT_REST = (Phase.DRAFT, Phase.READY, Phase.COMPLETED)
+"""The attempt of a ramp that has yet to begin is the one before it: another candidate's, maybe."""
 _ALL = 100_000
 
 
@@ -45,20 +46,37 @@ def is_drawn(share_millipct: int) -> bool:
     return 0 < share_millipct < _ALL
 
 
+def has_begun(flag: FeatureFlag) -> bool:
+    """Whether sums of its attempt are about the ramp that it has now."""
+    return flag.progress.phase not in _AT_REST and flag.progress.attempt > 0
+
+
+def is_asked(gate: Gate, share_millipct: int) -> bool:
+    """Whether units can tell at this share: where one arm has everybody, only a floor of the candidate's own."""
+    return is_drawn(share_millipct) or (gate.kind is GateKind.THRESHOLD and share_millipct > 0)
+
+
 def gathers(flag: FeatureFlag) -> bool:
-    """Whether units are gathered under this flag: a ramp under way that asks for it, and arms that are drawn."""
-    if flag.progress.phase in _AT_REST or not flag.progress.attempt or not is_drawn(flag.share_millipct):
+    """Whether units are gathered under this flag: a ramp under way that asks what they can tell at this share."""
+    if not has_begun(flag):
         return False
-    return any(gate.metric in DRAWN and is_gathered(gate) for gate in flag.gates)
+    return any(
+        gate.metric in DRAWN and is_gathered(gate) and is_asked(gate, flag.share_millipct) for gate in flag.gates
+    )
 
 
 def gathers_pairs(flag: FeatureFlag) -> bool:
     """Whether judged pairs are gathered: a ramp under way that asks for it, at any share."""
-    if flag.progress.phase in _AT_REST or not flag.progress.attempt:
+    if not has_begun(flag):
         return False
     return any(gate.metric == JUDGE and is_gathered(gate) for gate in flag.gates)
 
 
 def age_s_of(flag: FeatureFlag, metric: str) -> float:
     """How long after its first request a unit enters a metric of units, with what is known then."""
-    return flag.evidence.feedback_age_s if metric == THUMBS else flag.evidence.age_s
+    return age_of(flag.evidence, metric)
+
+
+def age_of(evidence: Evidence, metric: str) -> float:
+    """The same, of what the flag says of it."""
+    return evidence.feedback_age_s if metric == THUMBS else evidence.age_s

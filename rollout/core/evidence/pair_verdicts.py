@@ -14,16 +14,16 @@ about, so a lossy one says nothing, in either direction.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.core.errors import InvalidArgument
+from rollout.core.evidence.eprocess import value_of
 from rollout.core.evidence.estimates import Asked, estimate_of
 from rollout.core.evidence.ledger import MetricSums, add, harm_log_value, noninferiority_log_value, total
 from rollout.core.evidence.levels import alpha_of, limit_of
 from rollout.core.evidence.names import is_gathered
 from rollout.core.evidence.pairs import UNKNOWN, Replies, by_version, harm_margin_of, number_of, plan_of, replies_of
-from rollout.core.evidence.plans import step_of
+from rollout.core.evidence.plans import began_s_of, step_of
 from rollout.core.evidence.rollback import HARM_WARNS, attempt_alpha
 from rollout.core.gates import Result, Verdict
 from rollout.core.ramp_model import GateKind
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 LOST_RATIO_MAX = 0.05
 LOST_ASKED_MIN = 20
-_LOG_MAX = 690.0
 
 
 class _Found(NamedTuple):
@@ -87,17 +86,17 @@ def _found(gate: Gate, flag: FeatureFlag, plan: MetricPlan, sums: Mapping[SumKey
     for _, epoch, part in ours.parts:
         by_epoch[epoch] = add(by_epoch[epoch], part) if epoch in by_epoch else part
     scope = [part for found, _, part in ours.parts if gate.scope == "ramp" or found == step]
-    harm = _value(harm_log_value(plan, harm_margin_of(gate), by_epoch))
+    harm = value_of(harm_log_value(plan, harm_margin_of(gate), by_epoch))
     weight = attempt_alpha(1.0, number_of(ours, versions))
     return _Found(total(plan, scope), harm, weight, replies_of(flag, ours.version, sums))
 
 
 def _judged(gate: Gate, flag: FeatureFlag, plan: MetricPlan, found: _Found, now_s: float) -> Verdict:
-    began_s = flag.progress.ramp_began_s if gate.scope == "ramp" else flag.progress.step_began_s
+    began_s = began_s_of(gate, flag)
     margin, value, limit = harm_margin_of(gate), found.harm, limit_of(gate, flag)
     if gate.kind is GateKind.NONINFERIORITY:
         margin = gate.margin_at(flag.share_millipct)
-        value = _value(noninferiority_log_value(plan, margin, [found.scope]))
+        value = value_of(noninferiority_log_value(plan, margin, [found.scope]))
     value *= found.weight
     proven = gate.kind is GateKind.NONINFERIORITY and value >= limit
     asked = Asked(margin, margin, alpha_of(gate, flag) * found.weight, now_s - began_s, found.harm)
@@ -137,7 +136,3 @@ def _text(found: _Found, estimate: Estimate) -> str:
         "" if left_s is None else f"decided in about {left_s:.0f} s",
     )
     return ", ".join(part for part in parts if part)
-
-
-def _value(log_value: float) -> float:
-    return math.exp(min(log_value, _LOG_MAX))

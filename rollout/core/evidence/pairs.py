@@ -12,6 +12,7 @@ at a win.
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import eprocess, interval, restart
 from rollout.core.evidence.ledger import MetricPlan, MetricSums, digest
 from rollout.core.evidence.names import JUDGE, is_gathered
-from rollout.core.evidence.pairwise import EVEN, MARGIN_MAX, for_harm, for_noninferiority, scores_of
+from rollout.core.evidence.pairwise import EVEN, MARGIN_MAX, for_harm, for_noninferiority, harm_fall, scores_of
 from rollout.core.evidence.plans import MARGINS_MAX, final_margins, floor_of, key_of, proven_margins, sums_of
 from rollout.core.ramp_model import GateKind
 from rollout.core.sums import SumKey
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from rollout.core.ramp_model import Gate, Progress
 
 EPOCH_S = 3_600.0
-"""Harm that begins late is looked for afresh this often: pairs come slowly, and epochs of them are never folded."""
+"""The first epoch; the k-th begins k**2 times this after the ramp. Pairs come slowly, and epochs of them are never
+folded: there are 38 of them in 60 days."""
 UNKNOWN = "unknown"
 """Stands for the version of a judge that has not said yet who it is."""
 _REPLIES = "judged."
@@ -87,7 +89,7 @@ def harm_margin_of(gate: Gate) -> float:
 
 def epoch_of(progress: Progress, paired_at_s: float) -> int:
     """The epoch of a pair whose answers were both there at this Unix time."""
-    return restart.epoch_at(paired_at_s, progress.ramp_began_s, EPOCH_S)
+    return isqrt(restart.epoch_at(paired_at_s, progress.ramp_began_s, EPOCH_S))
 
 
 def gathered(plan: MetricPlan, wins: Reals) -> MetricSums:
@@ -95,7 +97,7 @@ def gathered(plan: MetricPlan, wins: Reals) -> MetricSums:
     if not ((wins >= 0.0) & (wins <= 1.0)).all():  # false for what is not a number
         raise InvalidArgument("a win is out of range", "wins are in [0, 1]")
     bets = [for_noninferiority(wins, margin) for margin in plan.noninferiority]
-    bets += [for_harm(wins, margin) for margin in plan.harm]
+    bets += [for_harm(wins, margin) / harm_fall(margin) for margin in plan.harm]
     each = eprocess.log_sums_of_each(np.array(bets).reshape(len(bets), len(wins)))
     proof = len(plan.noninferiority)
     return MetricSums(interval.moments(scores_of(wins), len(wins)), each[:proof], each[proof:])

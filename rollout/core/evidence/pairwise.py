@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rollout.core.evidence.score import Scores
+from rollout.core.evidence.score import FALL_MIN, Scores
 
 if TYPE_CHECKING:
     from rollout.core.evidence.fixed_point import Reals
@@ -37,3 +37,8 @@ def for_noninferiority(wins: Reals, margin: float) -> Reals:
 def for_harm(wins: Reals, margin: float) -> Reals:
     """X with E[X | past] <= 0 as long as the win rate is at least 1/2 - `margin`."""
     return -for_noninferiority(wins, margin)
+
+
+def harm_fall(margin: float) -> float:
+    """How far X of `for_harm` can fall at most, and above zero: W <= 1. X over this is never below -1, and as fair."""
+    return max(EVEN + margin, FALL_MIN)

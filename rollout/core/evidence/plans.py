@@ -12,6 +12,7 @@ the outcome. Names of its sums begin with its prefix, which is another one for a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -21,7 +22,7 @@ from rollout.core.evidence import restart
 from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.interval import Moments
 from rollout.core.evidence.ledger import MetricPlan, MetricSums, digest
-from rollout.core.evidence.names import DRAWN, ERRORS, LATENCY, age_s_of, is_gathered
+from rollout.core.evidence.names import DRAWN, ERRORS, LATENCY, age_of, is_gathered
 from rollout.core.ramp_model import GateKind
 from rollout.core.sums import ELEMENTS_MAX, SumKey
 
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rollout.core.model import FeatureFlag
-    from rollout.core.ramp_model import Gate, Progress
+    from rollout.core.ramp_model import Evidence, Gate, Progress
 
-EPOCH_S = 600.0
-"""Harm that begins late is looked for afresh this often."""
+EPOCH_S = 120.0
+"""Harm that begins late is looked for afresh this often; part of the evidence, a change voids what was gathered."""
+UNDER_WAY_S = 60.0
+"""How long after their age the first units of a step may take to be counted."""
+_FLAGS_KEPT = 256
 _MOMENTS = len(Moments.__struct_fields__)
 _BETS = len(LAMBDAS)
 MARGINS_MAX = (ELEMENTS_MAX - _MOMENTS) // _BETS
@@ -55,15 +59,20 @@ class Series(msgspec.Struct, frozen=True):
 
 def series_of(flag: FeatureFlag) -> tuple[Series, ...]:
     """All that the flag's gates ask of units, sorted by prefix; InvalidArgument if margins don't fit one vector."""
+    return _series_of(tuple(flag.gates), flag.evidence)
+
+
+@lru_cache(_FLAGS_KEPT)
+def _series_of(asked: tuple[Gate, ...], evidence: Evidence) -> tuple[Series, ...]:
     found: list[Series] = []
     for metric in sorted(DRAWN):
-        gates = [gate for gate in flag.gates if gate.metric == metric and is_gathered(gate)]
+        gates = [gate for gate in asked if gate.metric == metric and is_gathered(gate)]
         if metric in LATENCY:
-            found += _of_latency(flag, metric, gates)
+            found += _of_latency(evidence, metric, gates)
         elif gates:
             floors = {floor_of(gate) for gate in gates if gate.kind is GateKind.THRESHOLD}
             harm = set() if metric == ERRORS else final_margins(gates)  # errors are counted, see ErrorCounts
-            found.append(_series(flag, metric, _plan(proven_margins(gates), harm, floors)))
+            found.append(_series(evidence, metric, _plan(proven_margins(gates), harm, floors)))
     return tuple(sorted(found, key=lambda each: each.prefix))
 
 
@@ -80,11 +89,6 @@ def series_for(flag: FeatureFlag, gate: Gate, margin: float) -> Series:
     raise InvalidArgument(f"no evidence is gathered for {gate.name!r}", "give it a metric and a margin")
 
 
-def margin_of(gate: Gate, share_millipct: int) -> float:
-    """The margin at which `gate` asks for proof while this share is in force."""
-    return gate.margin_at(share_millipct)
-
-
 def floor_of(gate: Gate) -> float:
     """What the mean outcome of the candidate must not fall below, in [0, 1]."""
     if gate.metric in LATENCY:
@@ -96,6 +100,11 @@ def floor_of(gate: Gate) -> float:
 def step_of(progress: Progress) -> int:
     """What tells a step from others of the ramp; one that is entered anew is another one."""
     return round(progress.step_began_s * 1_000)
+
+
+def began_s_of(gate: Gate, flag: FeatureFlag) -> float:
+    """Since when what passes `gate` must have been measured, Unix time."""
+    return flag.progress.ramp_began_s if gate.scope == "ramp" else flag.progress.step_began_s
 
 
 def epoch_of(progress: Progress, entered_s: float) -> int:
@@ -162,14 +171,14 @@ def error_counts(
             yield step, epoch, share, ErrorCounts(*vector)
 
 
-def _of_latency(flag: FeatureFlag, metric: str, gates: Sequence[Gate]) -> Iterator[Series]:
+def _of_latency(evidence: Evidence, metric: str, gates: Sequence[Gate]) -> Iterator[Series]:
     final, proven = final_margins(gates), proven_margins(gates)
     for margin in sorted(final | proven):
         plan = _plan({0.0} if margin in proven else set(), {0.0} if margin in final else set(), set())
-        yield _series(flag, metric, plan, margin=margin)
+        yield _series(evidence, metric, plan, margin=margin)
     floors = [gate for gate in gates if gate.kind is GateKind.THRESHOLD]
     for limit_s in sorted({gate.limit or 0.0 for gate in floors}):
-        yield _series(flag, metric, _plan(set(), set(), {LATENCY[metric].quantile}), limit_s=limit_s)
+        yield _series(evidence, metric, _plan(set(), set(), {LATENCY[metric].quantile}), limit_s=limit_s)
 
 
 def final_margins(gates: Sequence[Gate]) -> set[float]:
@@ -187,8 +196,8 @@ def _plan(proven: set[float], harm: set[float], floors: set[float]) -> MetricPla
     return MetricPlan(tuple(sorted(proven)), tuple(sorted(harm)), tuple(sorted(floors)))
 
 
-def _series(flag: FeatureFlag, metric: str, plan: MetricPlan, *, margin: float = 0.0, limit_s: float = 0.0) -> Series:
+def _series(evidence: Evidence, metric: str, plan: MetricPlan, *, margin: float = 0.0, limit_s: float = 0.0) -> Series:
     if len(plan.noninferiority) + len(plan.harm) + len(plan.floors) > MARGINS_MAX:
         raise InvalidArgument(f"the gates ask for too many margins of {metric}", f"at most {MARGINS_MAX} in all")
-    fixed = digest({f"{metric}@{age_s_of(flag, metric):g},{margin:g},{limit_s:g}": plan})
+    fixed = digest({f"{metric}@{age_of(evidence, metric):g},{margin:g},{limit_s:g},{EPOCH_S:g}": plan})
     return Series(metric, plan, f"{metric}.{fixed[:16]}", margin, limit_s)

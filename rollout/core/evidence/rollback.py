@@ -54,11 +54,6 @@ def combined(values: Sequence[HarmValue]) -> Combined:
     return max(by_age, key=lambda average: average.log_value)
 
 
-def both(first_log_value: float, second_log_value: float) -> float:
-    """Log of an e-value for harm that asks for two proofs: of a ratio *and* of a difference."""
-    return min(first_log_value, second_log_value)
-
-
 def attempt_alpha(alpha: float, attempt: int) -> float:
     """The level of the `attempt`-th version (1, 2...) of a candidate: over all attempts they add up to `alpha`."""
     return alpha * 6.0 / (math.pi * attempt) ** 2

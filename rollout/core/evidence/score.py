@@ -13,14 +13,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+import numpy as np
 
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.fixed_point import Integers, Reals, on_grid, real
 from rollout.core.model import BUCKETS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+
+
+FALL_MIN = 1e-6
+"""Instead of nothing, where X can't fall at all: a share of 0 or 1, a floor of 1."""
 
 
 class Units(NamedTuple):
@@ -60,12 +64,32 @@ def for_harm(scores: Scores, margin: float) -> Reals:
     return -for_noninferiority(scores, margin)
 
 
+def harm_fall(units: Units, margin: float) -> Reals:
+    """How far X of `for_harm` can fall at most, whatever arm and outcome: known before the draw, and above zero.
+
+    X = -(Z - p)(Y - m) - margin p(1 - p) is least for a good answer of the candidate, -(1 - p)(1 - m), or a bad one of
+    the baseline, -p m, each less the last term. b, the larger of both with it, is a function of p, m and the margin
+    alone, so E[X / b | past] = E[X | past] / b <= 0 wherever E[X | past] <= 0, and X / b >= -1: all that betting asks
+    for. Where failures are rare and the share is small, a good answer says little against harm and a bad one much for
+    it. X of `for_noninferiority` falls by almost 1 there: nothing is to be gained.
+    """
+    share = units.share_millipct / BUCKETS
+    of_candidate, of_baseline = (1.0 - share) * (1.0 - units.predicted), share * units.predicted
+    falls: Reals = np.maximum(of_candidate, of_baseline) + margin * share * (1.0 - share)
+    return np.maximum(falls, FALL_MIN)
+
+
 def below_floor(units: Units, floor: float) -> Reals:
     """X with E[X | past] <= 0 as long as the candidate's mean outcome is `floor` (in [0, 1]) or more; |X| <= 1.
 
     Says nothing of the baseline: one that is down can't make the candidate look fine.
     """
     return units.candidate * (floor - units.outcome)
+
+
+def floor_fall(floor: float) -> float:
+    """How far X of `below_floor` can fall at most, and above zero: Y <= 1. See `harm_fall`."""
+    return max(1.0 - floor, FALL_MIN)
 
 
 class RunningMean(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -19,14 +19,25 @@ from msgspec.structs import replace
 
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import cluster_verdicts, error_harm, pair_verdicts
+from rollout.core.evidence.eprocess import value_of
 from rollout.core.evidence.estimates import Asked, estimate_of, text_of
 from rollout.core.evidence.folding import Gathered, gathered_of
 from rollout.core.evidence.ledger import floor_log_value, harm_log_value, noninferiority_log_value
 from rollout.core.evidence.levels import alpha_of, is_stopper, limit_of, weights_of
-from rollout.core.evidence.names import DRAWN, ERRORS, JUDGE, LATENCY, age_s_of, is_drawn, is_gathered
-from rollout.core.evidence.plans import floor_of, series_for, series_of
+from rollout.core.evidence.names import (
+    DRAWN,
+    ERRORS,
+    JUDGE,
+    LATENCY,
+    THUMBS,
+    age_s_of,
+    has_begun,
+    is_asked,
+    is_gathered,
+)
+from rollout.core.evidence.plans import UNDER_WAY_S, began_s_of, floor_of, series_for, series_of
 from rollout.core.evidence.rollback import HARM_WARNS, HarmValue, combined
-from rollout.core.gates import Estimate, Result, Verdict
+from rollout.core.gates import NOT_ASKED, Estimate, Result, Verdict
 from rollout.core.model import UnitKind
 from rollout.core.ramp_model import Gate, GateKind
 
@@ -41,14 +52,16 @@ if TYPE_CHECKING:
     Sums = Mapping[SumKey, Sequence[int]]
     Judge = Callable[[Gate, FeatureFlag, Sums, float], Verdict]
 
-_LOG_MAX = 690.0
 _STAYS = (Result.FAIL, Result.ERROR)
-_UNDER_WAY_S = 60.0
-"""How long after their age the first units of a step may take to be counted."""
 
 
 def verdicts_of(flag: FeatureFlag, sums: Sums, now_s: float) -> dict[str, Verdict]:
-    """What the flag's gates of evidence say, by name; `sums`: all that the store has of the feature."""
+    """What the flag's gates of evidence say, by name; `sums`: all that the store has of the feature.
+
+    Nothing before the ramp begins: what there is then is an earlier attempt's.
+    """
+    if not has_begun(flag):
+        return {}
     found = {gate.name: verdict_of(gate, flag, sums, now_s) for gate in flag.gates if is_gathered(gate)}
     return found | _stopped(flag, found)
 
@@ -60,10 +73,11 @@ def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
         verdict = judge(gate, flag, sums, now_s)
     except InvalidArgument as fault:
         return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
-    if gate.metric in DRAWN and not is_drawn(flag.share_millipct) and verdict.result not in _STAYS:
+    asked = gate.metric not in DRAWN or is_asked(gate, flag.share_millipct)
+    if not asked and verdict.result not in _STAYS:
         share = "the candidate" if flag.share_millipct else "the baseline"
         return replace(
-            verdict, result=Result.PASS, reason=f"not asked: everybody has {share}", value=verdict.value or 1.0
+            verdict, result=Result.PASS, reason=f"{NOT_ASKED}: everybody has {share}", value=verdict.value or 1.0
         )
     return verdict
 
@@ -72,13 +86,14 @@ def _noninferiority(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> 
     margin = gate.margin_at(flag.share_millipct)
     series = series_for(flag, gate, margin)
     scope = _scope(gate, gathered_of(flag, series, sums))
-    value = _value(noninferiority_log_value(series.plan, _in_outcome(gate, margin), [scope]))
+    value = value_of(noninferiority_log_value(series.plan, _in_outcome(gate, margin), [scope]))
     harm, limit = _harm_value(gate, flag, sums), limit_of(gate, flag)
-    proven = value >= limit
+    unrated = gate.metric == THUMBS and not scope.moments.contrast_squared
+    proven = value >= limit and not unrated
     asked = _asked(gate, flag, margin, now_s, harm)
     excluded = _excluded_latency(gate, flag, sums) if gate.metric in LATENCY else None
     estimate = estimate_of(scope.moments, asked, excluded=excluded, proven=proven)
-    text = text_of(estimate, asked)
+    text = "nobody has rated an answer" if unrated and scope.moments.units else text_of(estimate, asked)
     if proven and harm >= HARM_WARNS:
         text = f"proven, but an e-value for harm of {harm:.3g} warns; {text}"
     shown = Result.PASS if proven and harm < HARM_WARNS else Result.INCONCLUSIVE
@@ -101,13 +116,14 @@ def _threshold(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
     series, floor = series_for(flag, gate, 0.0), floor_of(gate)
     found = gathered_of(flag, series, sums)
     carried = found.carried[len(series.plan.harm) + series.plan.floors.index(floor)]
-    value = _value(floor_log_value(series.plan, floor, found.by_epoch, carried))
+    value = value_of(floor_log_value(series.plan, floor, found.by_epoch, carried))
     mean = None
     if gate.metric == ERRORS:
         total = error_harm.seen_of(flag, sums).total
         mean = 1.0 - total.candidate_errors / total.candidate_units if total.candidate_units else None
     moments = _scope(gate, found).moments
-    text = f"at least {floor:g} of the candidate's are to be good" + ("" if mean is None else f", {mean:.4f} are")
+    good = f"within {gate.limit:g} s" if gate.metric in LATENCY else "good"
+    text = f"at least {floor:g} of the candidate's are to be {good}" + ("" if mean is None else f", {mean:.4f} are")
     shown = Result.FAIL if value >= limit_of(gate, flag) else Result.PASS
     estimate = Estimate(effect=mean, harm_value=value)
     verdict = Verdict(gate.name, shown, text, now_s, value=value, estimate=estimate)
@@ -130,10 +146,11 @@ def _stopped(flag: FeatureFlag, found: Mapping[str, Verdict]) -> dict[str, Verdi
         ]
     )
     leader = found[together.leader]
-    if together.log_value < -math.log(alpha_of(stoppers[together.leader], flag)) or leader.result is Result.FAIL:
+    limit = 1.0 / alpha_of(stoppers[together.leader], flag)
+    if together.log_value < math.log(limit) or leader.result is Result.FAIL:
         return {}
     others = f" with {', '.join(together.others)}" if together.others else ""
-    text = f"together{others}: e-value {_value(together.log_value):.4g}; {leader.reason}"
+    text = f"together{others}: e-value {value_of(together.log_value):.4g} of {limit:.4g}; {leader.reason}"
     return {together.leader: replace(leader, result=Result.FAIL, reason=text)}
 
 
@@ -153,7 +170,7 @@ def _age_s(gate: Gate, flag: FeatureFlag) -> float:
 def _counted(gate: Gate, flag: FeatureFlag, verdict: Verdict, moments: Moments, units: int | None = None) -> Verdict:
     """Fill in what all have, and hold what has too few units."""
     samples, wanted = moments.units if units is None else units, max(1, gate.min_samples)
-    began_s = _began_s(gate, flag)
+    began_s = began_s_of(gate, flag)
     whole = replace(verdict, from_s=began_s, metric=gate.metric, limit=limit_of(gate, flag), samples=samples)
     if verdict.result is Result.FAIL or samples >= wanted:
         return whole
@@ -161,8 +178,10 @@ def _counted(gate: Gate, flag: FeatureFlag, verdict: Verdict, moments: Moments, 
     if samples:
         return replace(whole, result=Result.INCONCLUSIVE, reason=text)
     age_s = age_s_of(flag, gate.metric)
-    if verdict.at_s < began_s + age_s + _UNDER_WAY_S:
+    if verdict.at_s < began_s + age_s + UNDER_WAY_S:
         return replace(whole, result=Result.INCONCLUSIVE, reason=f"units are looked at {age_s:g} s after they arrived")
+    if gate.metric in LATENCY:
+        text = f"{text} with a bound within {flag.evidence.age}; if there is traffic, give a larger evidence.age"
     return replace(whole, result=Result.NO_DATA, reason=text)
 
 
@@ -170,27 +189,31 @@ def _harm_value(gate: Gate, flag: FeatureFlag, sums: Sums) -> float:
     """The e-value for harm beyond the final margin, over the whole ramp, restarted at each epoch."""
     margin = gate.margin or 0.0
     if gate.metric == ERRORS:
-        return _value(error_harm.harm_log_value(flag, margin, sums))
+        return value_of(error_harm.harm_log_value(flag, margin, sums))
     series = series_for(flag, gate, margin)
     found, margin = gathered_of(flag, series, sums), _in_outcome(gate, margin)
     carried = found.carried[series.plan.harm.index(margin)]
-    return _value(harm_log_value(series.plan, margin, found.by_epoch, carried))
+    return value_of(harm_log_value(series.plan, margin, found.by_epoch, carried))
 
 
 def _excluded_latency(gate: Gate, flag: FeatureFlag, sums: Sums) -> float | None:
-    """The smallest margin with which the candidate is proven in time."""
-    limit = math.log(limit_of(gate, flag))
+    """The smallest margin with which the candidate is proven in time, as it is with all larger ones.
+
+    From the largest down to the first that isn't proven: so all that is said has one alpha, however many there are.
+    """
+    limit, excluded = math.log(limit_of(gate, flag)), None
     proofs = [each for each in series_of(flag) if each.metric == gate.metric and each.plan.noninferiority]
-    for each in sorted(proofs, key=lambda series: series.margin):
+    for each in sorted(proofs, key=lambda series: -series.margin):
         scope = _scope(gate, gathered_of(flag, each, sums))
-        if noninferiority_log_value(each.plan, 0.0, [scope]) >= limit:
-            return each.margin
-    return None
+        if noninferiority_log_value(each.plan, 0.0, [scope]) < limit:
+            break
+        excluded = each.margin
+    return excluded
 
 
 def _asked(gate: Gate, flag: FeatureFlag, margin: float, now_s: float, harm: float) -> Asked:
-    alpha, passed_s = alpha_of(gate, flag), now_s - _began_s(gate, flag)
-    return Asked(margin, _in_outcome(gate, margin), alpha, passed_s, harm)
+    alpha, passed_s = alpha_of(gate, flag), now_s - began_s_of(gate, flag)
+    return Asked(margin, _in_outcome(gate, margin), alpha, passed_s, harm, gate.min_samples)
 
 
 def _in_outcome(gate: Gate, margin: float) -> float:
@@ -200,14 +223,6 @@ def _in_outcome(gate: Gate, margin: float) -> float:
 
 def _scope(gate: Gate, found: Gathered) -> MetricSums:
     return found.ramp if gate.scope == "ramp" else found.step
-
-
-def _began_s(gate: Gate, flag: FeatureFlag) -> float:
-    return flag.progress.ramp_began_s if gate.scope == "ramp" else flag.progress.step_began_s
-
-
-def _value(log_value: float) -> float:
-    return math.exp(min(log_value, _LOG_MAX))
 
 
 def _by_users(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:

@@ -2,7 +2,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.core.checks.answer_checks import Checks
-from gateway.core.checks.sampling import CheckedAnswer
+from gateway.core.checks.sampling import CheckedAnswer, CheckSample
 from gateway.core.outcome import Record
 from gateway.core.request_outcomes import RequestOutcomes, latencies_of
 from gateway.core.unit_outcomes import ABSENT, BEYOND
@@ -47,7 +47,7 @@ def test_ratings_are_of_the_request_and_the_last_one_counts() -> None:
 
 @pytest.mark.parametrize(("millipct", "found"), [(0, ABSENT), (ALL, 0.0)])
 def test_checks_are_of_a_sample(millipct: int, found: float) -> None:
-    outcomes, one = RequestOutcomes(millipct), answered(1)
+    outcomes, one = RequestOutcomes(CheckSample(millipct)), answered(1)
     outcomes.add_check(CheckedAnswer("r1", 1.0, "draft", 1, "candidate", "user", 5, Checks(empty=True), 1))
     assert outcomes.of(one, CHECKED) == (found,)
     assert outcomes.of(answered(2), CHECKED) == ((ABSENT if not millipct else None),)

@@ -5,15 +5,18 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core import unit_sums as module
+from gateway.core.checks.sampling import CheckSample
 from gateway.core.held_units import Held
 from gateway.core.unit_sums import Books, Judged
 from gateway.core.units import End, Unit
 from rollout.core.claims import Claim, draw_of
 from rollout.core.evaluate import compile_snapshot
+from rollout.core.evidence import eprocess
 from rollout.core.evidence.arms import units_key
+from rollout.core.evidence.eprocess import NOTHING
 from rollout.core.evidence.ledger import gathered
-from rollout.core.evidence.plans import EPOCH_S, errors_key, key_of, series_of, stored, vector_of
-from rollout.core.evidence.score import Units
+from rollout.core.evidence.plans import EPOCH_S, errors_key, key_of, series_of, stored, sums_of, vector_of
+from rollout.core.evidence.score import Units, floor_fall
 from rollout.core.model import BUCKETS, FeatureFlag
 from rollout.core.ramp_model import Evidence, GateKind
 from tests.gateway.core.test_unit_places import FLAG as HARM_ONLY
@@ -116,6 +119,19 @@ def test_who_is_left_out_is_scored_at_the_prediction() -> None:
     assert summed(books, [unit(3)]) == summed(learned(FLAG), [unit(3)])
 
 
+def test_who_is_left_out_says_nothing_of_a_floor() -> None:
+    """Predictions are of both arms: a baseline that is down must not be held against the candidate's impatient."""
+    floor = replace(GATE, kind=GateKind.THRESHOLD, margin=None, limit=0.05)
+    flag = replace(HARM_ONLY, gates=(floor,))
+    (series,) = series_of(flag)
+    key, books = key_of("draft", flag.progress, series.prefix, 0), learned(flag)
+    summed(books, [unit(2 * number + 1, 0.0) for number in range(50)])
+    (floors,) = sums_of(series.plan, summed(books, [unit(2 * number, None) for number in range(60, 90)])[key]).floors
+    assert floors == NOTHING
+    (kept,) = sums_of(series.plan, summed(books, [unit(200, 0.0), unit(202, None)])[key]).floors
+    assert kept == eprocess.log_sums(np.array([0.95]) / floor_fall(0.95))
+
+
 def test_steps_and_epochs_have_sums_of_their_own() -> None:
     later = replace(FLAG, revision=2, progress=replace(FLAG.progress, step=1, step_began_s=1_500.0))
     deltas = summed(
@@ -143,7 +159,7 @@ def test_latency_is_held_against_the_yardstick_in_force_at_arrival() -> None:
     flag = gates("total_p50", margin=0.5)
     books = learned(flag)
     (series,) = series_of(flag)
-    key = key_of("draft", flag.progress, series.prefix, 0)
+    key = key_of("draft", flag.progress, series.prefix, 1)
     first = books.judged(1_071.0, [unit(2 * number + 1) for number in range(60)])
     assert {each.outcomes for each in first} == {(-1.0,)}
     assert list(books.summed(first)) == [ARMS]
@@ -169,7 +185,7 @@ def test_form_is_of_the_sample_alone_and_the_unchecked_are_left_out() -> None:
     (series,) = series_of(flag)
     key = key_of("draft", flag.progress, series.prefix, 0)
     found = {"r2": True, "r3": False}
-    books = learned(flag, books=Books(BUCKETS, lambda each: found.get(each.request_id)))
+    books = learned(flag, books=Books(CheckSample(BUCKETS), lambda each: found.get(each.request_id)))
     judged = books.judged(2_000.0, [unit(2), unit(3), unit(4)])
     assert [each.outcomes for each in judged] == [(0.0,), (1.0,), (None,)]
     assert books.summed(judged)[key][0] == 3
@@ -185,9 +201,9 @@ def test_ratings_count_later_and_alone() -> None:
     held = list(books.held(judged))
     assert held[1] == Held(1_610.0, 1_010.0, "draft", 1, 2, True)
     deltas = books.rated([(held[0], []), (held[1], [1.0, 0.5])])
-    assert list(deltas) == [key_of("draft", flag.progress, thumbs.prefix, 1)]
+    assert list(deltas) == [key_of("draft", flag.progress, thumbs.prefix, 5)]
     both = [unit(1, 0.5), unit(2, 0.75)]
-    assert deltas == {key_of("draft", flag.progress, thumbs.prefix, 1): expected(both, 0.5, thumbs)}
+    assert deltas == {key_of("draft", flag.progress, thumbs.prefix, 5): expected(both, 0.5, thumbs)}
     assert books.rated([(held[0]._replace(revision=9), [])]) == {}
     assert books.unplaced == 1
 

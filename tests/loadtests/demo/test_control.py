@@ -76,25 +76,6 @@ async def test_who_is_always_too_late_gives_up(port: OperatorPort, operator: Ope
         await operator.ramp("f", "start")
 
 
-@pytest.mark.parametrize(
-    ("phase", "ended"), [(None, False), ("DRAFT", False), ("COMPLETED", False), ("PAUSED", True), ("READY", True)]
-)
-async def test_what_an_earlier_run_left_is_ended(
-    port: OperatorPort,
-    operator: Operator,
-    phase: str | None,
-    ended: bool,  # noqa: FBT001  a table
-) -> None:
-    port.answer("POST", "/features/f/unkill", {"flag": view("f", 2), "store": "ok"})
-    port.answer("GET", "/features/f", view("f", 2, 50_000, phase))
-    port.answer("POST", "/features/f/ramp/end", {})
-    port.answer("PUT", "/features/f/share", view("f", 4))
-    await operator.prepare("f")
-    verbs = [asked.path.rpartition("/")[2] for asked in port.asked if asked.method != "GET"]
-    assert verbs == ["unkill", *(["end"] if ended else []), "share"]
-    assert port.asked[-1].body["share_millipct"] == 0
-
-
 async def test_a_document_is_applied_anew_and_says_why(port: OperatorPort, operator: Operator) -> None:
     port.answer("PUT", "/documents", {})
     await operator.apply({"x-rollouts": {}})

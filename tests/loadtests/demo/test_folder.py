@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.demo.errors import StateDirError
-from loadtests.demo.folder import claimed, development_key
+from loadtests.demo.folder import claimed, development_key, made_anew
 
 
 def test_a_folder_is_made_absolute_and_kept_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +38,20 @@ def test_a_given_key_is_the_first(tmp_path: Path) -> None:
     with claimed(tmp_path) as folder:
         assert development_key(folder, {"GLIDEPATH_BOOTSTRAP_KEY": "given"}) == "given"
         assert development_key(folder, {}) == "given"
+
+
+def test_a_run_begins_with_nothing_of_the_one_before(tmp_path: Path) -> None:
+    with claimed(tmp_path) as folder:
+        folder.store.touch()
+        run = made_anew(folder)
+        run.store.touch()
+        assert made_anew(folder) == run
+        assert not run.store.exists()
+        assert folder.store.exists()
+
+
+def test_a_run_that_finds_no_room_is_one_line(tmp_path: Path) -> None:
+    with claimed(tmp_path) as folder:
+        (folder.root / "run").touch()
+        with pytest.raises(StateDirError, match=r"cannot make .* anew"):
+            made_anew(folder)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import load
-from loadtests.demo.layout import Folder, Ports, candidate_of, gateway_config, prometheus_config
+from loadtests.demo.layout import Folder, Ports, baseline_of, candidate_of, gateway_config, prometheus_config
 from loadtests.demo.partner import Partner, Price
-from loadtests.demo.plan import FEATURES
+from loadtests.demo.plan import FEATURES, GOOD
 
 SIMULATED = Partner(True, "http://127.0.0.1:9000/v1", "simulated-partner", None, Price(0.4, 1.6))
 PORTS = Ports(1, 2, 3, 4, 5, 6)
@@ -80,6 +80,16 @@ def test_a_partners_key_is_named_never_written() -> None:
     config = tomllib.loads(gateway_config(Folder(Path("/x")), Ports(), {"inhouse": "m"}, partner, gated=True))
     assert config["upstreams"]["partner"]["api_key_env"] == "OPENAI_API_KEY"
     assert "price" not in config["upstreams"]["partner"]
+
+
+def test_harm_is_staged_against_the_simulator_whoever_is_the_partner() -> None:
+    partner = Partner(simulated=False, base_url="https://p.example/v1", model="m", key_variable=None)
+    config = tomllib.loads(gateway_config(Folder(Path("/x")), PORTS, INHOUSE, partner, gated=True))
+    assert config["upstreams"]["simulated"]["base_urls"] == ["http://127.0.0.1:4/v1"]
+    baselines = {feature: each["baseline"] for feature, each in config["features"].items()}
+    assert baselines == {feature: baseline_of(feature, partner) for feature in FEATURES}
+    assert {feature for feature, baseline in baselines.items() if baseline == "partner"} == set(GOOD)
+    assert "simulated" not in tomllib.loads(_config(Path("/x")))["upstreams"]
 
 
 def test_every_part_has_its_own_files() -> None:

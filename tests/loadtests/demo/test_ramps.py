@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from loadtests.demo.layout import INHOUSE, INHOUSE_WORSE, PARTNER, TRIALS
+from loadtests.demo.partner import Partner
 from loadtests.demo.plan import (
+    AGE_S,
     BREAKING,
+    FEEDBACK_AGE_S,
     HARMS,
     MOVING,
     PANEL_EVERY,
@@ -22,6 +25,7 @@ from loadtests.demo.plan import (
     PROOFS,
     RAMP,
     RAMPS,
+    REAL_AGE_S,
     SLOWING,
     WORSE,
 )
@@ -35,12 +39,13 @@ from rollout.core.ramp_model import Gate, GateKind, Role
 from rollout.core.ramp_plan import validate
 
 SERIES = 'glidepath_requests_total{feature="f",assigned="%s",served="%s",reason="SPLIT",outcome="%s"}'
+SIMULATED = Partner(simulated=True, base_url="http://s/v1", model="s", key_variable=None)
 UNITS_MAX = 1_200
 """Of the moving feature in a step: half a minute at 40 a second."""
 
 
-def flags(*, gated: bool = True) -> dict[str, FeatureFlag]:
-    return parse_document(json.dumps(documents((INHOUSE, INHOUSE_WORSE), gated=gated)))
+def flags(*, gated: bool = True, partner: Partner = SIMULATED) -> dict[str, FeatureFlag]:
+    return parse_document(json.dumps(documents((INHOUSE, INHOUSE_WORSE), partner, gated=gated)))
 
 
 def named(flag: FeatureFlag, name: str) -> Gate:
@@ -74,6 +79,14 @@ def test_candidates_and_steps_are_as_planned() -> None:
         assert [(step.share, step.bake_s) for step in ramp.steps] == [
             (each.share_millipct, each.bake_s) for each in steps
         ]
+
+
+def test_a_real_partner_is_given_more_time_and_no_part_in_staged_harm() -> None:
+    real = flags(partner=SIMULATED._replace(simulated=False))
+    ages_s = {feature: (flag.evidence.age_s, flag.evidence.feedback_age_s) for feature, flag in real.items()}
+    assert {feature for feature, flag in real.items() if flag.baseline == PARTNER} == {MOVING}
+    assert ages_s.pop(MOVING) == (REAL_AGE_S, REAL_AGE_S)
+    assert set(ages_s.values()) == {(AGE_S, FEEDBACK_AGE_S)}
 
 
 def test_each_harm_has_its_gate_and_each_step_its_proofs() -> None:

@@ -42,9 +42,7 @@ def evidence(*setbacks: SetbackEvidence, run: tuple[Entry, ...] = RUN) -> RampEv
 
 def test_a_completed_ramp_is_told_with_its_last_proof() -> None:
     (line,) = lines_of(evidence())
-    assert line == RampLine(
-        MOVING, "good checkpoint on vLLM", "promoted to 100 %", 30.0, Exposure(None, 2, 3), PROVEN[0]
-    )
+    assert line == RampLine(MOVING, "good checkpoint", "promoted to 100 %", 30.0, Exposure(None, 2, 3), PROVEN[0])
 
 
 def test_a_ramp_that_was_not_completed_is_told_as_it_is() -> None:

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from rich.text import Text
 
-from rollout.cli.command_line import add_paging, add_reason, add_verb, epilog, say, show, written
+from rollout.cli.command_line import PIPED_WIDTH, add_paging, add_reason, add_verb, epilog, say, show, written
 
 
 def parsed(*arguments: str) -> argparse.Namespace:
@@ -14,6 +14,17 @@ def parsed(*arguments: str) -> argparse.Namespace:
     add_reason(verb)
     add_paging(verb)
     return parser.parse_args(["do", "--reason", "r", *arguments])
+
+
+@pytest.mark.parametrize(("columns", "width"), [(None, PIPED_WIDTH), ("90", 90)])
+def test_what_goes_into_a_pipe_has_room(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str | None, width: int
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    show(parsed(), {}, Text("word " * 60))
+    assert width - len("word") <= max(map(len, capsys.readouterr().out.splitlines())) <= width
 
 
 @pytest.mark.parametrize(

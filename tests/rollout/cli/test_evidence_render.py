@@ -5,8 +5,8 @@ import pytest
 from rich.console import Console
 
 from rollout.api.state_views import verdict_view
-from rollout.cli.evidence_render import WIDTH, cells_of, evidence_table, has_estimate
-from rollout.core.gates import Estimate, Result, Verdict
+from rollout.cli.evidence_render import WIDTH, cells_of, evidence_line, evidence_table, has_estimate
+from rollout.core.gates import NOT_ASKED, Estimate, Result, Verdict
 
 SEEN = Estimate(-0.0042, -0.0313, 0.0229, 0.05, 0.0287, 7_200.0, 0.63)
 VERDICT = Verdict(
@@ -31,6 +31,26 @@ def test_each_gate_has_a_line_with_its_numbers_in_columns() -> None:
         "fine  UNDECIDED -0.004 -0.031..+0.023   0.05   0.0287      12 33  1234        2 h",
         "worse NO_DATA        -              -      -        -       -  -     -          -",
     ]
+
+
+def test_where_there_is_no_room_for_columns_it_is_said_in_a_sentence() -> None:
+    assert [evidence_line(shown(each)) for each in (VERDICT, EMPTY)] == [
+        (
+            "gate fine: UNDECIDED, effect -0.004 (-0.031..+0.023), margin 0.05, excluded 0.0287, e-value 12 of 33, "
+            "1234 units, decided in 2 h"
+        ),
+        "gate worse: NO_DATA",
+    ]
+    alone = Verdict("floor", Result.PASS, "", 9.0, value=0.9, estimate=Estimate(effect=0.98))
+    assert evidence_line(shown(alone)) == "gate floor: PASS, effect +0.980, e-value 0.9"
+    assert evidence_line(shown(Verdict("g", Result.PASS, "", 9.0, limit=33.0, samples=0, estimate=Estimate()))) == (
+        "gate g: PASS, 0 units"
+    )
+
+
+def test_a_pass_that_nothing_was_measured_for_says_so() -> None:
+    rest = Verdict("fine", Result.PASS, f"{NOT_ASKED}: everybody has the candidate", 9.0, value=1.0, estimate=SEEN)
+    assert cells_of(shown(rest))[1] == "not asked"
 
 
 @pytest.mark.parametrize("name", ["a" * 64, "no-slower-at-p95-than-the-partner"])

@@ -125,6 +125,34 @@ def test_another_plan_is_created_but_not_while_the_ramp_runs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "another"),
+    [
+        ({"gates": (ERRORS, replace(JUDGE, margin=0.2))}, True),
+        ({"gates": (ERRORS, replace(JUDGE, min_samples=9))}, True),
+        ({"gates": (ERRORS, JUDGE, replace(JUDGE, name="form", metric="form"))}, True),
+        ({"gates": (ERRORS,)}, True),
+        ({"evidence": Evidence(age="10s")}, True),
+        ({"gates": (replace(ERRORS, limit=0.1), JUDGE)}, False),
+        ({"ramp": OTHER_PLAN}, False),
+    ],
+)
+def test_other_questions_to_the_evidence_are_another_attempt(change: dict[str, Any], *, another: bool) -> None:
+    """Else each change of a margin would be a chance more, at the whole level, in one and the same attempt."""
+    stored = ramped(Phase.PAUSED, gates=(ERRORS, JUDGE))
+    made = one(stored, replace(stored, **change))
+    after = made.writes[0].after.progress
+    assert commands(made) == ["create"]
+    assert (after.attempt - stored.progress.attempt, after.ramp_began_s == NOW) == (another, another)
+    assert any("another attempt" in each for each in made.warnings) is another
+
+
+def test_without_gates_of_evidence_its_ages_ask_nothing() -> None:
+    stored = ramped(Phase.PAUSED)
+    after = one(stored, replace(stored, evidence=Evidence(age="10s"))).writes[0].after.progress
+    assert after.attempt == stored.progress.attempt
+
+
+@pytest.mark.parametrize(
     "change",
     [{"salt": "new"}, {"hash_version": 2}, {"bucket_by": UnitKind.USER}, {"candidate": "newer"}],
     ids=lambda change: next(iter(change)),

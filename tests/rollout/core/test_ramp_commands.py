@@ -73,6 +73,13 @@ def test_create_in_a_pause_goes_on_from_the_present_share() -> None:
     assert (made.progress.step_began_s, made.progress.proposer) == (NOW, "bob")
 
 
+def test_create_with_other_questions_is_another_attempt() -> None:
+    kept = commands.create(ramp_of(PAUSED, 30_000), BOB, Findings()).progress
+    assert (kept.attempt, kept.ramp_began_s) == (PAUSED.attempt, PAUSED.ramp_began_s)
+    made = commands.create(ramp_of(PAUSED, 30_000), BOB, Findings(), afresh=True).progress
+    assert made == replace(kept, attempt=PAUSED.attempt + 1, ramp_began_s=NOW)
+
+
 def test_create_after_a_rollback_changes_the_plan_alone() -> None:
     made = commands.create(ramp_of(ROLLED_BACK, 0), BOB, Findings())
     assert made.progress == replace(ROLLED_BACK, proposer="bob")

@@ -148,9 +148,25 @@ def test_a_ramp_that_nothing_stops_is_warned_of() -> None:
     watched = replace(ERRORS, role=Role.OBSERVE)
     assert found(PLAN, watched).warnings == (
         "no gate holds this ramp: time alone raises the share",
-        "no gate is hard: nothing rolls back by itself",
+        "no gate is hard and can fail: nothing rolls back by itself",
     )
-    assert found(PLAN, QUALITY).warnings == ("no gate is hard: nothing rolls back by itself",)
+    for role in (Role.SOFT, Role.HARD):
+        assert found(PLAN, replace(QUALITY, role=role)).warnings == (
+            "no gate is hard and can fail: nothing rolls back by itself",
+        )
+
+
+def test_errors_alone_do_not_see_callers_who_leave() -> None:
+    failing, slow = replace(QUALITY, metric="errors"), replace(QUALITY, name="slow", metric="total_p95")
+    told = [
+        validate(PLAN, (ERRORS, *gates), WHOLE, known_metrics=("errors", "total_p95")).warnings
+        for gates in ((failing,), (failing, slow), (slow,))
+    ]
+    assert told == [
+        ("errors don't count callers who leave before an answer begins: let a gate on ttft or total see them",),
+        (),
+        (),
+    ]
 
 
 def test_at_100_percent_there_is_nothing_to_compare_with() -> None:

@@ -177,9 +177,14 @@ class World:
         self.gateway.process.send_signal(signal.SIGHUP)
 
     def access_log(self) -> dict[str, dict[str, Any]]:
-        """Lines by request id."""
-        lines = (self.folder / "access.log").read_text("utf-8").splitlines()
+        """Lines by request id; the last may be half written."""
+        *lines, _ = (self.folder / "access.log").read_text("utf-8").split("\n")
         return {each["request_id"]: each for each in map(json.loads, lines)}
+
+    async def logged(self, request_id: str) -> dict[str, Any]:
+        """The line of one request, once it is written: that happens after it is counted, in another thread."""
+        await until(lambda: request_id in self.access_log())
+        return self.access_log()[request_id]
 
 
 async def until(condition: Callable[[], object]) -> None:

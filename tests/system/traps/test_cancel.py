@@ -55,8 +55,8 @@ async def test_01_the_upstream_sees_within_a_second_that_the_caller_left(world: 
     (abort,) = aborts(world, request_id)
     assert abort["at_s"] - left_at_s < 1.0
     await until(world.at_rest)
-    log = world.access_log()
-    assert (log[request_id]["outcome"], log[request_id]["cause"]) == ("cancelled", "caller_gone")
+    logged = await world.logged(request_id)
+    assert (logged["outcome"], logged["cause"]) == ("cancelled", "caller_gone")
 
 
 async def test_01_who_leaves_before_a_retry_is_not_tried_for(world: World) -> None:
@@ -67,7 +67,7 @@ async def test_01_who_leaves_before_a_retry_is_not_tried_for(world: World) -> No
     line.close()
     await until(world.at_rest)
     assert world.simulator.tally("left-waiting")["arrived"] == 1
-    assert world.access_log()["left-waiting"]["outcome"] == "cancelled"
+    assert (await world.logged("left-waiting"))["outcome"] == "cancelled"
 
 
 async def test_01_who_leaves_with_another_request_in_the_pipeline_is_noticed(world: World) -> None:

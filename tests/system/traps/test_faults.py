@@ -101,7 +101,7 @@ async def test_04_a_cut_stream_is_never_a_clean_success(world: World, kind: str,
     await until(
         lambda: world.total("glidepath_requests_total", f'feature="{feature}"', f'outcome="{outcome}"') == before + 1
     )
-    assert world.access_log()[request_id]["outcome"] == outcome
+    assert (await world.logged(request_id))["outcome"] == outcome
 
 
 @pytest.mark.parametrize("kind", ["cut_stream", "reset_in_body", "bad_chunk", "wrong_length", "conflicting_length"])

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.core.checks.answer_checks import Checks
-from gateway.core.checks.sampling import CheckedAnswer, checked, in_check_sample
+from gateway.core.checks.sampling import CheckedAnswer, CheckSample, checked, features_checked, in_check_sample
 from rollout.core.evaluate import compile_snapshot, decide
-from rollout.core.model import BUCKETS, FeatureFlag, Subject
+from rollout.core.model import BUCKETS, EMPTY_SNAPSHOT, FeatureFlag, Subject
+from rollout.core.ramp_model import Gate, GateKind, Phase, Progress
 
 
 @given(st.text(st.characters(codec="utf-8")))
@@ -22,9 +25,47 @@ def test_the_share_is_what_was_asked_for() -> None:
     assert 1_800 < taken < 2_200
 
 
+def test_a_sample_is_thinned_by_half_and_never_to_nothing() -> None:
+    sample = CheckSample(10_000)
+    asked = [f"req_{number}" for number in range(5_000)]
+    before = {each for each in asked if each in sample}
+    sample.thin()
+    after = {each for each in asked if each in sample}
+    assert (sample.millipct, after < before) == (5_000, True)
+    for _ in range(30):
+        sample.thin()
+    assert sample.millipct == 1
+    assert "req_1" not in CheckSample()
+
+
 def test_verdicts_belong_to_the_assigned_arm() -> None:
     flag = FeatureFlag(feature="draft", candidate="inhouse", baseline="partner", revision=7, share_millipct=BUCKETS)
     decision = decide(compile_snapshot({"draft": flag}, 1), "draft", Subject(user="u"))
     found = checked("r-1", 5.0, decision, Checks(empty=True))
     unit = decision.unit_kind or ""
     assert found == CheckedAnswer("r-1", 5.0, "draft", 7, "candidate", unit, decision.bucket, Checks(empty=True))
+
+
+FORM = Gate(name="form", role="required", source="evidence", kind=GateKind.NONINFERIORITY, metric="form", margin=0.02)
+UNDER_WAY = Progress(Phase.RUNNING, attempt=1)
+
+
+@pytest.mark.parametrize(
+    ("gates", "progress", "asked"),
+    [
+        ((FORM,), UNDER_WAY, ("draft",)),
+        ((FORM,), Progress(Phase.PAUSED, attempt=1), ("draft",)),
+        ((FORM,), Progress(), ()),
+        ((FORM,), Progress(Phase.RUNNING), ()),
+        ((FORM,), Progress(Phase.COMPLETED, attempt=1), ()),
+        ((replace(FORM, metric="errors"),), UNDER_WAY, ()),
+        ((), UNDER_WAY, ()),
+    ],
+)
+def test_who_is_checked_is_who_asks_for_it(gates: tuple[Gate, ...], progress: Progress, asked: tuple[str, ...]) -> None:
+    arms = {"feature": "draft", "candidate": "inhouse", "baseline": "partner"}
+    flag = FeatureFlag(**arms, share_millipct=BUCKETS, gates=gates, progress=progress)
+    snapshot = compile_snapshot({"draft": flag}, 1)
+    assert features_checked(snapshot, every_feature=False) == asked
+    assert features_checked(snapshot, every_feature=True) == ("draft",)
+    assert features_checked(EMPTY_SNAPSHOT, every_feature=True) == ()

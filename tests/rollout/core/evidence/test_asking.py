@@ -4,7 +4,7 @@ from msgspec.structs import replace
 from rollout.core.evidence.asking import evidence_faults
 from rollout.core.evidence.plans import MARGINS_MAX
 from rollout.core.model import FeatureFlag, UnitKind
-from rollout.core.ramp_model import EarlyMargin, Evidence, Gate, GateKind, Role
+from rollout.core.ramp_model import EarlyMargin, Evidence, Gate, GateKind, RampPlan, Role, Step
 
 HARM = Gate(name="g", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="form", margin=0.05, alpha=0.05)
 PROOF = replace(HARM, kind=GateKind.NONINFERIORITY, early=(EarlyMargin(25_000, 0.1), EarlyMargin(5_000, 0.2)))
@@ -43,6 +43,9 @@ def test_what_can_be_asked() -> None:
         (replace(WITHIN, direction="higher"), "latency is better the lower it is"),
         (replace(WITHIN, limit=30.0), "has a limit of 30 s: a unit is looked at 30s after it arrived"),
         (replace(WITHIN, limit=0.0), "has a limit of 0 s"),
+        (replace(HARM, query="up"), "has a query, but nobody asks Prometheus"),
+        (replace(FLOOR, samples="up"), "has a query, but nobody asks Prometheus"),
+        (replace(PROOF, limit=0.1), "has a limit, but compares with the baseline"),
         (replace(PROOF, source="promql"), "asks PromQL, which knows no early margins"),
     ],
 )
@@ -50,6 +53,30 @@ def test_what_makes_no_sense_is_a_fault(gate: Gate, fault: str) -> None:
     (found,) = faults(gate)
     assert found.startswith("gate 'g' ")
     assert fault in found
+
+
+def ramping(gate: Gate, *shares: int) -> list[str]:
+    plan = RampPlan(steps=tuple(Step(share=share, bake="1m") for share in shares))
+    return list(evidence_faults(FeatureFlag(feature="f", candidate="a", baseline="b", gates=(gate,), ramp=plan)))
+
+
+def test_a_ramp_must_ask_what_its_gates_want_to_know() -> None:
+    """At 0 and 100 % nothing is drawn, and nothing is asked: a plan of such steps would pass by time alone."""
+    for gate in (HARM, PROOF, FLOOR, SLOW, WITHIN):
+        for shares in ((100_000,), (0, 100_000), (0,)):
+            (found,) = ramping(gate, *shares)
+            assert found == "gate 'g' is never asked: no step has a share between 0% and 100%"
+        assert ramping(gate, 0, 1_000, 25_000, 100_000) == []
+        assert ramping(replace(gate, role=Role.OBSERVE), 0, 100_000) == []
+    assert ramping(PAIRS, 0, 100_000) == []
+
+
+def test_the_final_margin_is_asked_before_everybody_gets_the_candidate() -> None:
+    (found,) = ramping(PROOF, 1_000, 5_000, 100_000)
+    assert found == (
+        "gate 'g' never asks for its margin of 0.05 before everybody gets the candidate: at 5% it asks for 0.1"
+    )
+    assert ramping(PROOF, 1_000, 5_000) == ramping(PROOF, 1_000, 25_000, 100_000) == []
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_nothing_is_carried_as_nothing() -> None:
     assert carried_of(()) is None
 
 
-@pytest.mark.parametrize(("now_s", "last"), [(0.0, -4), (1_000.0 + 600 + 600 + 29, -1), (2_230.0, 0), (2_830.0, 1)])
+@pytest.mark.parametrize(("now_s", "last"), [(0.0, -15), (1_000.0 + 120 + 600 + 29, -1), (1_750.0, 0), (1_870.0, 1)])
 def test_an_epoch_is_over_when_nobody_can_send_its_units_any_more(now_s: float, last: int) -> None:
     assert last_over(FLAG, 30.0, now_s) == last
 

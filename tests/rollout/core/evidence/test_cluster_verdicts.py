@@ -201,16 +201,6 @@ def test_proof_is_of_the_step_and_harm_of_the_ramp() -> None:
     assert (over_all.result, over_all.samples, over_all.from_s) == (Result.PASS, 8_000, 1_000.0)
 
 
-@pytest.mark.parametrize("share", [0, BUCKETS])
-def test_where_nobody_is_drawn_nothing_is_asked(share: int) -> None:
-    flag = replace(FLAG, share_millipct=share)
-    for gate in (PROOF, HARM, FLOOR):
-        found = said(gate, {}, flag)
-        assert (found.result, found.reason[:9]) == (Result.PASS, "not asked")
-        if gate is not FLOOR:
-            assert judge(gate, found, now_s=NOW_S, since_s=2_000.0) == found
-
-
 def test_early_margins_are_wider_but_harm_is_at_the_final_one() -> None:
     gate = replace(PROOF, early=(EarlyMargin(below=60_000, margin=0.25),))
     flag = replace(FLAG, gates=(gate,))

@@ -125,3 +125,28 @@ def test_the_alternatives_are_geometric_beyond_the_margin() -> None:
     assert max(ratios) / min(ratios) < 1.01
     assert (LOG_RATIOS[0], LOG_RATIOS[-1], len(LOG_RATIOS)) == (0.15, 5.0, 20)
     assert restart.log_value({0: [0.0] * 20}) == pytest.approx(0.0)
+
+
+def test_the_level_is_kept_by_an_exact_count_of_all_ways_to_cross() -> None:
+    """At a constant share the number of the candidate's errors is binomial: an oracle that knows nothing of e-values.
+
+    Of all ways to come to n errors, k of them the candidate's, those that never crossed, one error after the other.
+    """
+    share, ratio, alpha, errors = 25_000, 1.25, 0.05, 60
+    q, never, crossed = from_candidate(share, ratio), {0: 1.0}, 0.0
+    alternatives = [from_candidate(share, ratio * math.exp(each)) for each in LOG_RATIOS]
+    for n in range(1, errors + 1):
+        after: dict[int, float] = {}
+        for k, chance in never.items():
+            for more, drawn in ((1, q), (0, 1 - q)):
+                after[k + more] = after.get(k + more, 0.0) + chance * drawn
+        for k in list(after):
+            binomial = [math.comb(n, k) * each**k * (1 - each) ** (n - k) for each in (q, *alternatives)]
+            plain = sum(binomial[1:]) / len(alternatives) / binomial[0]
+            value = counts.harm_log_value({0: ArmCounts(((share, k, n - k),))}, {0: ratio})
+            assert math.isclose(value, math.log(0.5 * plain + 0.5), rel_tol=1e-9, abs_tol=1e-9)
+            if value >= -math.log(alpha):
+                crossed += after.pop(k)
+        never = after
+    assert math.isclose(crossed + sum(never.values()), 1.0)
+    assert 0.005 < crossed <= alpha

@@ -8,12 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.core.evidence.eprocess import LAMBDAS, NOTHING, add, log_mean_exp, log_sums, log_sums_of_each, log_value
+from rollout.core.evidence.eprocess import (
+    LAMBDAS,
+    NOTHING,
+    add,
+    log_mean_exp,
+    log_sums,
+    log_sums_of_each,
+    log_value,
+    value_of,
+)
 from rollout.core.evidence.fixed_point import log_growth
-from rollout.core.evidence.score import Units, for_harm, for_noninferiority, score
+from rollout.core.evidence.score import (
+    Units,
+    below_floor,
+    floor_fall,
+    for_harm,
+    for_noninferiority,
+    harm_fall,
+    score,
+)
 from rollout.core.model import BUCKETS
 
 Path = tuple[tuple[int, int], ...]
+BetOn = Callable[[Units, float], np.ndarray]
 Paths = Callable[..., Iterator[tuple[Path, Fraction]]]
 X = st.lists(st.floats(-1, 1), max_size=60)
 SHARES = (1_000, 5_000, 25_000, 50_000)
@@ -42,6 +60,18 @@ def observed(path: Path) -> Units:
     )
 
 
+def proof(units: Units, margin: float) -> np.ndarray:
+    return for_noninferiority(score(units), margin)
+
+
+def harm(units: Units, margin: float) -> np.ndarray:
+    return for_harm(score(units), margin) / harm_fall(units, margin)
+
+
+def plain_harm(units: Units, margin: float) -> np.ndarray:
+    return for_harm(score(units), margin)
+
+
 def drifting(effect: Fraction) -> Callable[[Path], tuple[Fraction, Fraction, Fraction]]:
     """Outcomes get better with time and worse after bad ones, in both arms; the candidate differs by `effect`."""
 
@@ -54,19 +84,38 @@ def drifting(effect: Fraction) -> Callable[[Path], tuple[Fraction, Fraction, Fra
 
 @pytest.mark.parametrize("stopped_at", [math.inf, 1.02])
 @pytest.mark.parametrize(
-    ("bet_on", "effect"), [(for_noninferiority, -MARGIN), (for_harm, -MARGIN), (for_harm, Fraction(0))]
+    ("bet_on", "effect"),
+    [(proof, -MARGIN), (harm, -MARGIN), (harm, Fraction(0)), (harm, MARGIN), (plain_harm, -MARGIN)],
 )
-def test_no_wealth_is_expected_under_the_null(every_path: Paths, bet_on, effect: Fraction, stopped_at: float) -> None:
+def test_no_wealth_is_expected_under_the_null(
+    every_path: Paths, bet_on: BetOn, effect: Fraction, stopped_at: float
+) -> None:
     # Every path of five units under a share that reacts, stopped as soon as the value looks good, or never.
     expected, certain = 0.0, Fraction(0)
     for path, likely in every_path(drifting(effect), UNITS):
-        x = bet_on(score(observed(path)), float(MARGIN))
+        x = bet_on(observed(path), float(MARGIN))
         looks = [math.exp(log_value(log_sums(x[:seen]))) for seen in range(1, UNITS + 1)]
         expected += float(likely) * next((value for value in looks if value >= stopped_at), looks[-1])
         certain += likely
     assert certain == 1
     assert expected <= 1.0
     assert effect != -MARGIN or expected > 1.0 - 1e-8, "at the margin it is a martingale: nothing is given away"
+
+
+@pytest.mark.parametrize("stopped_at", [math.inf, 1.1])
+@pytest.mark.parametrize("above", [Fraction(0), Fraction(1, 20)])
+def test_no_wealth_is_expected_at_or_above_a_floor(every_path: Paths, above: Fraction, stopped_at: float) -> None:
+    floor, expected = Fraction(9, 10), 0.0
+
+    def chance(past: Path) -> tuple[Fraction, Fraction, Fraction]:
+        return Fraction(ramped(past), BUCKETS), floor + above, Fraction(1, 1 + len(past))
+
+    for path, likely in every_path(chance, UNITS):
+        x = below_floor(observed(path), float(floor)) / floor_fall(float(floor))
+        looks = [math.exp(log_value(log_sums(x[:seen]))) for seen in range(1, UNITS + 1)]
+        expected += float(likely) * next((value for value in looks if value >= stopped_at), looks[-1])
+    assert expected <= 1.0
+    assert above or expected > 1.0 - 1e-8
 
 
 def test_the_value_is_that_of_the_definition_in_fractions() -> None:
@@ -110,13 +159,18 @@ def test_the_bets_are_geometric_and_never_risk_everything() -> None:
     assert (LAMBDAS[0], LAMBDAS[-1], len(LAMBDAS)) == (0.004, 0.8, 14)
 
 
+def test_a_value_is_finite_however_clear_the_case() -> None:
+    assert value_of(math.log(20)) == pytest.approx(20.0)
+    assert 1e299 < value_of(1e6) < math.inf
+
+
 @pytest.mark.parametrize("size", [-1e6, 0.0, 1e6])
 def test_a_mean_of_exponentials_neither_overflows_nor_vanishes(size: float) -> None:
     assert math.isclose(log_mean_exp([size, size + math.log(3)]), size + math.log(2))
 
 
-@pytest.mark.parametrize("bet_on", [for_noninferiority, for_harm])
-def test_looking_after_every_unit_keeps_the_level(wilson, bet_on) -> None:
+@pytest.mark.parametrize("bet_on", [proof, harm])
+def test_looking_after_every_unit_keeps_the_level(wilson, bet_on: BetOn) -> None:
     # At the margin, while the share rises from 1 to 50 % and both arms follow a wave of +-20 points.
     runs, length, margin = 300, 1_500, 0.05
     random = np.random.default_rng(20)
@@ -126,7 +180,7 @@ def test_looking_after_every_unit_keeps_the_level(wilson, bet_on) -> None:
     for _ in range(runs):
         candidate = random.random(length) * BUCKETS < share
         outcome = (random.random(length) < wave - margin * candidate).astype(float)
-        x = bet_on(score(Units(share, candidate, outcome, np.full(length, 0.7))), margin)
+        x = bet_on(Units(share, candidate, outcome, np.full(length, 0.7)), margin)
         logs = log_growth(BETS * x).cumsum(axis=1) / 2.0**32
         crossed += bool((np.exp(logs).mean(axis=0) >= 20).any())
     assert wilson(crossed, runs)[0] <= 0.05

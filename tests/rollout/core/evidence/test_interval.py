@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.evidence import interval as intervals
-from rollout.core.evidence.eprocess import log_sums, log_value
+from rollout.core.evidence.eprocess import LAMBDAS, log_sums, log_value
 from rollout.core.evidence.interval import Interval, Moments, add, decision_expected_s, decision_n_eff, moments
 from rollout.core.evidence.score import Units, for_harm, for_noninferiority, score
 from rollout.core.model import BUCKETS
@@ -107,16 +107,50 @@ def test_an_interval_holds_at_every_look(wilson) -> None:
 
 
 def test_the_information_a_decision_takes() -> None:
-    assert decision_n_eff(0.21, 0.03, 0.05) == pytest.approx(12.5 * 0.21 / 0.0009)
-    more = decision_n_eff(0.21, 0.03, 0.05 / math.e) - decision_n_eff(0.21, 0.03, 0.05)
+    assert decision_n_eff(0.21, 0.03, 0.05, 0.0) == pytest.approx(12.5 * 0.21 / 0.0009)
+    more = decision_n_eff(0.21, 0.03, 0.05 / math.e, 0.5) - decision_n_eff(0.21, 0.03, 0.05, 0.5)
     assert more == pytest.approx(2 * 0.21 / 0.0009)
+    assert decision_n_eff(0.21, 0.03, 0.05, 0.5) - decision_n_eff(0.21, 0.03, 0.05, 0.0) == pytest.approx(4 / 0.03)
+
+
+@pytest.mark.parametrize(
+    ("share", "good", "margin"), [(50_000, 0.7, 0.05), (1_000, 0.99, 0.02), (5_000, 0.95, 0.05), (50_000, 0.99, 0.005)]
+)
+def test_four_of_five_runs_decide_with_about_that_information(share: int, good: float, margin: float) -> None:
+    p, random = share / BUCKETS, np.random.default_rng(share)
+    bad = 1 - good
+    one_of_each = Units(
+        np.full(4, share), np.arange(4) < 2, np.array([1.0, 0.0, 1.0, 0.0]), np.full(4, good)
+    )  # of each arm a good and a bad outcome
+    growth = np.log1p(np.outer(LAMBDAS, for_noninferiority(score(one_of_each), margin)))
+    needed = decision_n_eff(good * bad, margin, 0.05, max(p, 1 - p)) / (p * (1 - p))
+    counts = random.multinomial(round(needed / 50), [p * good, p * bad, (1 - p) * good, (1 - p) * bad], size=(200, 200))
+    values = np.exp(counts.cumsum(axis=1) @ growth.T).mean(axis=2)
+    decided_at = np.where((values >= 20).any(axis=1), (values >= 20).argmax(axis=1) + 1, np.inf)
+    assert np.quantile(decided_at, 0.8) == pytest.approx(50, rel=0.4)
+
+
+@pytest.mark.parametrize(("share", "fall"), [(1_000, 0.99), (99_000, 0.99), (50_000, 0.5), (0, 1.0)])
+def test_how_far_a_score_can_fall(share: int, fall: float) -> None:
+    assert gathered(drawn(500, 0.0, 3, share=share)).fall == pytest.approx(fall, abs=1e-4)
+
+
+@pytest.mark.parametrize("margin", [0.005, 0.05, 0.3])
+def test_where_all_is_as_predicted_a_decision_still_takes_units(margin: float) -> None:
+    few, many = (
+        Units(np.full(count, 50_000), np.arange(count) % 2 == 0, *np.ones((2, count))) for count in (20, 9_000)
+    )
+    expected_s = decision_expected_s(gathered(few), margin, 0.05, 1.0)
+    grown = for_noninferiority(score(many), margin)
+    needed = next(n for n in range(1, 9_000) if log_value(log_sums(grown[:n])) >= math.log(20))
+    assert expected_s == pytest.approx(needed / 4 - 5, rel=0.3)
 
 
 def test_the_time_a_decision_still_takes() -> None:
     sums = gathered(drawn(1_000, 0.0, 8))
     assert sums.variance is not None
     assert sums.estimate is not None
-    needed = decision_n_eff(sums.variance, sums.estimate + 0.05, 0.05)
+    needed = decision_n_eff(sums.variance, sums.estimate + 0.05, 0.05, sums.fall)
     assert decision_expected_s(sums, 0.05, 0.05, 2.0) == pytest.approx((needed - sums.n_eff) / 2.0)
     assert decision_expected_s(sums, 0.9, 0.05, 2.0) == 0.0
     assert decision_expected_s(sums, 0.05, 0.05, 0.0) is None

@@ -21,7 +21,14 @@ from rollout.core.evidence.ledger import (
     replay,
     total,
 )
-from rollout.core.evidence.score import for_harm, for_noninferiority, score
+from rollout.core.evidence.score import (
+    below_floor,
+    floor_fall,
+    for_harm,
+    for_noninferiority,
+    harm_fall,
+    score,
+)
 from rollout.core.model import BUCKETS
 
 PLANS = {"thumbs": MetricPlan((0.08, 0.03), (0.03,)), "ttft_p95": MetricPlan((), (0.0,))}
@@ -82,7 +89,9 @@ def test_the_sums_are_those_of_each_margin(units) -> None:
     assert sums.noninferiority == tuple(
         eprocess.log_sums(for_noninferiority(score(batch), margin)) for margin in (0.08, 0.03)
     )
-    assert sums.harm == (eprocess.log_sums(for_harm(score(batch), 0.03)),)
+    assert sums.harm == (eprocess.log_sums(for_harm(score(batch), 0.03) / harm_fall(batch, 0.03)),)
+    (floor,) = gathered(MetricPlan((), (), (0.9,)), batch).floors
+    assert floor == eprocess.log_sums(below_floor(batch, 0.9) / floor_fall(0.9))
     assert (sums.moments.units, sums.moments.candidates) == (90, 45)
 
 
@@ -138,6 +147,12 @@ def test_the_digest_tells_a_changed_plan() -> None:
     same = {metric: PLANS[metric] for metric in reversed(PLANS)}
     assert ledger.digest(same) == ledger.digest(PLANS)
     assert ledger.digest(PLANS | {"thumbs": MetricPlan((0.08, 0.05), (0.03,))}) != ledger.digest(PLANS)
+
+
+def test_the_digest_tells_other_bets(monkeypatch) -> None:
+    before = ledger.digest(PLANS)
+    monkeypatch.setattr(ledger, "_BETS_VERSION", 3)
+    assert ledger.digest(PLANS) != before
 
 
 def test_a_plan_with_an_unknown_word_is_refused() -> None:

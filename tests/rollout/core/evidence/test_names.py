@@ -11,6 +11,8 @@ from rollout.core.evidence.names import (
     age_s_of,
     gathers,
     gathers_pairs,
+    has_begun,
+    is_asked,
     is_drawn,
     is_gathered,
 )
@@ -47,10 +49,10 @@ def test_a_gate_of_evidence_needs_a_metric_and_a_bound() -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 def test_evidence_is_gathered_while_a_ramp_is_under_way(phase: Phase) -> None:
-    at_rest = phase in {Phase.DRAFT, Phase.COMPLETED}
+    at_rest = phase in {Phase.DRAFT, Phase.READY, Phase.COMPLETED}
     for collects, gate in ((gathers, GATE), (gathers_pairs, OF_PAIRS)):
         flag = replace(FLAG, gates=(gate,), progress=Progress(phase=phase, attempt=1))
-        assert collects(flag) is not at_rest
+        assert collects(flag) is has_begun(flag) is not at_rest
         assert not collects(replace(flag, progress=Progress(phase=phase)))  # no attempt: nothing begins yet
 
 
@@ -59,6 +61,13 @@ def test_units_need_a_draw_and_pairs_do_not(share: int, *, drawn: bool) -> None:
     assert is_drawn(share) is drawn
     assert gathers(replace(FLAG, share_millipct=share)) is drawn
     assert gathers_pairs(replace(FLAG, gates=(OF_PAIRS,), share_millipct=share))
+
+
+@pytest.mark.parametrize(("share", "asked"), [(0, False), (1, True), (BUCKETS, True)])
+def test_a_floor_needs_the_candidate_alone(share: int, *, asked: bool) -> None:
+    floor = replace(GATE, kind=GateKind.THRESHOLD, margin=None, limit=0.05)
+    assert is_asked(floor, share) is asked
+    assert gathers(replace(FLAG, gates=(GATE, floor), share_millipct=share)) is asked
 
 
 @pytest.mark.parametrize("gates", [(), (replace(GATE, source="promql"),)])

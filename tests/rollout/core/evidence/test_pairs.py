@@ -84,6 +84,8 @@ def test_merging_is_a_single_stream_in_any_order(first: list[float], second: lis
 
 def test_an_epoch_is_by_the_time_of_the_answers_not_of_the_score() -> None:
     assert [pairs.epoch_of(FLAG.progress, 100.0 + late) for late in (-5.0, 0.0, EPOCH_S - 1, EPOCH_S)] == [0, 0, 0, 1]
+    later = [pairs.epoch_of(FLAG.progress, 100.0 + hours * EPOCH_S) for hours in (3.9, 4, 9, 60 * 24)]
+    assert later == [1, 2, 3, 37]
 
 
 def chances(past: Path, rate: Fraction) -> dict[float, Fraction]:

@@ -14,7 +14,6 @@ from rollout.core.evidence.plans import (
     errors_key,
     floor_of,
     key_of,
-    margin_of,
     series_for,
     series_of,
     step_of,
@@ -82,10 +81,10 @@ def test_a_gate_that_nothing_is_gathered_for_has_no_series() -> None:
 
 def test_margins_shrink_as_the_share_grows() -> None:
     gate = replace(PROOF, early=(EarlyMargin(25_000, 0.08), EarlyMargin(5_000, 0.2)))
-    assert [margin_of(gate, share) for share in (0, 4_999, 5_000, 24_999, 25_000, 100_000)] == [
+    assert [gate.margin_at(share) for share in (0, 4_999, 5_000, 24_999, 25_000, 100_000)] == [
         0.2, 0.2, 0.08, 0.08, 0.05, 0.05,
     ]  # fmt: skip
-    assert margin_of(FLOOR, 1_000) == 0.0
+    assert FLOOR.margin_at(1_000) == 0.0
 
 
 def test_a_floor_is_a_rate_of_good_ones() -> None:

@@ -1,11 +1,19 @@
 import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.evidence.rollback import HarmValue, attempt_alpha, both, combined
+from rollout.core.evidence import counts, restart
+from rollout.core.evidence.counts import ArmCounts
+from rollout.core.evidence.eprocess import log_sums
+from rollout.core.evidence.fixed_point import real
+from rollout.core.evidence.rollback import HarmValue, attempt_alpha, combined
+from rollout.core.evidence.score import Units, for_harm, score
 
 VALUES = st.lists(
     st.tuples(st.floats(-20, 20), st.integers(1, 9), st.sampled_from([10.0, 600.0, 86_400.0])), min_size=1, max_size=8
@@ -78,10 +86,34 @@ def test_no_metric_at_all_is_refused() -> None:
         combined([])
 
 
-def test_two_proofs_are_as_strong_as_the_weaker() -> None:
-    assert both(3.0, 1.0) == both(1.0, 3.0) == 1.0
-
-
 def test_all_attempts_together_use_one_alpha() -> None:
     assert attempt_alpha(0.05, 1) == pytest.approx(0.05 * 6 / math.pi**2)
     assert math.fsum(attempt_alpha(0.05, attempt) for attempt in range(1, 20_000)) == pytest.approx(0.05, rel=1e-4)
+
+
+@pytest.mark.parametrize("stopped_at", [9.0, 1.05])
+def test_no_wealth_is_expected_of_metrics_of_one_age_together(
+    every_path: Callable[..., Iterator[tuple[tuple[tuple[int, int], ...], Fraction]]], stopped_at: float
+) -> None:
+    """Every path of six units of equal arms: errors by their counts and the same outcomes by their score, restarted."""
+    share, good = 25_000, Fraction(3, 4)
+    expected = 0.0
+    for path, likely in every_path(lambda _: (Fraction(1, 4), good, good), 6):
+        columns = zip(*((share, each[0] == 1, float(each[1]), 0.75) for each in path), strict=True)
+        x = for_harm(score(Units(*map(np.array, columns))), 0.0)
+        looks = []
+        for seen in range(1, 7):
+            epochs = [slice(start, min(start + 2, seen)) for start in range(0, seen, 2)]
+            growth = {epoch: [real(each) for each in log_sums(x[part])] for epoch, part in enumerate(epochs)}
+            errors = {epoch: _errors(share, path[part]) for epoch, part in enumerate(epochs)}
+            by_counts = counts.harm_log_value(errors, dict.fromkeys(errors, 1.0))
+            values = [HarmValue("errors", by_counts, 2 / 3, 30.0)]
+            values.append(HarmValue("form", restart.log_value(growth), 1 / 3, 30.0))
+            looks.append(math.exp(combined(values).log_value))
+        expected += float(likely) * next((value for value in looks if value >= stopped_at), looks[-1])
+    assert 1.0 - 1e-8 < expected <= 1.0 + 1e-12
+
+
+def _errors(share: int, path: tuple[tuple[int, int], ...]) -> ArmCounts:
+    candidates = sum(candidate and not good for candidate, good in path)
+    return ArmCounts(((share, candidates, sum(not good for _, good in path) - candidates),))

@@ -97,7 +97,7 @@ def test_a_candidate_that_fails_more_often_is_shown_to(sums) -> None:
 def test_values_are_those_of_the_ledger(units, sums) -> None:
     (series,) = series_of(FLAG)
     early, late = rows(100, 5, 1), rows(200, 3, 2)
-    given = sums((EARLIER, 1_000.0, early), (FLAG.progress, 1_000.0 + EPOCH_S, late), (FLAG.progress, 1_500.0, late))
+    given = sums((EARLIER, 1_000.0, early), (FLAG.progress, 1_000.0 + EPOCH_S, late), (FLAG.progress, 1_050.0, late))
     by_epoch = {0: gathered(series.plan, units(early + late)), 1: gathered(series.plan, units(late))}
     worse = verdict_of(HARM, FLAG, given, NOW_S)
     assert worse.value == pytest.approx(math.exp(harm_log_value(series.plan, 0.05, by_epoch)))
@@ -148,6 +148,16 @@ def test_latency_is_asked_for_the_share_of_answers_in_time(sums) -> None:
     assert "no margin is excluded yet" in slow["fast"].reason
 
 
+def test_a_margin_is_excluded_only_with_all_larger_ones(sums) -> None:
+    """Each margin is a chance to be wrong at; from the largest down to the first doubt they are one chance."""
+    flag = asking(SLOW)
+    fine, poor = (sums((FLAG.progress, 2_100.0, rows(3_000, bad, 150)), flag=flag) for bad in (20, 150))
+    wider = {each.prefix for each in series_of(flag) if each.margin == 0.3}
+    mixed = fine | {key: row for key, row in poor.items() if key.name.rsplit(".", 2)[0] in wider}
+    assert numbers(verdict_of(SLOW, flag, fine, NOW_S))[2].excluded == 0.1
+    assert numbers(verdict_of(SLOW, flag, mixed, NOW_S))[2].excluded is None
+
+
 def test_a_floor_is_about_the_candidate_alone(sums, units) -> None:
     flag = asking(FLOOR)
     (series,) = series_of(flag)
@@ -155,7 +165,9 @@ def test_a_floor_is_about_the_candidate_alone(sums, units) -> None:
     verdict = verdict_of(FLOOR, flag, down, NOW_S)
     assert verdict.result is Result.FAIL
     made = gathered(series.plan, units(rows(300, 90, 300)))
-    assert verdict.value == pytest.approx(math.exp(floor_log_value(series.plan, 0.9, {1: made})))
+    assert verdict.value == pytest.approx(
+        math.exp(floor_log_value(series.plan, 0.9, {epoch_of(FLAG.progress, 2_100.0): made}))
+    )
     assert (verdict.samples, verdict.reason) == (300, "at least 0.9 of the candidate's are to be good")
     kept = verdict_of(FLOOR, flag, sums((FLAG.progress, 2_100.0, rows(300, 20)), flag=flag), NOW_S)
     assert kept.result is Result.PASS
@@ -168,6 +180,13 @@ def test_a_floor_of_errors_knows_the_rate(sums) -> None:
     assert numbers(verdict)[2].effect == 0.95
     assert "at least 0.9 of the candidate's are to be good, 0.9500 are" in verdict.reason
     assert numbers(verdict_of(floor, flag, {}, NOW_S))[2].effect is None
+
+
+def test_a_floor_of_latency_says_within_what_time(sums) -> None:
+    floor = replace(FLOOR, metric="total_p95", limit=20.0)
+    flag = asking(floor)
+    verdict = verdict_of(floor, flag, sums((FLAG.progress, 2_100.0, rows(200, 10)), flag=flag), NOW_S)
+    assert verdict.reason == "at least 0.95 of the candidate's are to be within 20 s"
 
 
 def test_gates_that_share_alpha_stop_the_ramp_together(sums) -> None:
@@ -185,6 +204,7 @@ def test_gates_that_share_alpha_stop_the_ramp_together(sums) -> None:
     value, limit, _ = numbers(failed[0])
     assert limit / 3 <= value < limit
     assert failed[0].reason.startswith("together with ")
+    assert f" of {limit / 3:.4g}; effect" in failed[0].reason
     assert all(each.value == value for each in found.values())
 
 
@@ -196,12 +216,31 @@ def test_harm_of_one_gate_alone_needs_its_part_of_alpha(sums) -> None:
     assert {each.result for each in found.values()} == {Result.PASS, Result.INCONCLUSIVE}
 
 
+def test_a_ramp_that_has_yet_to_begin_is_not_judged_by_the_attempt_before_it(sums) -> None:
+    """Ended and created anew it is READY under the old attempt's number, often with another candidate."""
+    given = sums((FLAG.progress, 2_100.0, rows(300, 90, 3)))
+    assert verdicts_of(FLAG, given, NOW_S)["worse"].result is Result.FAIL
+    assert verdicts_of(replace(FLAG, progress=Progress(phase=Phase.READY, attempt=1)), given, NOW_S) == {}
+
+
 def test_silence_is_no_data(sums) -> None:
     flag = asking(HARM, PROOF, FLOOR)
     for given in ({}, sums((EARLIER, 1_000.0, rows(500)), flag=flag)):
         for verdict in verdicts_of(flag, given, NOW_S).values():
             assert verdict.result is Result.NO_DATA
             assert verdict.reason.startswith("0 of 1 units; ")
+
+
+def test_what_nobody_has_rated_is_not_proven(sums) -> None:
+    rated = replace(PROOF, metric="thumbs")
+    flag = asking(rated)
+    unrated = [(50_000, number % 2 == 0, 0.5, 0.5) for number in range(2_000)]
+    silent = verdict_of(rated, flag, sums((FLAG.progress, 2_500.0, unrated), flag=flag), NOW_S)
+    assert silent.value is not None
+    assert silent.value > limit_of(rated, flag)
+    assert (silent.result, silent.reason) == (Result.INCONCLUSIVE, "nobody has rated an answer")
+    some = sums((FLAG.progress, 2_500.0, [*unrated, (50_000, True, 1.0, 0.5), (50_000, False, 1.0, 0.5)]), flag=flag)
+    assert verdict_of(rated, flag, some, NOW_S).result is Result.PASS
 
 
 def test_before_the_first_unit_can_be_of_age_silence_is_no_fault() -> None:
@@ -219,13 +258,27 @@ def test_harm_of_an_earlier_step_counts_also_while_this_one_is_empty(sums) -> No
 
 @pytest.mark.parametrize(("share", "who"), [(0, "baseline"), (100_000, "candidate")])
 def test_where_nothing_is_drawn_nothing_is_asked(sums, share: int, who: str) -> None:
-    flag = asking(HARM, PROOF, FLOOR, share_millipct=share)
+    flag = asking(HARM, PROOF, share_millipct=share)
     for gate in flag.gates:
         verdict = verdict_of(gate, flag, {}, NOW_S)
         assert (verdict.result, verdict.reason) == (Result.PASS, f"not asked: everybody has the {who}")
         assert judge(gate, verdict, now_s=NOW_S, since_s=2_000.0) == verdict
-    failed = verdict_of(HARM, flag, sums((EARLIER, 1_000.0, rows(300, 90)), flag=flag), NOW_S)
-    assert failed.result is Result.FAIL  # what was shown before stays shown
+    shown = sums((EARLIER, 1_000.0, rows(300, 90)), flag=flag)
+    for each in (flag, replace(flag, bucket_by=UnitKind.USER)):
+        assert verdict_of(HARM, each, {}, NOW_S).result is Result.PASS
+        assert verdict_of(HARM, each, shown, NOW_S).result is Result.FAIL  # what was shown before stays shown
+
+
+def test_a_floor_is_asked_where_everybody_has_the_candidate(units) -> None:
+    everybody, nobody = asking(FLOOR, share_millipct=100_000), asking(FLOOR, share_millipct=0)
+    assert verdict_of(FLOOR, nobody, {}, NOW_S).reason == "not asked: everybody has the baseline"
+    assert verdict_of(FLOOR, everybody, {}, NOW_S).result is not Result.PASS
+    drawn = units(rows(300, 90))
+    alone = drawn._replace(share_millipct=drawn.share_millipct * 0 + 100_000, candidate=drawn.candidate | True)
+    (series,) = series_of(everybody)
+    key = key_of("draft", everybody.progress, series.prefix, epoch_of(everybody.progress, 2_100.0))
+    verdict = verdict_of(FLOOR, everybody, {key: vector_of(gathered(series.plan, alone))}, NOW_S)
+    assert (verdict.result, verdict.samples) == (Result.FAIL, len(alone.outcome))
 
 
 def test_too_few_units_hold(sums) -> None:
@@ -234,6 +287,20 @@ def test_too_few_units_hold(sums) -> None:
         verdict = verdict_of(gate, FLAG, given, NOW_S)
         assert verdict.result is Result.INCONCLUSIVE
         assert verdict.reason.startswith("6000 of 6001 units")
+
+
+def test_no_decision_is_expected_before_there_are_units_enough(sums) -> None:
+    given = sums((FLAG.progress, 2_100.0, rows(3_000, 30, 30)))
+    verdict = verdict_of(replace(PROOF, min_samples=24_000), FLAG, given, NOW_S)
+    assert numbers(verdict)[2].expected_s == pytest.approx(3_000.0)
+    assert verdict.reason.endswith("decided in about 50 min")
+
+
+def test_a_latency_nobody_could_measure_says_what_to_look_at() -> None:
+    slow = replace(SLOW, kind=GateKind.HARM, early=())
+    verdict = verdict_of(slow, asking(slow), {}, NOW_S)
+    assert verdict.result is Result.NO_DATA
+    assert verdict.reason.endswith("with a bound within 30s; if there is traffic, give a larger evidence.age")
 
 
 def test_proof_is_not_enough_while_harm_is_on_the_rise(sums) -> None:
