@@ -36,6 +36,7 @@ async function call(path, order) {
     throw new Refusal(0, "The gateway could not be reached. Look at your network, then try again.");
   }
   if (answer.ok) return content;
+  if (answer.status === 401) throw new Refusal(401, "This key opens nothing: it is unknown, or has ended.");
   const text = [content.detail, content.hint].filter(Boolean).join("; ");
   throw new Refusal(answer.status, text || `The gateway answered ${answer.status}.`);
 }
@@ -114,7 +115,9 @@ async function next() {
   at("left-model").textContent = at("right-model").textContent = "";
   delete at("answers").dataset.choice;
   if (pair.ticket === null) {
-    show({ next: "Look again", ratings: !at("ratings").hidden });
+    const found = await call(`/features/${feature()}/ratings`);
+    rate(found);
+    show({ next: "Look again", ratings: found.votes > 0 });
     say("There is nothing left for you to vote on here. New pairs come with new requests.");
     return;
   }
@@ -183,9 +186,13 @@ at("feature").addEventListener("change", () => {
 });
 // Without a feature the way on is to look for one.
 const goOn = () => once(at("feature").value ? next : begin);
-at("next").addEventListener("click", goOn);
+// The buttons to vote and to go on stand in the same place: a double click must not do both.
+const deliberate = (event) => event.detail < 2;
+at("next").addEventListener("click", (event) => {
+  if (deliberate(event)) goOn();
+});
 at("votes").addEventListener("click", (event) => {
-  const button = event.target.closest("button");
+  const button = deliberate(event) && event.target.closest("button");
   if (button && ticket !== null) once(() => vote(button.dataset.vote));
 });
 document.addEventListener("keydown", (event) => {

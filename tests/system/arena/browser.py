@@ -9,13 +9,14 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 DEADLINE_S = 60.0
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
@@ -40,6 +41,7 @@ class Browser:
     """One window; `folder` is where its profile and its driver's output go."""
 
     def __init__(self, folder: Path) -> None:
+        self._profile = folder / "profile"
         self._log = folder / "chromedriver.log"
         inherited = {name: text for name, text in os.environ.items() if not name.lower().endswith("_proxy")}
         with self._log.open("wb") as log:
@@ -54,7 +56,7 @@ class Browser:
         self._http = httpx2.Client(timeout=DEADLINE_S, trust_env=False)
         try:
             self._base = f"http://127.0.0.1:{self._port()}/session"
-            self._base = f"{self._base}/{self._new_session(folder / 'profile')}"
+            self._base = f"{self._base}/{self._new_session(self._profile)}"
         except BaseException:
             self._kill()
             raise
@@ -101,6 +103,14 @@ class Browser:
     def click(self, selector: str) -> None:
         """Click where it is; it must be in reach, not covered by anything."""
         self._post(f"element/{self._find(selector)}/click", {})
+
+    def double_click(self, selector: str) -> None:
+        """Two clicks at one place, as fast as can be."""
+        origin = {ELEMENT: self._find(selector)}
+        actions: list[dict[str, Any]] = [{"type": "pointerMove", "origin": origin, "x": 0, "y": 0}]
+        actions += [{"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp") * 2]
+        mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions}
+        self._post("actions", {"actions": [mouse]})
 
     def log(self, kind: str) -> list[dict[str, Any]]:
         """What is new in a log: "browser" (console, violations of the policy), "performance" (events of the network)."""
@@ -151,3 +161,15 @@ class Browser:
         if self._driver.poll() is None:
             os.killpg(self._driver.pid, signal.SIGKILL)
         self._driver.wait()
+        for pid in self._left():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _left(self) -> list[int]:
+        """Processes of the browser that outlived its driver."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                if os.fsencode(self._profile) in path.read_bytes():
+                    found.append(int(path.parent.name))
+        return found

@@ -52,7 +52,7 @@ def votes_of(world: World) -> int:
 def test_a_key_that_opens_nothing_is_asked_for_again(world: World, browser: Browser) -> None:
     browser.open(f"{world.admin_url}/arena")
     browser.type("#key", "gp-unknown" + ENTER)
-    says(browser, "no valid API key")
+    says(browser, "opens nothing")
     assert browser.shows("#login")
     browser.value("document.getElementById('key').value = ''")
     browser.type("#key", world.make_key(roles=["viewer"]) + ENTER)
@@ -69,7 +69,7 @@ def test_a_key_that_ends_meanwhile_takes_the_texts_away(world: World, browser: B
     log_in(browser, world, key)
     world.operator("POST", f"/keys/{key_id(digest(key))}/revoke", {"reason": "a test"})
     browser.press("a")
-    says(browser, "no valid API key")
+    says(browser, "opens nothing")
     assert browser.shows("#login")
     assert [browser.text(name) for name in ("asked", "left", "right")] == ["", "", ""]
     assert faults(browser) == []
