@@ -99,7 +99,9 @@ class Arena:
         if not before:
             await self._store.put_vote(Vote(feature, found[0], voter, choice, candidate, baseline, self._clock()))
         elif before[0].choice != choice:
-            raise InvalidArgument("you have voted on this pair, and know whose answers they are", "ask for the next one")
+            raise InvalidArgument(
+                "you have voted on this pair, and know whose answers they are", "ask for the next one"
+            )
         return Revealed(candidate, baseline) if left else Revealed(baseline, candidate)
 
     async def ratings(self, feature: str) -> Ratings:

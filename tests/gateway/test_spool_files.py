@@ -78,7 +78,7 @@ def test_what_a_killed_process_left_half_written_costs_nothing_of_the_next(files
         with path.open("ab") as file:
             file.write(encode(texts(8))[:-cut])
         put(files, cut + 1)
-    assert numbers(files) == [1, 2, 4, 41]
+    assert numbers(files) == [1, 8, 2, 4, 41], "without its line's end alone it is whole"
 
 
 def test_what_a_full_disk_took_half_of_is_taken_back(files: SpoolFiles, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,15 +105,16 @@ class Browser:
         self._post(f"element/{self._find(selector)}/click", {})
 
     def double_click(self, selector: str) -> None:
-        """Two clicks at one place, as fast as can be."""
+        """Two clicks at one place, slow enough for an answer to come in between."""
         origin = {ELEMENT: self._find(selector)}
         actions: list[dict[str, Any]] = [{"type": "pointerMove", "origin": origin, "x": 0, "y": 0}]
-        actions += [{"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp") * 2]
+        click = [{"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp")]
+        actions += [*click, {"type": "pause", "duration": 200}, *click]
         mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions}
         self._post("actions", {"actions": [mouse]})
 
     def log(self, kind: str) -> list[dict[str, Any]]:
-        """What is new in a log: "browser" (console, violations of the policy), "performance" (events of the network)."""
+        """What is new in a log: "browser" (console, violations of the policy), "performance" (the network's)."""
         return list(self._post("se/log", {"type": kind}))
 
     def picture(self) -> bytes:

@@ -1,4 +1,4 @@
-"""A gateway before one simulator for each arm, pairs of their answers in its spool, and a browser that looks at them."""
+"""A gateway before one simulator for each arm, pairs of their answers in its spool, and a browser to look at them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With the mouse: one vote for each pair, whatever is clicked twice or loaded again; ratings with intervals for two voters."""
+"""With the mouse: one vote for each pair, whatever is clicked twice or loaded again; ratings of several voters."""
 
 from __future__ import annotations
 

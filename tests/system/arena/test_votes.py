@@ -80,7 +80,9 @@ async def test_from_shadow_pairs_to_votes_ratings_and_training_data(
         assert told[ours] == "inhouse"
         assert "inhouse" in browser.text("ratings-rows")
         browser.press("n")
-        browser.until(lambda left=left: browser.shows("#pair") == bool(left) and not browser.shows(".model:not(:empty)"))
+        browser.until(
+            lambda left=left: browser.shows("#pair") == bool(left) and not browser.shows(".model:not(:empty)")
+        )
     assert "nothing left" in browser.text("status")
     assert browser.value("window.harm") is None
     assert browser.log("browser") == []
@@ -108,7 +110,9 @@ def test_markup_in_a_text_is_text(world: World, browser: Browser) -> None:
     seen = set()
     for _ in ANSWERS:
         seen |= {browser.text("left").strip(), browser.text("right").strip()}
-        assert browser.value("document.querySelectorAll('#left *, #right *, .turn *, main img, main script').length") == 0
+        assert (
+            browser.value("document.querySelectorAll('#left *, #right *, .turn *, main img, main script').length") == 0
+        )
         vote(browser, "s")
         browser.press("n")
         browser.until(lambda: not browser.shows(".model:not(:empty)"))
