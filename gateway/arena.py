@@ -83,7 +83,10 @@ class Arena:
         return None if texts is None else self._show(feature, voter, texts)
 
     async def vote(self, feature: str, voter: str, ticket: str, verdict: Verdict) -> Revealed:
-        """Keep a vote. InvalidArgument for a ticket that is not this voter's; what the store raises."""
+        """Keep a vote, the first one: after it the voter knows whose answers they were. The same one may come again.
+
+        InvalidArgument for a ticket that is not this voter's, or another vote; what the store raises.
+        """
         self._known(feature)
         found = opened(self._key, feature, voter, ticket)
         models = None if found is None else self._shown.get(found[0])
@@ -92,7 +95,13 @@ class Arena:
         candidate, baseline = models
         left = candidate_is_left(self._key, feature, voter, *found)
         choice = choice_of(verdict, candidate_left=left)
-        await self._store.put_vote(Vote(feature, found[0], voter, choice, candidate, baseline, self._clock()))
+        before = [each for each in await self._store.votes(feature) if (each.pair, each.voter) == (found[0], voter)]
+        if not before:
+            await self._store.put_vote(Vote(feature, found[0], voter, choice, candidate, baseline, self._clock()))
+        elif before[0].choice != choice:
+            raise InvalidArgument(
+                "you have voted on this pair, and know whose answers they are", "ask for the next one"
+            )
         return Revealed(candidate, baseline) if left else Revealed(baseline, candidate)
 
     async def ratings(self, feature: str) -> Ratings:

@@ -42,17 +42,21 @@ class SpoolFiles:
         self._folder = folder
 
     def append(self, feature: str, at_s: float, ttl_s: float, data: bytes) -> None:
-        """Add whole lines, all or nothing; raises OSError. Several processes may do so at the same time."""
+        """Add whole lines, all or nothing; raises OSError. Several processes may do so at the same time.
+
+        What a process left half written when it was killed stays a line of its own, a damaged one.
+        """
         hour = int(at_s // HOUR_S)
         ends = int((hour * HOUR_S + ttl_s) // HOUR_S)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"{_digest(feature)}-{hour}-{ends}{_SUFFIX}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             size = os.fstat(descriptor).st_size
+            whole = not size or os.pread(descriptor, 1, size - 1) == b"\n"
             try:
-                _write_all(descriptor, data)
+                _write_all(descriptor, data if whole else b"\n" + data)
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise

@@ -2,28 +2,43 @@
 // Texts are written by strangers: they get into the page as text only (textContent), never as markup.
 const at = (id) => document.getElementById(id);
 const KEYS = { a: "left", b: "right", t: "tie", x: "both_bad", s: "skip" };
+const PATIENCE_MS = 30_000;
+const WELCOME = at("status").textContent;
 let key = "";
 let ticket = null;
 let busy = false;
 
-function say(text) {
+function say(text, kind = "") {
   at("status").textContent = text;
+  at("status").dataset.kind = kind;
+}
+
+class Refusal extends Error {
+  constructor(status, text) {
+    super(text);
+    this.status = status;
+  }
 }
 
 async function call(path, order) {
   const headers = { Authorization: `Bearer ${key}` };
-  const options = { headers, cache: "no-store", redirect: "error" };
+  const options = { headers, cache: "no-store", redirect: "error", signal: AbortSignal.timeout(PATIENCE_MS) };
   if (order !== undefined) {
     options.method = "POST";
     options.body = JSON.stringify(order);
     headers["Content-Type"] = "application/json";
   }
-  const answer = await fetch(`/api/v1${path}`, options);
-  const content = await answer.json();
-  if (!answer.ok) {
-    throw new Error([content.detail, content.hint].filter(Boolean).join("; "));
+  let answer, content;
+  try {
+    answer = await fetch(`/api/v1${path}`, options);
+    content = await answer.json();
+  } catch {
+    throw new Refusal(0, "The gateway could not be reached. Look at your network, then try again.");
   }
-  return content;
+  if (answer.ok) return content;
+  if (answer.status === 401) throw new Refusal(401, "This key opens nothing: it is unknown, or has ended.");
+  const text = [content.detail, content.hint].filter(Boolean).join("; ");
+  throw new Refusal(answer.status, text || `The gateway answered ${answer.status}.`);
 }
 
 async function once(work) {
@@ -33,31 +48,58 @@ async function once(work) {
   try {
     await work();
   } catch (fault) {
-    say(`That did not work: ${fault.message}`);
+    refused(fault);
   }
   busy = false;
   lock();
+  if (!at("next").hidden && ticket === null) at("next").focus();
+}
+
+function refused(fault) {
+  say(fault.message, "fault");
+  if (fault.status === 401 || fault.status === 403) {
+    show({ login: true });
+    at("key").focus();
+  } else if (at("login").hidden) {
+    // A vote that did not arrive can be repeated; one that was refused can't.
+    if (fault.status) ticket = null;
+    show({ pair: !at("pair").hidden, votes: ticket !== null, next: ticket === null ? "Try again" : "Another pair" });
+  }
+}
+
+// What is on the page: the login form, or a pair, buttons to vote, the button to go on with its name, ratings.
+function show({ login = false, pair = false, votes = false, next = "", ratings = false }) {
+  if (login) {
+    key = "";
+    ticket = null;
+  }
+  if (!pair) for (const id of ["asked", "left", "right"]) at(id).replaceChildren();
+  at("login").hidden = !login;
+  at("session").hidden = login;
+  at("pair").hidden = !pair;
+  at("votes").hidden = !votes;
+  at("next").hidden = !next;
+  at("next-name").textContent = next;
+  at("bar").hidden = !votes && !next;
+  at("ratings").hidden = !ratings;
 }
 
 function lock() {
-  for (const button of document.querySelectorAll("#votes button")) button.disabled = busy || ticket === null;
-  at("next").disabled = busy;
+  for (const button of document.querySelectorAll("button, select")) button.disabled = busy;
+  document.body.setAttribute("aria-busy", String(busy));
 }
 
 const feature = () => encodeURIComponent(at("feature").value);
 
 async function begin() {
-  key = at("key").value.trim();
+  key = at("key").value.trim() || key;
   const { features } = await call("/arena/features");
   at("key").value = "";
-  at("login").hidden = true;
-  if (!features.length) {
-    say("No feature keeps pairs: shadow.keep.pairs of its flag would.");
-    return;
-  }
   at("feature").replaceChildren(...features.map((name) => new Option(name, name)));
-  at("choose").hidden = false;
-  await next();
+  at("choose").hidden = !features.length;
+  show({ next: "Look again" });
+  if (features.length) await next();
+  else say("No feature keeps pairs of answers yet: shadow.keep.pairs of its flag would.");
 }
 
 function element(name, kind, text) {
@@ -71,10 +113,12 @@ async function next() {
   ticket = null;
   const pair = await call(`/features/${feature()}/arena/pair`);
   at("left-model").textContent = at("right-model").textContent = "";
-  at("next").hidden = true;
-  at("pair").hidden = pair.ticket === null;
+  delete at("answers").dataset.choice;
   if (pair.ticket === null) {
-    say("There is nothing left for you to vote on here.");
+    const found = await call(`/features/${feature()}/ratings`);
+    rate(found);
+    show({ next: "Look again", ratings: found.votes > 0 });
+    say("There is nothing left for you to vote on here. New pairs come with new requests.");
     return;
   }
   const turns = pair.messages.flatMap(({ role, content }) => [
@@ -85,11 +129,16 @@ async function next() {
   at("asked").replaceChildren(...turns);
   at("left").textContent = pair.left;
   at("right").textContent = pair.right;
-  at("left").scrollTop = at("right").scrollTop = 0;
-  at("votes").hidden = false;
   ticket = pair.ticket;
+  show({ pair: true, votes: true });
+  for (const id of ["asked", "left", "right"]) {
+    at(id).scrollTop = 0;
+    // What scrolls must be in reach of the keyboard, what doesn't need not be stopped at.
+    at(id).tabIndex = at(id).scrollHeight > at(id).clientHeight ? 0 : -1;
+  }
   say("Read both answers, then vote.");
-  at("left-title").focus();
+  scrollTo(0, 0);
+  at("asked-title").focus({ preventScroll: true });
 }
 
 async function vote(choice) {
@@ -97,17 +146,15 @@ async function vote(choice) {
   ticket = null;
   at("left-model").textContent = told.left;
   at("right-model").textContent = told.right;
-  at("votes").hidden = true;
-  at("next").hidden = false;
-  at("next").disabled = false;
-  show(told.ratings);
-  say(`Your vote counts. A was ${told.left}, B was ${told.right}.`);
-  at("next").focus();
+  at("answers").dataset.choice = choice;
+  rate(told.ratings);
+  show({ pair: true, next: "Next pair", ratings: true });
+  say(`${choice === "skip" ? "Skipped." : "Your vote counts."} A was ${told.left}, B was ${told.right}.`);
 }
 
 const percent = (value) => (value === null ? "–" : `${(100 * value).toFixed(0)} %`);
 
-function show(found) {
+function rate(found) {
   const rows = found.ratings.map((each) => {
     const row = document.createElement("tr");
     const reference = each.name === found.reference;
@@ -118,29 +165,40 @@ function show(found) {
     row.append(element("td", "", between));
     return row;
   });
+  const count = (number, name) => `${number} ${name}${number === 1 ? "" : "s"}`;
+  const about = `${count(found.votes, "vote")} of ${count(found.voters, "voter")}; reference: ${found.reference}`;
   at("ratings-rows").replaceChildren(...rows);
-  at("ratings-about").textContent = `${found.votes} votes of ${found.voters} voters; reference: ${found.reference}`;
-  at("ratings").hidden = false;
+  at("ratings-about").textContent = about;
 }
 
 at("login").addEventListener("submit", (event) => {
   event.preventDefault();
   once(begin);
 });
+at("leave").addEventListener("click", () => {
+  show({ login: true });
+  say(WELCOME);
+  at("key").focus();
+});
 at("feature").addEventListener("change", () => {
-  at("ratings").hidden = true;
+  show({});
   once(next);
 });
-at("next").addEventListener("click", () => once(next));
+// Without a feature the way on is to look for one.
+const goOn = () => once(at("feature").value ? next : begin);
+// The buttons to vote and to go on stand in the same place: a double click must not do both.
+const deliberate = (event) => event.detail < 2;
+at("next").addEventListener("click", (event) => {
+  if (deliberate(event)) goOn();
+});
 at("votes").addEventListener("click", (event) => {
-  const button = event.target.closest("button");
+  const button = deliberate(event) && event.target.closest("button");
   if (button && ticket !== null) once(() => vote(button.dataset.vote));
 });
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
   if (event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement) return;
   const pressed = event.key.toLowerCase();
-  if (pressed === "n" && !at("next").hidden) once(next);
+  if (pressed === "n" && !at("next").hidden) goOn();
   else if (Object.hasOwn(KEYS, pressed) && ticket !== null) once(() => vote(KEYS[pressed]));
 });
-lock();

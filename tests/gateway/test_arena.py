@@ -50,13 +50,19 @@ async def test_a_vote_is_on_the_side_that_was_shown(here: Operators) -> None:
     assert await here.arena.next_pair("draft", "bob") is not None
 
 
-async def test_the_last_vote_on_a_showing_counts(here: Operators) -> None:
+async def test_who_has_seen_whose_answers_they_are_cannot_change_the_vote(here: Operators) -> None:
+    """Not with the ticket of another showing either; the same vote may be repeated, as its answer may be lost."""
     here.put(texts(1))
-    shown = await here.arena.next_pair("draft", "ann")
-    for verdict in ("left", "tie"):
-        await here.arena.vote("draft", "ann", shown.ticket, verdict)
-    (vote,) = await here.store.votes("draft")
-    assert vote.choice is Choice.TIE
+    first, second = [await here.arena.next_pair("draft", "ann") for _ in range(2)]
+    revealed = await here.arena.vote("draft", "ann", first.ticket, "tie")
+    assert await here.arena.vote("draft", "ann", first.ticket, "tie") == revealed
+    for shown in (first, second):
+        with pytest.raises(InvalidArgument, match="you have voted on this pair"):
+            await here.arena.vote("draft", "ann", shown.ticket, "left")
+    other = await here.arena.next_pair("draft", "bob")
+    await here.arena.vote("draft", "bob", other.ticket, "both_bad")
+    votes = {vote.voter: vote.choice for vote in await here.store.votes("draft")}
+    assert votes == {"ann": Choice.TIE, "bob": Choice.BOTH_BAD}
 
 
 async def test_what_was_not_shown_cannot_be_voted_on(here: Operators, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,16 @@ def test_damaged_lines_cost_only_themselves(files: SpoolFiles, folder: Path) -> 
     assert numbers(files) == [1, 2]
 
 
+def test_what_a_killed_process_left_half_written_costs_nothing_of_the_next(files: SpoolFiles, folder: Path) -> None:
+    put(files, 1)
+    (path,) = folder.iterdir()
+    for cut in (1, 3, 40):
+        with path.open("ab") as file:
+            file.write(encode(texts(8))[:-cut])
+        put(files, cut + 1)
+    assert numbers(files) == [1, 8, 2, 4, 41], "without its line's end alone it is whole"
+
+
 def test_what_a_full_disk_took_half_of_is_taken_back(files: SpoolFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     put(files, 1)
     write = os.write

@@ -140,6 +140,12 @@ class World:
         answer = self._operator.put(f"/features/{feature}/share", json=body, headers={"if-match": revision})
         assert answer.status_code == 200, answer.text
 
+    def operator(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """What the operator API answers to its admin."""
+        answer = self._operator.request(method, path, json=body)
+        assert answer.is_success, answer.text
+        return answer.json()
+
     def make_key(self, **order: Any) -> str:
         """A new key, in force in all workers."""
         self._names += 1
