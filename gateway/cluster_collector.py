@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.core.checks.sampling import CheckSample
 from gateway.core.cluster_requests import ClusterPlaces, WaitingRequests, arrived_s_of
-from gateway.core.cluster_sums import ClusterBooks, entry_of, fitting
+from gateway.core.cluster_sums import ClusterBooks, add_rows, entry_of, fitting
+from gateway.core.left_out import Why
+from gateway.core.left_out_requests import LeftOutRequests
 from gateway.core.request_outcomes import RequestOutcomes
 from gateway.sum_sender import SumSender
+from gateway.tally import Tally
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gateway.collector import SumStore
-    from gateway.core.checks.sampling import CheckedAnswer, CheckSample
+    from gateway.core.checks.sampling import CheckedAnswer
     from gateway.core.cluster_requests import ClusterPlace
     from gateway.core.cluster_sums import Entry
     from gateway.core.outcome import Record
@@ -54,6 +59,10 @@ class ClusterCollector:
         self._outcomes = RequestOutcomes(sampled)
         self._sender = SumSender(store, clock, "requests of users")
         self._places, self._books = ClusterPlaces(), ClusterBooks()
+        self._tally = Tally(store, clock, "requests of users left out")
+        self.left_out = LeftOutRequests(self._places, sampled or CheckSample())
+        self.left_out.add = self._tally.add
+        self._sent: Sequence[Entry] = ()
         self._waiting: dict[float, WaitingRequests] = {}
         self._due: list[Entry] = []
         self._lost = 0
@@ -61,7 +70,7 @@ class ClusterCollector:
     @property
     def lost(self) -> int:
         """Requests that are in no sum though they should be."""
-        return self._lost + self._sender.lost + sum(each.thinned for each in self._waiting.values())
+        return self._lost + self._sender.lost + self._tally.lost + sum(each.thinned for each in self._waiting.values())
 
     def take(self, records: Sequence[Record]) -> None:
         """Take a batch of settled requests."""
@@ -72,9 +81,10 @@ class ClusterCollector:
             place = self._places.of(record.feature, record.revision)
             if place is None:
                 self._lost += 1
+                self.left_out.lose(record, Why.UNPLACED)
             else:
                 for part in place.parts:
-                    self._waiting.setdefault(part.age_s, WaitingRequests(part.age_s)).add((record,))
+                    self._waiting_until(part.age_s).add((record,))
 
     def take_check(self, answer: CheckedAnswer) -> None:
         """Take what free checks found."""
@@ -98,23 +108,29 @@ class ClusterCollector:
             except Exception:  # noqa: BLE001  counting must not end the worker
                 _log.exception("requests of users could not be looked at")
             await self.flush()
+            self.left_out.hand_over()
+            await self._tally.flush()
 
     async def close(self) -> None:
         """Count what is due and give up what is younger, both arms alike. Never raises."""
         self.look(lambda _: ())
         await self.flush()
-        self._lost += len(self._due) + self._sender.on_the_way + sum(map(len, self._waiting.values()))
+        waiting = sum(each.give_up() for each in self._waiting.values())
+        self._lost += len(self._due) + self._sender.on_the_way + waiting
+        self.left_out.lose_entries((*(self._sent if self._sender.on_the_way else ()), *self._due), Why.STORE)
+        self.left_out.hand_over()
+        await self._tally.close()
 
     def look(self, under_way: Callable[[float], Iterable[Record]]) -> None:
         """Find out what has come of age; all that has settled must have been taken. `under_way`: see `Requests`."""
         self._places.learn(self._snapshot())
         now_s = self._wall_clock()
         for age_s in self._places.ages_s | self._waiting.keys():
-            waiting = self._waiting.setdefault(age_s, WaitingRequests(age_s))
+            waiting = self._waiting_until(age_s)
             seen = under_way(age_s / 2)  # the wall clock may have been set forward
             due = waiting.due(now_s, [each for each in seen if self._is_drawn(each) and self._placed(each, age_s)])
             placed = [(each, found) for each in due if (found := self._placed(each, age_s)) is not None]
-            self._lost += len(due) - len(placed)  # of revisions that were forgotten while they waited
+            self._forget([each for each in due if self._placed(each, age_s) is None], age_s)
             self._due += [self._entry(each, *found) for each, found in placed]
             self._outcomes.learn(now_s, [(each, part) for each, (_, part) in placed], self._places.current)
             if not waiting and age_s not in self._places.ages_s:
@@ -123,15 +139,35 @@ class ClusterCollector:
         if surplus > 0:  # of both arms: what they came to is known by now, however slow they were
             _log.warning("%d requests of users are not counted for ramps: the store does not keep up", surplus)
             self._lost += surplus
+            self.left_out.lose_entries(self._due[DUE_MAX:], Why.OVERLOADED)
             del self._due[DUE_MAX:]
 
     async def flush(self) -> None:
         """Send what is due. Never raises."""
         if not self._sender.on_the_way and self._due:
             number = fitting(self._due[:FLUSH_MAX])
-            batch, self._due = self._due[:number], self._due[number:]
-            self._sender.begin(self._books.summed(batch), number)
+            self._sent, self._due = self._due[:number], self._due[number:]
+            deltas = self._books.summed(self._sent)
+            add_rows(deltas, self.left_out.rows(self._sent))
+            self._sender.begin(deltas, number)
+        given_up = self._sender.lost
         await self._sender.send()
+        if self._sender.lost > given_up:
+            self.left_out.lose_entries(self._sent, Why.STORE)
+
+    def _forget(self, records: Sequence[Record], age_s: float) -> None:
+        """Count those of revisions that were forgotten while they waited; where the ramp is over nobody asks."""
+        for each in records:
+            if self._places.knows(each.feature):
+                self._lost += 1
+                self.left_out.lose(each, Why.UNPLACED, age_s)
+
+    def _waiting_until(self, age_s: float) -> WaitingRequests:
+        known = self._waiting.get(age_s)
+        if known is None:
+            lose = partial(self.left_out.lose, age_s=age_s)
+            known = self._waiting[age_s] = WaitingRequests(age_s, lose=lose)
+        return known
 
     def _is_drawn(self, record: Record) -> bool:
         """Whether it is a draw of such a flag, and somebody was asked."""

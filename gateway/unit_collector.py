@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gateway.core.check_results import CheckResults
 from gateway.core.held_units import HeldUnits, Ratings
+from gateway.core.left_out import Why
 from gateway.core.sum_parts import in_parts
 from gateway.core.unit_sums import Books
 from gateway.core.units import Waiting
+from gateway.tally import Tally
 from rollout.core.claims import CLAIMS_PER_FLUSH_MAX, REMEMBER_FLUSH_S
 from rollout.core.errors import RolloutError, StoreUnavailable
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
     from gateway.core.checks.sampling import CheckedAnswer, CheckSample
     from gateway.core.held_units import Held
+    from gateway.core.judged_unit import Judged
     from gateway.core.outcome import Record
-    from gateway.core.unit_sums import Judged
     from rollout.core.claims import Claim
     from rollout.core.model import Snapshot
     from rollout.core.sums import SumKey
@@ -89,8 +91,11 @@ class UnitCollector:
         self._store, self._snapshot, self._clock, self._wall_clock = store, snapshot, clock, wall_clock
         self._checks = CheckResults()
         self._books = Books(sampled, self._checks.take)
-        self._waiting = Waiting(self._books.places.age_s_of)
-        self._held, self._ratings = HeldUnits(), Ratings()
+        self.left_out = self._books.left_out
+        self._tally = Tally(store, clock, "units left out")
+        self.left_out.add = self._tally.add
+        self._waiting = Waiting(self._books.places.age_s_of, lose=self.left_out.lose)
+        self._held, self._ratings = HeldUnits(lose=self.left_out.lose_held), Ratings()
         self._due: list[Judged] = []
         self._rated: list[tuple[Held, Sequence[float]]] = []
         self._batch: _Batch | None = None
@@ -101,7 +106,7 @@ class UnitCollector:
     def lost(self) -> int:
         """Units that are not in a sum, or not in all, though they should be; of both arms alike."""
         given_up = self._waiting.thinned + self._waiting.ageless + self._held.thinned
-        return self._lost + given_up + self._books.unplaced
+        return self._lost + given_up + self._books.unplaced + self._tally.lost
 
     @property
     def beyond(self) -> int:
@@ -144,6 +149,8 @@ class UnitCollector:
             except Exception:  # noqa: BLE001  counting must not end the worker
                 _log.exception("units could not be looked at")
             await self.flush()
+            self.left_out.hand_over()
+            await self._tally.flush()
 
     async def close(self) -> None:
         """Count what is due and give up who is younger, both arms alike; see also `give_away`. Never raises."""
@@ -151,7 +158,12 @@ class UnitCollector:
         await self.flush()
         batch = self._batch
         on_its_way = len(batch.units) + len(batch.rated) if batch else 0
-        self._lost += len(self._due) + len(self._rated) + len(self._waiting) + on_its_way
+        self._lost += len(self._due) + len(self._rated) + self._waiting.give_up() + on_its_way
+        if batch is not None:
+            self._leave_out(batch.units, batch.rated, Why.STORE)
+        self._leave_out(self._due, self._rated, Why.STORE)
+        self.left_out.hand_over()
+        await self._tally.close()
 
     def look(self, under_way: Sequence[Record]) -> None:
         """Find out who has come of age; all that has settled must have been taken."""
@@ -160,6 +172,7 @@ class UnitCollector:
         if surplus:  # of both arms: who they are is known by now, however slow they were
             _log.warning("%d units are not counted for ramps: the store does not keep up", surplus)
             self._lost += surplus
+            self._leave_out(self._due[DUE_MAX:], self._rated[DUE_MAX:], Why.OVERLOADED)
             del self._due[DUE_MAX:], self._rated[DUE_MAX:]
         for feature, metric in self._books.beyond.keys() - self._warned:
             self._warned.add((feature, metric))
@@ -200,6 +213,12 @@ class UnitCollector:
         ripe = self._held.ripe(now_s)
         self._rated += [(unit, self._ratings.take(unit.feature, unit.digest)) for unit in ripe]
 
+    def _leave_out(self, units: Sequence[Judged], held: Sequence[tuple[Held, Sequence[float]]], why: Why) -> None:
+        """Say of those that are given up that they are missing."""
+        self.left_out.lose_judged(units, why)
+        for unit, _ in held:
+            self.left_out.lose_held(unit, why)
+
     async def _send(self, batch: _Batch) -> None:
         """Each step that the store has answered is not taken again."""
         if batch.parts is None:
@@ -219,4 +238,5 @@ class UnitCollector:
         units = len(batch.units) + len(batch.rated)
         _log.warning("%d units are not counted for ramps: %s", units, why)
         self._lost += units
+        self._leave_out(batch.units, batch.rated, Why.STORE)
         self._batch = None
