@@ -10,19 +10,23 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.additions import Additions
+from gateway.core.checks.sampling import CheckSample
 from gateway.core.cluster_requests import ClusterPlaces, Handed, WaitingRequests, arrived_s_of
-from gateway.core.cluster_sums import ClusterBooks, entry_of, fitting
+from gateway.core.cluster_sums import ClusterBooks, add_rows, entry_of, fitting
+from gateway.core.left_out import Why
+from gateway.core.left_out_requests import LeftOutRequests
 from gateway.core.request_outcomes import RequestOutcomes
 from gateway.core.sum_parts import in_parts
 from gateway.flushes import Flushes
 from gateway.steady_clock import SteadyClock
+from gateway.tally import Tally
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gateway.additions import SumStore
-    from gateway.core.checks.sampling import CheckedAnswer, CheckSample
+    from gateway.core.checks.sampling import CheckedAnswer
     from gateway.core.cluster_requests import ClusterPlace
     from gateway.core.cluster_sums import Entry
     from gateway.core.outcome import Record
@@ -53,14 +57,18 @@ class ClusterCollector:
         self._store, self._snapshot, self._clock = store, snapshot, SteadyClock(clock, wall_clock)
         self._outcomes = RequestOutcomes(sampled)
         self._places, self._books = ClusterPlaces(), ClusterBooks()
+        self._tally = Tally(store, clock, "requests of users left out")
+        self.left_out = LeftOutRequests(self._places, sampled or CheckSample())
+        self.left_out.add = self._tally.add
         self._waiting: dict[float, WaitingRequests] = {}
-        self._flushes: Flushes[Entry] = Flushes(self._begin, clock, "requests of users")
+        self._flushes: Flushes[Entry] = Flushes(self._begin, clock, "requests of users", self.left_out.lose_entries)
         self._lost = 0
 
     @property
     def lost(self) -> int:
         """Requests of age that are in no sum though they should be, of both arms alike (counter)."""
-        return self._lost + self._flushes.lost + sum(each.thinned for each in self._waiting.values())
+        thinned = sum(each.thinned for each in self._waiting.values())
+        return self._lost + self._flushes.lost + thinned
 
     def take(self, records: Sequence[Record]) -> None:
         """Take a batch of settled requests."""
@@ -71,9 +79,10 @@ class ClusterCollector:
             place = self._places.of(record.feature, record.revision)
             if place is None:
                 self._lost += 1
+                self.left_out.lose(record, Why.UNPLACED)
             else:
                 for part in place.parts:
-                    self._waiting.setdefault(part.age_s, WaitingRequests(part.age_s)).add((record,))
+                    self._waiting_until(part.age_s).add((record,))
 
     def take_check(self, answer: CheckedAnswer) -> None:
         """Take what free checks found."""
@@ -99,7 +108,7 @@ class ClusterCollector:
         """Take over what another worker gave away."""
         self._places.adopt(handed.flags)
         self._outcomes.receive(handed.checks)
-        self._waiting.setdefault(handed.age_s, WaitingRequests(handed.age_s)).receive(handed.records)
+        self._waiting_until(handed.age_s).receive(handed.records)
 
     async def run(self, requests: Requests) -> None:
         """Work until cancelled."""
@@ -110,7 +119,7 @@ class ClusterCollector:
                 await requests.settled()
                 self.look(requests.under_way)
 
-        await self._flushes.run(look)
+        await self._flushes.run(look, self._tell)
 
     async def flush(self) -> None:
         """Send what is due. Never raises."""
@@ -121,18 +130,20 @@ class ClusterCollector:
         self.look(lambda _: ())
         await self._flushes.close()
         if not handing_over:
-            self._lost += sum(map(len, self._waiting.values()))
+            self._lost += sum(each.give_up() for each in self._waiting.values())
+        self.left_out.hand_over()
+        await self._tally.close()
 
     def look(self, under_way: Callable[[float], Iterable[Record]]) -> None:
         """Find out what has come of age; all that has settled must have been taken. `under_way`: see `Requests`."""
         self._places.learn(self._snapshot())
         now_s = self._clock.now_s()
         for age_s in self._places.ages_s | self._waiting.keys():
-            waiting = self._waiting.setdefault(age_s, WaitingRequests(age_s))
+            waiting = self._waiting_until(age_s)
             seen = self._clock.timed(list(under_way(age_s / 2)))  # half of it: clocks may be worked off
             due = waiting.due(now_s, [each for each in seen if self._is_drawn(each) and self._placed(each, age_s)])
             placed = [(each, found) for each in due if (found := self._placed(each, age_s)) is not None]
-            self._lost += len(due) - len(placed)  # of revisions that were forgotten while they waited
+            self._forget([each for each in due if self._placed(each, age_s) is None], age_s)
             self._flushes.put([self._entry(each, *found) for each, found in placed])
             self._outcomes.learn(now_s, [(each, part) for each, (_, part) in placed], self._places.current)
             if not waiting and age_s not in self._places.ages_s:
@@ -145,7 +156,28 @@ class ClusterCollector:
         return number, Additions(self._store, number, partial(self._parts, tuple(waiting[:number])))
 
     def _parts(self, entries: Sequence[Entry], flush_id: str) -> Iterator[SumPart]:
-        return in_parts(self._books.summed(entries), flush_id)
+        deltas = self._books.summed(entries)
+        add_rows(deltas, self.left_out.rows(entries))
+        return in_parts(deltas, flush_id)
+
+    async def _tell(self) -> None:
+        """Say what is left out."""
+        self.left_out.hand_over()
+        await self._tally.flush()
+
+    def _forget(self, records: Sequence[Record], age_s: float) -> None:
+        """Count those of revisions that were forgotten while they waited; where the ramp is over nobody asks."""
+        for each in records:
+            if self._places.knows(each.feature):
+                self._lost += 1
+                self.left_out.lose(each, Why.UNPLACED, age_s)
+
+    def _waiting_until(self, age_s: float) -> WaitingRequests:
+        known = self._waiting.get(age_s)
+        if known is None:
+            lose = partial(self.left_out.lose, age_s=age_s)
+            known = self._waiting[age_s] = WaitingRequests(age_s, lose=lose)
+        return known
 
     def _is_drawn(self, record: Record) -> bool:
         """Whether it is a draw of such a flag, and somebody was asked."""

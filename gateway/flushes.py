@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
+from gateway.core.left_out import Why
 from rollout.core.errors import RolloutError, StoreUnavailable
 from rollout.core.sums import REMEMBER_FLUSH_S
 
@@ -36,8 +37,9 @@ class Batch(Protocol):
         ...
 
 
-class _UnderWay(NamedTuple):
+class _UnderWay(NamedTuple, Generic[Item]):
     batch: Batch
+    items: Sequence[Item]
     began_s: float
 
 
@@ -49,14 +51,15 @@ class Flushes(Generic[Item]):
         begin: Callable[[Sequence[Item]], tuple[int, Batch] | None],
         clock: Callable[[], float],
         what: str,
+        lose: Callable[[Sequence[Item], Why], None] = lambda _items, _why: None,
     ) -> None:
         """`begin`: makes a batch, told what waits; how many of those are in it, the first ones. None if there is none.
 
-        `clock`: any seconds that only grow; `what`: the observations, for the log.
+        `clock`: any seconds that only grow; `what`: the observations, for the log; `lose`: told of what is lost.
         """
-        self._begin, self._clock, self._what = begin, clock, what
+        self._begin, self._clock, self._what, self._lose = begin, clock, what, lose
         self._waiting: list[Item] = []
-        self._under_way: _UnderWay | None = None
+        self._under_way: _UnderWay[Item] | None = None
         self._surplus = 0
         self._turn = asyncio.Lock()
         self._closed = False
@@ -71,12 +74,18 @@ class Flushes(Generic[Item]):
         self._waiting += items
         surplus = len(self._waiting) - WAITING_MAX
         if surplus > 0:
+            self._lose(self._waiting[WAITING_MAX:], Why.OVERLOADED)
             del self._waiting[WAITING_MAX:]
             self._surplus += surplus
             self.lost += surplus
 
-    async def run(self, look: Callable[[], Awaitable[None]]) -> None:
-        """Work until cancelled. `look`: find out what is to be put; a look that fails costs that look."""
+    async def run(
+        self, look: Callable[[], Awaitable[None]], after: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Work until cancelled. `look`: find out what is to be put; a look that fails costs that look.
+
+        `after`: what else is to be done each second; never raises.
+        """
         while True:
             await asyncio.sleep(EVERY_S)
             if self._closed:
@@ -86,6 +95,8 @@ class Flushes(Generic[Item]):
             except Exception:  # noqa: BLE001  counting must not end the worker
                 _log.exception("%s could not be looked at", self._what)
             await self.flush()
+            if after is not None:
+                await after()
 
     async def flush(self) -> bool:
         """Send one batch; what the store didn't answer is sent again with the next. Whether one is done. Never raises.
@@ -102,7 +113,7 @@ class Flushes(Generic[Item]):
             pass
         left = self._under_way or self._next()
         while left is not None:
-            self.lost += left.batch.observations
+            self._count_lost(left)
             left = self._next()
         self._under_way = None
 
@@ -129,20 +140,26 @@ class Flushes(Generic[Item]):
         self._under_way = None
         return True
 
-    def _next(self) -> _UnderWay | None:
+    def _next(self) -> _UnderWay[Item] | None:
         begun = self._begin(self._waiting)
         if begun is None:
             return None
         number, batch = begun
+        items = self._waiting[:number]
         del self._waiting[:number]
-        return _UnderWay(batch, self._clock())
+        return _UnderWay(batch, items, self._clock())
 
     def _give_up(self, why: str) -> bool:
-        observations = self._under_way.batch.observations if self._under_way else 0
-        _log.warning("%d %s are not counted for ramps: %s", observations, self._what, why)
-        self.lost += observations
+        if self._under_way is not None:
+            observations = self._count_lost(self._under_way)
+            _log.warning("%d %s are not counted for ramps: %s", observations, self._what, why)
         self._under_way = None
         return True
+
+    def _count_lost(self, under_way: _UnderWay[Item]) -> int:
+        self._lose(under_way.items, Why.STORE)
+        self.lost += under_way.batch.observations
+        return under_way.batch.observations
 
     def _tell_surplus(self) -> None:
         if self._surplus:

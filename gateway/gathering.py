@@ -158,6 +158,7 @@ def _units(around: Surroundings, sampled: CheckSample) -> tuple[UnitCollector, C
     store, metrics = around.store, around.metrics
     units = UnitCollector(store, lambda: around.follower.snapshot, *clocks, sampled=sampled)
     clusters = ClusterCollector(store, lambda: around.follower.snapshot, *clocks, sampled=sampled)
+    units.left_out.told = clusters.left_out.told = metrics.losses.left_out.add
     metrics.follow(metrics.losses.units, lambda: units.lost + clusters.lost)
     metrics.follow(metrics.losses.latencies, lambda: units.beyond)
     return units, clusters

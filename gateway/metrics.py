@@ -175,6 +175,11 @@ class Losses:
             "glidepath_uncounted_requests", "Requests of ramps that are not in the store's sums.", ()
         )
         self.units = Counter("glidepath_uncounted_units", "Units of ramps that are not in the evidence.", ())
+        self.left_out = Counter(
+            "glidepath_left_out_units",
+            "Units of ramps without an outcome of a metric that they might have had one of.",
+            ("feature", "metric", "arm", "reason"),
+        )
         self.pairs = Counter("glidepath_uncounted_pairs", "Judged pairs of ramps that are not in the evidence.", ())
         self.latencies = Counter(
             "glidepath_unmeasurable_latencies", "Latencies of units whose bound lies beyond the age of evidence.", ()

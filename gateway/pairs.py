@@ -21,6 +21,18 @@ class PairSink(Protocol):
         ...
 
 
+class CallSink(Protocol):
+    """Whoever wants to know how shadow calls end."""
+
+    def __call__(self, feature: str, revision: int, arm: str, *, answered: bool) -> None:
+        """Take one. `revision`: of the flag at the draw; `arm`: that was asked; `answered`: there is a pair."""
+        ...
+
+
+def nobody(feature: str, revision: int, arm: str, *, answered: bool) -> None:
+    """CallSink that forgets it."""
+
+
 class NoJudge:
     """Keeps nothing: the counters of the shadow calls say how many pairs there were."""
 

@@ -131,6 +131,7 @@ def build_parts(
     door = Door(tenants, quotas.admission, prices(settings), _shedding(server))
     sink = gathering.pair_sink
     shadows = Shadows(snapshot=lambda: follower.snapshot, upstreams=upstreams, door=door, metrics=metrics, sink=sink)
+    shadows.told = gathering.pairs.take_call
     relay = Relay(
         keyring=keyring,
         snapshot=lambda: follower.snapshot,

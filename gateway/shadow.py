@@ -16,6 +16,7 @@ from gateway.core.breaker import BreakerState
 from gateway.core.errors import ApiError
 from gateway.core.shadow_allowance import Allowance
 from gateway.core.shadowing import (
+    NO_ANSWER,
     PASSING,
     Answered,
     CallEnd,
@@ -29,7 +30,7 @@ from gateway.core.shadowing import (
     upstream_of,
 )
 from gateway.delivery import deliver, is_event_stream
-from gateway.pairs import NoJudge
+from gateway.pairs import NoJudge, nobody
 from gateway.shadow_call import ShadowCall
 from gateway.shadow_sample import Room, Sample
 from rollout.core.evaluate import in_shadow
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from gateway.delivery import Delivery, Owner
     from gateway.door import Door
     from gateway.metrics import Metrics
-    from gateway.pairs import PairSink
+    from gateway.pairs import CallSink, PairSink
     from gateway.upstream import Endpoint, Upstream
     from rollout.core.model import Snapshot
 
@@ -76,6 +77,8 @@ class Shadows:
         """`clock`: Unix time."""
         self._snapshot, self._upstreams, self._door, self._metrics = snapshot, upstreams, door, metrics
         self.sink: PairSink = NoJudge() if sink is None else sink
+        self.told: CallSink = nobody
+        """Told of each call, and of each that could not be made because of the arm that was to be asked."""
         self._clock = clock
         self._leasing: Leasing = door.admission.leasing
         self._seen: Snapshot | None = None
@@ -279,6 +282,8 @@ class Shadows:
         feature = sample.decision.feature
         self._metrics.shadows.calls.add((feature, call.arm, end))
         try:
+            if end is not CallEnd.CUT:
+                self.told(feature, sample.decision.revision, call.arm, answered=end is CallEnd.OK)
             if answered is not None:
                 self._metrics.shadows.pairs.add((feature,))
                 lost = self.sink.take(self._pair(sample, answered))
@@ -312,6 +317,9 @@ class Shadows:
 
     def _give_up(self, sample: Sample, why: Skip) -> None:
         self._waiting.pop(sample, None)
+        if why in NO_ANSWER:
+            decision = sample.decision
+            self.told(decision.feature, decision.revision, other_arm(decision.arm), answered=False)
         self._skip(sample, why)
 
     def _skip(self, sample: Sample, why: Skip) -> None:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.additions import ClaimedAdditions, Made
 from gateway.core.check_results import CheckResults
 from gateway.core.held_units import HeldUnits, Ratings
+from gateway.core.judged_unit import Judged
 from gateway.core.sum_parts import in_parts
-from gateway.core.unit_sums import Books, Judged
+from gateway.core.unit_sums import Books
 from gateway.core.units import Waiting
 from gateway.flushes import Flushes
 from gateway.steady_clock import SteadyClock
+from gateway.tally import Tally
 from rollout.core.claims import CLAIMS_PER_FLUSH_MAX
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.additions import UnitStore
     from gateway.core.checks.sampling import CheckedAnswer, CheckSample
     from gateway.core.held_units import Held
+    from gateway.core.left_out import Why
     from gateway.core.outcome import Record
     from rollout.core.model import Snapshot
 
@@ -66,9 +69,12 @@ class UnitCollector:
         self._store, self._snapshot, self._clock = store, snapshot, SteadyClock(clock, wall_clock)
         self._checks = CheckResults()
         self._books = Books(sampled, self._checks.take)
-        self._waiting = Waiting(self._books.places.age_s_of)
-        self._held, self._ratings = HeldUnits(), Ratings()
-        self._flushes: Flushes[Judged | _Rated] = Flushes(self._begin, clock, "units")
+        self.left_out = self._books.left_out
+        self._tally = Tally(store, clock, "units left out")
+        self.left_out.add = self._tally.add
+        self._waiting = Waiting(self._books.places.age_s_of, lose=self.left_out.lose)
+        self._held, self._ratings = HeldUnits(lose=self.left_out.lose_held), Ratings()
+        self._flushes: Flushes[Judged | _Rated] = Flushes(self._begin, clock, "units", self._leave_out)
         self._warned: set[tuple[str, str]] = set()
         self._lost = 0
 
@@ -115,7 +121,7 @@ class UnitCollector:
             youngest_s = min((place.age_s for place in self._books.places.current), default=inf)
             self.look(requests.under_way(youngest_s / 2))  # half of it: clocks may be worked off
 
-        await self._flushes.run(look)
+        await self._flushes.run(look, self._tell)
 
     async def flush(self) -> None:
         """Claim, then add; what the store didn't answer is sent again with the next. Never raises."""
@@ -125,7 +131,9 @@ class UnitCollector:
         """Count what is due and give up who is younger, both arms alike; see also `give_away`. Never raises."""
         self._find_due(())
         await self._flushes.close()
-        self._lost += len(self._waiting)
+        self._lost += self._waiting.give_up()
+        self.left_out.hand_over()
+        await self._tally.close()
 
     def look(self, under_way: Sequence[Record]) -> None:
         """Find out who has come of age; all that has settled must have been taken."""
@@ -145,6 +153,18 @@ class UnitCollector:
         self._flushes.put(self._books.judged(now_s, self._waiting.due(now_s, seen)))
         ripe = self._held.ripe(now_s)
         self._flushes.put(_Rated(unit, self._ratings.take(unit.feature, unit.digest)) for unit in ripe)
+
+    async def _tell(self) -> None:
+        """Say who is left out."""
+        self.left_out.hand_over()
+        await self._tally.flush()
+
+    def _leave_out(self, items: Sequence[Judged | _Rated], why: Why) -> None:
+        """Say of those that are given up that they are missing."""
+        self.left_out.lose_judged([each for each in items if isinstance(each, Judged)], why)
+        for each in items:
+            if isinstance(each, _Rated):
+                self.left_out.lose_held(each.unit, why)
 
     def _begin(self, waiting: Sequence[Judged | _Rated]) -> tuple[int, ClaimedAdditions] | None:
         batch = waiting[: _fitting(waiting)]

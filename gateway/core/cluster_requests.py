@@ -8,23 +8,27 @@ settled or not, and when there are too many whole users are given up, by digest.
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from gateway.core.left_out import Why
 from gateway.core.outcome import Record  # noqa: TC001  messages are read by it
 from rollout.core.claims import DIGEST_BITS
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.cluster_parts import Part, is_clustered, parts_of
-from rollout.core.evidence.names import gathers
+from rollout.core.evidence.coverage import REQUESTS, coverage_keys
+from rollout.core.evidence.names import gathers, has_begun
 from rollout.core.model import EMPTY_SNAPSHOT, FeatureFlag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gateway.core.recent import Key
     from rollout.core.model import Snapshot
+    from rollout.core.sums import SumKey
 
 WAITING_MAX = 50_000
 _REVISIONS_KEPT = 64
@@ -43,15 +47,23 @@ class Handed(NamedTuple):
     checks: tuple[tuple[int, str, bool], ...]
 
 
-class ClusterPlace(msgspec.Struct, frozen=True, eq=False):
+class ClusterPlace(msgspec.Struct, frozen=True, eq=False, dict=True):
     """What requests of a revision are added to. `parts`: none if the gates ask for more than there is room for."""
 
     flag: FeatureFlag
     parts: tuple[Part, ...]
 
+    @cached_property
+    def covered(self) -> Mapping[str, SumKey]:
+        """Where those are counted that are left out of a series, or rated, by its prefix."""
+        return coverage_keys(self.flag, [each for part in self.parts for each in part.series], REQUESTS)
+
 
 class ClusterPlaces:
-    """One worker's: by revision, of the flags that stick to users or tenants and gather evidence."""
+    """One worker's: by revision, of the flags that stick to users or tenants and gather evidence.
+
+    Of features that are no more, or whose ramp is over, nothing is kept.
+    """
 
     def __init__(self) -> None:
         self._seen = EMPTY_SNAPSHOT
@@ -70,8 +82,12 @@ class ClusterPlaces:
             return
         self._seen = snapshot
         current: dict[str, tuple[Part, ...]] = {}
+        for gone in self._places.keys() - snapshot.features.keys():
+            del self._places[gone]
         for name, feature in snapshot.features.items():
             flag = feature.flag
+            if not has_begun(flag):
+                self._places.pop(name, None)
             if not is_clustered(flag) or not gathers(flag):
                 continue
             known = self._places.setdefault(name, {})
@@ -101,6 +117,11 @@ class ClusterPlaces:
         """Whether any revision of it was seen."""
         return feature in self._places
 
+    def latest(self, feature: str) -> ClusterPlace | None:
+        """The place of its newest revision that gathers evidence; None if there was none, or the ramp is over."""
+        known = self._places.get(feature)
+        return None if not known else known[next(reversed(known))]
+
     def of(self, feature: str, revision: int) -> ClusterPlace | None:
         """The place of requests that were drawn under this revision; None for one not seen, or forgotten."""
         return self._places.get(feature, {}).get(revision)
@@ -117,9 +138,14 @@ class WaitingRequests:
     of one tenant, too; then each is another request.
     """
 
-    def __init__(self, age_s: float, most: int = WAITING_MAX) -> None:
-        """`most`: requests that wait at once, beyond it the half of all users is given up, now and later."""
-        self._age_s, self._most = age_s, most
+    def __init__(
+        self, age_s: float, most: int = WAITING_MAX, lose: Callable[[Record, Why], None] = lambda _record, _why: None
+    ) -> None:
+        """`most`: requests that wait at once, beyond it the half of all users is given up, now and later.
+
+        `lose`: told of each that is given up.
+        """
+        self._age_s, self._most, self._lose = age_s, most, lose
         self._waiting: list[Record] = []
         self._handed_out: Counter[Key] = Counter()
         """Those that were under way at their age, and are so still."""
@@ -174,20 +200,31 @@ class WaitingRequests:
                 if self._is_below(record):
                     yield record
 
+    def give_up(self) -> int:
+        """Let go of all; how many there were."""
+        records, self._waiting = self._waiting, []
+        for each in records:
+            self._lose(each, Why.ENDED)
+        return len(records)
+
     def _keep(self, record: Record) -> None:
         if not self._is_below(record):
             return
         self._waiting.append(record)
         while len(self._waiting) > self._most:
             self._below //= 2
-            kept = [each for each in self._waiting if each.unit_digest < self._below]
-            self.thinned += len(self._waiting) - len(kept)
-            self._waiting = kept
+            gone = [each for each in self._waiting if each.unit_digest >= self._below]
+            self.thinned += len(gone)
+            self._waiting = [each for each in self._waiting if each.unit_digest < self._below]
+            for each in gone:
+                self._lose(each, Why.THINNED)
 
     def _is_below(self, record: Record) -> bool:
-        stays = record.unit_digest < self._below
-        self.thinned += not stays
-        return stays
+        if record.unit_digest < self._below:
+            return True
+        self.thinned += 1
+        self._lose(record, Why.THINNED)
+        return False
 
 
 def key_of(record: Record) -> Key:

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gateway.core.unit_outcomes import UNRATED
 from rollout.core.evidence.cluster_parts import cell_of, vectors_of
 from rollout.core.evidence.clusters import GROUPS, ClusterSums, cluster_sums
+from rollout.core.evidence.coverage import rated
 from rollout.core.evidence.fixed_point import STEPS_PER_ONE, on_grid
 from rollout.core.evidence.names import LATENCY, THUMBS
 from rollout.core.evidence.score import Units, score
 from rollout.core.sums import VALUES_PER_FLUSH_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gateway.core.cluster_requests import ClusterPlace
     from rollout.core.evidence.cluster_parts import Cell, Part
+    from rollout.core.evidence.coverage import Counts
     from rollout.core.evidence.fixed_point import Reals
     from rollout.core.evidence.plans import Series
     from rollout.core.sums import SumKey
@@ -65,6 +68,13 @@ def fitting(entries: Sequence[Entry]) -> int:
     return len(entries)
 
 
+def add_rows(deltas: dict[SumKey, list[int]], rows: Iterable[tuple[SumKey, Sequence[int]]]) -> None:
+    """Add small counts to what is sent with the sums."""
+    for key, row in rows:
+        before = deltas.get(key)
+        deltas[key] = list(row) if before is None else list(map(int.__add__, before, row))
+
+
 class OthersMean:
     """The mean outcome of all groups but one: what a user is predicted to do without a look at that user.
 
@@ -104,9 +114,8 @@ class ClusterBooks:
         for (_, _, cell), batch in batches.items():
             flag, part = batch[0].place.flag, batch[0].part
             sums = [self._sums(batch, index) for index in range(len(part.series))]
-            for key, vector in vectors_of(part, flag.feature, flag.progress, cell, sums).items():
-                before = deltas.get(key)
-                deltas[key] = vector if before is None else list(map(int.__add__, before, vector))
+            add_rows(deltas, vectors_of(part, flag.feature, flag.progress, cell, sums).items())
+            add_rows(deltas, _ratings_of(batch))
         for batch in batches.values():
             self._learn(batch)
         return deltas
@@ -128,7 +137,8 @@ class ClusterBooks:
             ),
             predicted,
         )
-        return cluster_sums(units, score(units), group)
+        known = np.array([each.outcomes[index] is not None for each in present], np.bool_)
+        return cluster_sums(units, score(units), group, known)
 
     def _learn(self, batch: Sequence[Entry]) -> None:
         place, part = batch[0].place, batch[0].part
@@ -145,6 +155,21 @@ class ClusterBooks:
             while len(self._means) > _MEANS_KEPT:
                 del self._means[next(iter(self._means))]
         return self._means[key]
+
+
+def _ratings_of(batch: Sequence[Entry]) -> Iterator[tuple[SumKey, Counts]]:
+    """Who of a batch of one cell was rated."""
+    place, part = batch[0].place, batch[0].part
+    for index, series in enumerate(part.series):
+        if series.metric == THUMBS:
+            for each in batch:
+                if _is_rated(each.outcomes[index]):
+                    yield place.covered[series.prefix], rated(1, candidate=each.candidate)
+
+
+def _is_rated(outcome: float | None) -> bool:
+    """A rating in the very middle is taken for none."""
+    return _is_known(outcome) and outcome != UNRATED
 
 
 def _usual(series: Series) -> float:

@@ -10,10 +10,11 @@ from heapq import heapify, heappop, heappush
 from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.core.left_out import Why
 from rollout.core.claims import DIGEST_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 HELD_MAX = 100_000
 RATED_MAX = 50_000
@@ -34,9 +35,9 @@ class Held(NamedTuple):
 class HeldUnits:
     """One worker's. `thinned`: those given up because there were too many."""
 
-    def __init__(self, most: int = HELD_MAX) -> None:
-        """`most`: beyond it the half with the larger digests is given up, now and later."""
-        self._most, self._below = most, 1 << DIGEST_BITS
+    def __init__(self, most: int = HELD_MAX, lose: Callable[[Held, Why], None] = lambda _held, _why: None) -> None:
+        """`most`: beyond it the half with the larger digests is given up, now and later; `lose`: told of each."""
+        self._most, self._below, self._lose = most, 1 << DIGEST_BITS, lose
         self._heap: list[Held] = []
         self.thinned = 0
 
@@ -51,6 +52,7 @@ class HeldUnits:
                 self._thin()
             else:
                 self.thinned += 1
+                self._lose(unit, Why.THINNED)
 
     def ripe(self, now_s: float) -> list[Held]:
         """Hand out, in order, those whose time came before the whole second of now."""
@@ -72,6 +74,9 @@ class HeldUnits:
             kept = [unit for unit in self._heap if unit.digest < self._below]
             heapify(kept)
             self.thinned += len(self._heap) - len(kept)
+            for unit in self._heap:
+                if unit.digest >= self._below:
+                    self._lose(unit, Why.THINNED)
             self._heap = kept
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from rollout.core.claims import Claim, draw_of
 from rollout.core.errors import InvalidArgument
+from rollout.core.evidence.coverage import ShadowCalls, shadow_key
 from rollout.core.evidence.ledger import MetricPlan
-from rollout.core.evidence.names import gathers_pairs
-from rollout.core.evidence.pairs import Replies, epoch_of, gathered, pairs_key, plan_of, replies_key
+from rollout.core.evidence.names import gathers_pairs, has_begun
+from rollout.core.evidence.pairs import OVER, VERSIONS_MAX, Replies, epoch_of, gathered, pairs_key, plan_of, replies_key
 from rollout.core.evidence.plans import vector_of
-from rollout.core.model import EMPTY_SNAPSHOT, UnitKind
+from rollout.core.model import EMPTY_SNAPSHOT, Arm, UnitKind
 from rollout.core.ramp_model import Progress
 from rollout.core.unit_digest import digester
 
@@ -49,29 +50,42 @@ class Entry(NamedTuple):
 
 
 class PairBooks:
-    """One worker's. `unplaced` (counter): pairs of revisions that were never seen here, or are forgotten."""
+    """One worker's. Of features that are no more, or whose ramp is over, nothing is kept.
+
+    `unplaced` (counter): pairs of revisions that were never seen here, or are forgotten. `over` (counter): those of
+    versions of a judge that came after the `VERSIONS_MAX`th of the attempt: they are told to the gate, and not counted.
+    """
 
     def __init__(self) -> None:
         self._seen = EMPTY_SNAPSHOT
         self._places: dict[str, dict[int, Place | None]] = {}
-        self.unplaced = 0
+        self._versions: dict[str, tuple[int, set[str]]] = {}
+        self.unplaced = self.over = 0
 
     def learn(self, snapshot: Snapshot) -> None:
         """Note where pairs of each revision belong."""
         if snapshot is self._seen:
             return
         self._seen = snapshot
+        for gone in self._places.keys() - snapshot.features.keys():
+            del self._places[gone]
+            self._versions.pop(gone, None)
         for name, feature in snapshot.features.items():
+            if not has_begun(feature.flag):
+                self._places[name] = {}
+                self._versions.pop(name, None)
             known = self._places.setdefault(name, {})
             known[feature.flag.revision] = _place_of(feature.flag) if gathers_pairs(feature.flag) else None
             while len(known) > _REVISIONS_KEPT:
                 del known[next(iter(known))]
 
-    def score(self, scored: Scored, *, asked: bool) -> tuple[Entry, Claim] | None:
+    def score(self, scored: Scored, *, asked: bool) -> tuple[Entry, Claim | None] | None:
         """What is to be counted of a score, and claimed for it; None if its flag asks for none."""
         place = self._place(scored.feature, scored.revision)
         if place is None:
             return None
+        if not self._is_known(place, scored.judge_version):
+            return Entry(place, OVER, 0, None, asked=True), None
         epoch = epoch_of(place.progress, scored.paired_at_s)
         claim = Claim(place.feature, _draw(place, scored.judge_version), _digest(place, scored))
         return Entry(place, scored.judge_version, epoch, scored.w, asked), claim
@@ -79,11 +93,37 @@ class PairBooks:
     def lose(self, lost: Lost) -> Entry | None:
         """What is to be counted of a pair that its judge lost; None likewise."""
         place = self._place(lost.feature, lost.revision)
-        return None if place is None else Entry(place, lost.judge_version, 0, None, asked=True)
+        if place is None:
+            return None
+        version = lost.judge_version if self._is_known(place, lost.judge_version) else OVER
+        return Entry(place, version, 0, None, asked=True)
+
+    def call(self, feature: str, revision: int, arm: str, *, answered: bool) -> tuple[SumKey, ShadowCalls] | None:
+        """Where to add what for a shadow call to `arm`; None if nobody asks for pairs."""
+        place = self._place(feature, revision)
+        if place is None:
+            return None
+        key = shadow_key(feature, place.progress)
+        if arm == Arm.CANDIDATE:
+            return key, ShadowCalls(candidate_answered=int(answered), candidate_failed=int(not answered))
+        return key, ShadowCalls(baseline_answered=int(answered), baseline_failed=int(not answered))
+
+    def _is_known(self, place: Place, version: str) -> bool:
+        """Whether a version is one of the first that were seen here in the attempt; "" is of a judge unknown yet."""
+        attempt, versions = self._versions.get(place.feature, (0, set()))
+        if attempt < place.progress.attempt:
+            attempt, versions = self._versions[place.feature] = (place.progress.attempt, set())
+        if not version or version in versions or attempt > place.progress.attempt:
+            return True
+        if len(versions) >= VERSIONS_MAX:
+            self.over += 1
+            return False
+        versions.add(version)
+        return True
 
     def _place(self, feature: str, revision: int) -> Place | None:
         known = self._places.get(feature, {})
-        if revision not in known:
+        if revision not in known and set(known.values()) != {None}:  # of a ramp that is over nobody asks
             self.unplaced += 1
         return known.get(revision)
 

@@ -68,6 +68,10 @@ class CallEnd(StrEnum):
     CUT = "cut"
 
 
+NO_ANSWER = frozenset({Skip.UNKNOWN_UPSTREAM, Skip.UNHEALTHY, Skip.UNSUPPORTED})
+"""The arm could not be asked: a caller who had been sent there would have got no answer either."""
+
+
 class Surroundings(NamedTuple):
     """What else matters now. `upstreams`: whether an endpoint of each, by name, may be asked without harm.
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from rollout.core.claims import draw_of
 from rollout.core.errors import InvalidArgument
-from rollout.core.evidence.names import ERRORS, LATENCY, THUMBS, gathers
+from rollout.core.evidence.coverage import UNITS, coverage_keys
+from rollout.core.evidence.names import ERRORS, LATENCY, THUMBS, gathers, has_begun
 from rollout.core.evidence.plans import Series, errors_key, key_of, series_of
 from rollout.core.model import EMPTY_SNAPSHOT, FeatureFlag
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rollout.core.model import Snapshot
     from rollout.core.sums import SumKey
 
@@ -20,7 +24,7 @@ _REVISIONS_KEPT = 64
 """Of each feature: units come of age long after their revision."""
 
 
-class Place(msgspec.Struct, frozen=True, eq=False):
+class Place(msgspec.Struct, frozen=True, eq=False, dict=True):
     """What units of a revision are added to. `series`: none if the gates ask for more than a vector holds."""
 
     flag: FeatureFlag
@@ -37,18 +41,25 @@ class Place(msgspec.Struct, frozen=True, eq=False):
         """Where the sums of a series are."""
         return key_of(self.flag.feature, self.flag.progress, series.prefix, epoch)
 
+    @cached_property
+    def covered(self) -> Mapping[str, SumKey]:
+        """Where those are counted that are left out of a series, or rated, by its prefix."""
+        return coverage_keys(self.flag, self.series, UNITS)
+
     def errors_key(self, epoch: int) -> SumKey:
         """Where failed units are counted."""
         return errors_key(self.flag, epoch)
 
 
 class Places:
-    """One worker's."""
+    """One worker's. Of features that are no more, or whose ramp is over, nothing is kept."""
 
     def __init__(self) -> None:
         self._seen = EMPTY_SNAPSHOT
         self._places: dict[str, dict[int, Place]] = {}
         self._current: dict[str, Place] = {}
+        self.over: frozenset[str] = frozenset()
+        """Features whose ramp is over, or has yet to begin: nobody asks what their units came to."""
 
     @property
     def current(self) -> tuple[Place, ...]:
@@ -61,6 +72,11 @@ class Places:
             return
         self._seen = snapshot
         self._current = {}
+        self.over = frozenset(name for name, each in snapshot.features.items() if not has_begun(each.flag))
+        for gone in self._places.keys() - snapshot.features.keys():
+            del self._places[gone]
+        for name in self.over:
+            self._places.pop(name, None)
         for name, feature in snapshot.features.items():
             flag = feature.flag
             if gathers(flag) and flag.progress.attempt:
@@ -72,12 +88,19 @@ class Places:
                 while len(known) > _REVISIONS_KEPT:
                     del known[next(iter(known))]
 
+    def latest(self, feature: str) -> Place | None:
+        """The place of its newest revision that gathers units; None if there was none, or the ramp is over."""
+        known = self._places.get(feature)
+        return None if not known else known[next(reversed(known))]
+
     def of(self, feature: str, revision: int) -> Place | None:
         """The place of units that were drawn under this revision; None for one that was never seen, or is forgotten."""
         return self._places.get(feature, {}).get(revision)
 
     def age_s_of(self, feature: str, revision: int) -> float | None:
-        """When such units are looked at, after their arrival."""
+        """When such units are looked at, after their arrival: at once if nobody asks any more, None if unknown."""
+        if feature in self.over:
+            return 0.0
         place = self.of(feature, revision)
         return None if place is None else place.age_s
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
 
 from gateway.core.checks.sampling import CheckSample
 from gateway.core.held_units import Held
+from gateway.core.judged_unit import Judged
+from gateway.core.left_out import Why
+from gateway.core.left_out_units import LeftOutUnits
 from gateway.core.unit_outcomes import ABSENT, BEYOND, Outcome, form_of, outcomes_of, thumbs_of
 from gateway.core.unit_places import Places
 from gateway.core.yardsticks import Yardsticks
-from rollout.core.claims import Claim
 from rollout.core.evidence.arms import BASELINE, CANDIDATE, units_key
+from rollout.core.evidence.coverage import rated
 from rollout.core.evidence.eprocess import NOTHING
 from rollout.core.evidence.ledger import gathered
 from rollout.core.evidence.names import ERRORS, FORM, LATENCY, THUMBS
@@ -40,22 +43,6 @@ _PREDICTION_STEPS = 1_024
 Deltas = dict["SumKey", list[int]]
 
 
-class Judged(NamedTuple):
-    """A unit that has come of age: what it came to, for each series of its place."""
-
-    place: Place
-    arrived_s: float
-    digest: int
-    candidate: bool
-    success: float | None
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def claim(self) -> Claim:
-        """What stands for it in the store."""
-        return Claim(self.place.flag.feature, self.place.draw, self.digest)
-
-
 class Books:
     """One worker's. `unplaced` (counter): units of revisions that are forgotten.
 
@@ -68,6 +55,7 @@ class Books:
         """`sampled`: requests whose answers are checked; `flawed`: what was found, None if nobody knows."""
         self._sampled, self._flawed = sampled or CheckSample(), flawed
         self.places = Places()
+        self.left_out = LeftOutUnits(self.places, self._sampled)
         self._yardsticks = Yardsticks()
         self._means: dict[tuple[str, str], RunningMean] = {}
         self._vector = lru_cache(_VECTORS_MAX)(_vector_of_one)
@@ -80,8 +68,14 @@ class Books:
 
     def judged(self, now_s: float, units: Sequence[Unit]) -> list[Judged]:
         """What all units came to that have come of age by now. To be called in order of time."""
-        judged = [found for unit in units if (found := self._judged(unit)) is not None]
-        self.unplaced += len(units) - len(judged)
+        judged: list[Judged] = []
+        for unit in units:
+            found = self._judged(unit)
+            if found is not None:
+                judged.append(found)
+            elif unit.feature not in self.places.over:
+                self.unplaced += 1
+                self.left_out.lose(unit, Why.UNPLACED)
         wanted = {place.flag.feature: place.latencies for place in self.places.current if place.latencies}
         self._yardsticks.learn(now_s, units, wanted)
         return judged
@@ -98,6 +92,8 @@ class Books:
                 row = (errors, 0, len(group), 0) if candidate else (0, errors, 0, len(group))
                 _add(deltas, place.errors_key(epoch), ErrorCounts(*row), 1)
         self._add_series(deltas, units, lambda each: each.place.age_s)
+        for key, counts in self.left_out.rows(units):
+            _add(deltas, key, counts, 1)
         return deltas
 
     def held(self, units: Iterable[Judged]) -> Iterator[Held]:
@@ -111,16 +107,26 @@ class Books:
     def rated(self, units: Iterable[tuple[Held, Sequence[float]]]) -> Deltas:
         """What units add at the age of callers' ratings; their ratings are beside them."""
         found: list[Judged] = []
+        rows_of_ratings: list[tuple[SumKey, Sequence[int]]] = []
         for unit, ratings in units:
             place = self.places.of(unit.feature, unit.revision)
             if place is None:
-                self.unplaced += 1
+                if unit.feature not in self.places.over:
+                    self.unplaced += 1
+                    self.left_out.lose_held(unit, Why.UNPLACED)
                 continue
+            if ratings:
+                said = rated(1, candidate=unit.candidate)
+                rows_of_ratings += [
+                    (place.covered[each.prefix], said) for each in place.series if each.metric == THUMBS
+                ]
             thumbs = thumbs_of(ratings)
             outcomes = tuple(thumbs if each.metric == THUMBS else ABSENT for each in place.series)
             found.append(Judged(place, unit.arrived_s, unit.digest, unit.candidate, None, outcomes))
         deltas: Deltas = {}
         self._add_series(deltas, found, lambda each: each.place.rated_after_s or 0.0)
+        for key, counts in rows_of_ratings:
+            _add(deltas, key, counts, 1)
         return deltas
 
     def _judged(self, unit: Unit) -> Judged | None:

@@ -10,6 +10,7 @@ from enum import Enum
 from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.core.left_out import Why
 from gateway.core.outcome import CALLER_ERRORS_FROM, UNDER_WAY, Outcome
 from rollout.core.claims import DIGEST_BITS
 from rollout.core.model import Arm
@@ -138,12 +139,18 @@ class Waiting:
     `ageless`: requests of revisions of which nobody knows the age.
     """
 
-    def __init__(self, age_s_of: Callable[[str, int], float | None], most: int = WAITING_MAX) -> None:
+    def __init__(
+        self,
+        age_s_of: Callable[[str, int], float | None],
+        most: int = WAITING_MAX,
+        lose: Callable[[Unit, Why], None] = lambda _unit, _why: None,
+    ) -> None:
         """`age_s_of`: by feature and revision; None where that is unknown.
 
         `most`: units that wait at once, beyond it the half with the larger digests is given up, now and later.
+        `lose`: told of each that is given up.
         """
-        self._age_s_of, self._most = age_s_of, most
+        self._age_s_of, self._most, self._lose = age_s_of, most, lose
         self._units: dict[_Key, Unit] = {}
         self._seconds: dict[float, dict[int, set[_Key]]] = {}
         """The same by age and second of arrival: who is due is found without a look at all."""
@@ -165,6 +172,7 @@ class Waiting:
             age_s = self._age_s_of(record.feature, record.revision)
             if age_s is None:
                 self.ageless += 1
+                self._lose(unit_of(record, 0.0), Why.UNPLACED)
             else:
                 self._keep(unit_of(record, age_s))
 
@@ -189,11 +197,19 @@ class Waiting:
         due.sort()  # no two agree in arrival, digest and feature
         return due
 
+    def give_up(self) -> int:
+        """Let go of all; how many there were."""
+        units, self._units, self._seconds = self._units, {}, {}
+        for unit in units.values():
+            self._lose(unit, Why.ENDED)
+        return len(units)
+
     def _keep(self, unit: Unit) -> None:
         if unit.arrived_s < floor(self._looked_s - unit.age_s):
             return
         if unit.digest >= self._below:
             self.thinned += 1
+            self._lose(unit, Why.THINNED)
             return
         key = (unit.feature, unit.digest)
         known = self._units.get(key)
@@ -214,3 +230,4 @@ class Waiting:
                 key = (unit.feature, unit.digest)
                 del self._units[key]
                 self._seconds[unit.age_s][floor(unit.arrived_s)].discard(key)
+                self._lose(unit, Why.THINNED)

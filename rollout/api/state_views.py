@@ -37,6 +37,25 @@ class EstimateView(BaseModel):
     harm_value: Annotated[float | None, Field(description="e-value for harm beyond the final margin")] = None
 
 
+class ArmCoverageView(BaseModel):
+    """Of one arm: how many have an outcome, and how many have none that should."""
+
+    judged: int
+    left_out: Annotated[int, Field(description="no outcome; of shadow calls: failed")] = 0
+    rated: Annotated[int | None, Field(description="of the judged, by callers; null where nobody asks for ratings")] = (
+        None
+    )
+
+
+class CoverageView(BaseModel):
+    """How much of what a gate is about stands behind its verdict."""
+
+    of: Annotated[str, Field(description='what is counted: "units", "requests" or "shadow calls"')]
+    candidate: ArmCoverageView
+    baseline: ArmCoverageView
+    limit: Annotated[float, Field(description="left out of all, in an arm, above which the share may not grow")]
+
+
 class VerdictView(BaseModel):
     """What a gate said; of evidence, `value` is an e-value and `limit` what it must reach."""
 
@@ -47,6 +66,7 @@ class VerdictView(BaseModel):
     samples: int | None
     reason: str
     estimate: Annotated[EstimateView | None, Field(description="of gates of source evidence alone")]
+    coverage: Annotated[CoverageView | None, Field(description="likewise: who was judged, left out, rated")] = None
 
 
 class RampStateView(BaseModel):
@@ -99,6 +119,7 @@ def verdict_view(verdict: Verdict) -> VerdictView:
         samples=verdict.samples,
         reason=verdict.reason,
         estimate=None if verdict.estimate is None else EstimateView(**whole(verdict.estimate)),
+        coverage=None if verdict.coverage is None else CoverageView(**whole(verdict.coverage)),
     )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from rollout.core.coverage import Coverage
 from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateRecord
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: float | None = None
     samples: int | None = None
     estimate: Estimate | None = None
+    coverage: Coverage | None = None
 
 
 class _Number(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from time import perf_counter
 
 from gateway.metrics import Metrics
@@ -45,6 +46,7 @@ class World:
         self.gateway, self.quotas, self.metrics = gateway, quotas, Metrics()
         relay = gateway.relay
         self.pairs = PairQueue()
+        self.told: Counter[tuple[str, int, str, bool]] = Counter()
         self.shadows = Shadows(
             snapshot=lambda: self.snapshot,
             upstreams=relay.upstreams,
@@ -52,6 +54,7 @@ class World:
             metrics=self.metrics,
             sink=self.pairs if sink is None else sink,
         )
+        self.shadows.told = self._tell
         relay.snapshot = lambda: self.snapshot
         relay.shadows = self.shadows
 
@@ -68,6 +71,9 @@ class World:
         )
         self.snapshot = compile_snapshot({"draft": flag}, 1)
         self.gateway.relay.sweep(perf_counter())
+
+    def _tell(self, feature: str, revision: int, arm: str, *, answered: bool) -> None:
+        self.told[feature, revision, arm, answered] += 1
 
     async def ask(self, body: object = CHAT, path: str = "/v1/chat/completions", *headers: str):
         caller = await self.gateway.caller()

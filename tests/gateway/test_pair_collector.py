@@ -14,7 +14,7 @@ from rollout.core.claims import REMEMBER_FLUSH_S, Claim
 from rollout.core.errors import InvalidArgument, StoreUnavailable
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.evidence.pair_verdicts import verdict_of
-from rollout.core.evidence.pairs import by_version, plan_of, replies_of
+from rollout.core.evidence.pairs import OVER, VERSIONS_MAX, by_version, plan_of, replies_of
 from rollout.core.gates import Result as Said
 from rollout.core.sums import SumKey
 from tests.gateway.core.test_pair_sums import FLAG, GATE, SCORED
@@ -211,3 +211,36 @@ async def test_what_is_more_than_a_store_takes_at_once_goes_in_parts_once_each(
     sums = await world.store.read_sums("draft")
     assert [replies_of(FLAG, f"v{number}", sums) for number in range(8)] == [(1, 0)] * 8
     assert world.one.lost == len(world.one._flushes) == 0
+
+
+async def test_shadow_calls_that_fail_keep_a_gate_from_passing(world: World, caplog) -> None:
+    world.line.fault = StoreUnavailable("away")
+    for number in range(12):
+        world.workers[number % 2].take_call("draft", 7, "candidate", answered=number > 0)
+        for worker in world.workers:
+            await worker._calls.flush()
+    world.line.fault = None
+    world.one.take_call("other", 7, "candidate", answered=False)
+    for worker in world.workers:
+        await worker.close()
+    found = verdict_of(GATE, FLAG, await world.store.read_sums("draft"), 2_000.0)
+    assert found.result is Said.NO_DATA
+    assert found.reason.startswith("1 of 12 shadow calls of the candidate failed, 8.3%, at most 5%; no pair")
+
+
+async def test_versions_of_a_judge_beyond_the_bound_are_told_once(world: World, monkeypatch, caplog) -> None:
+    monkeypatch.setattr("gateway.flushes.EVERY_S", 0.001)
+    for number in range(VERSIONS_MAX + 2):
+        world.one.take(replace(SCORED, unit=f"c{number}", judge_version=f"v{number}"))
+    assert world.one.lost == 2
+    work = asyncio.ensure_future(world.one.run())
+    sums: Mapping[SumKey, Sequence[int]] = {}
+    async with asyncio.timeout(10):
+        while not replies_of(FLAG, OVER, sums).lost or "more than 8 versions" not in caplog.text:
+            await asyncio.sleep(0.005)
+            sums = await world.store.read_sums("draft")
+    await asyncio.sleep(0.02)
+    work.cancel()
+    assert replies_of(FLAG, OVER, sums) == (0, 2)
+    assert caplog.text.count("more than 8 versions") == 1
+    assert "the judge has had more than 8 versions" in verdict_of(GATE, FLAG, sums, 2_000.0).reason

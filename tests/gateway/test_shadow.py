@@ -49,6 +49,7 @@ async def test_the_other_arm_is_asked_the_same_and_the_pair_is_handed_over(upstr
     assert copy.json == {**CHAT, "model": "moe-1" if other == "candidate" else "gpt-1"}
     assert copy.headers["x-request-id"] == "r-1-shadow"
     assert (here.ends, here.skipped) == ({(other, CallEnd.OK): 1}, {})
+    assert here.told == {("draft", 7, other, True): 1}
     assert [record.served for record in here.gateway.records] == [assigned]
 
 
@@ -139,6 +140,7 @@ async def test_whatever_the_other_arm_does_the_answer_is_the_same(
     await here.until(lambda: sum(here.ends.values()) == 7)
     await here.settled()
     assert here.ends == {("candidate", end): 7}
+    assert here.told == {("draft", 7, "candidate", False): 7}
     assert len(here.pairs) == 0
     # Seven failures in a row would eject an endpoint: nothing of them is counted against it, or anywhere.
     (endpoint,) = here.gateway.relay.upstreams["inhouse"].endpoints

@@ -80,6 +80,7 @@ async def test_an_endpoint_in_doubt_is_left_alone(upstream, world, wire) -> None
     await here.ask()
     await here.turn(later_s=WAIT_MAX_S + 1)
     assert (here.skipped, endpoint.breaker.state) == ({Skip.UNHEALTHY: 1}, BreakerState.EJECTED)
+    assert here.told == {("draft", 7, "candidate", False): 1}
     await here.settled()
 
 
@@ -326,3 +327,4 @@ async def test_an_arm_that_has_no_such_operation_costs_no_budget(upstream, world
         ).status == 200
         await here.settled()
     assert (here.skipped, len(both.requests)) == ({Skip.UNSUPPORTED: 3}, 3)
+    assert here.told == {("draft", 7, "candidate", False): 3}

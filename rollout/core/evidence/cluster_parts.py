@@ -41,6 +41,8 @@ WINDOW_S = 3_600.0
 """The first window; the k-th begins k**2 times this after the ramp, or later if there is no room for so many."""
 WINDOWS_LAST_S = 30 * 86_400.0
 _WINDOWS_MAX = 64
+_SUMS_VERSION = 2
+"""What a group adds: 1, of the left out what was predicted of them; 2, nothing to the candidate's own outcomes."""
 _ALL = "all"
 _SHARED = 2
 _OF_ALL = 3
@@ -176,5 +178,5 @@ def _steps(flag: FeatureFlag) -> int:
 
 def _name(age_s: float, series: Sequence[Series]) -> str:
     """Another one for other series: sums that share p(1 - p) must have seen the same requests."""
-    fixed = msgspec.json.encode((GROUPS, f"{age_s:g}", [each.prefix for each in series]))
+    fixed = msgspec.json.encode((_SUMS_VERSION, GROUPS, f"{age_s:g}", [each.prefix for each in series]))
     return f"{PREFIX}{blake2b(fixed, digest_size=8).hexdigest()}"

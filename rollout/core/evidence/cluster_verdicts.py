@@ -26,6 +26,7 @@ from rollout.core.duration import format_duration
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import clusters, restart
 from rollout.core.evidence.cluster_parts import part_of, stored
+from rollout.core.evidence.coverage import REQUESTS, counts_of, coverage_of, covered
 from rollout.core.evidence.interval import decision_n_eff
 from rollout.core.evidence.known import once
 from rollout.core.evidence.levels import limit_of
@@ -38,6 +39,7 @@ from rollout.core.ramp_model import GateKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rollout.core.coverage import Coverage
     from rollout.core.evidence.cluster_parts import Cell
     from rollout.core.evidence.clusters import ClusterSums
     from rollout.core.evidence.plans import Series
@@ -127,18 +129,28 @@ def _judged(
         found = _proof(asked, scope, _harm(final, _cells(final, flag, sums)), first)
     else:
         found = _shown(_harm(asked, cells), first)
-    began_s = began_s_of(gate, flag)
-    if found.result is not Result.FAIL and scope.units < max(1, gate.min_samples):
-        found = _too_few(
-            gate, scope.units, found, under_way=now_s < began_s + age_s_of(flag, gate.metric) + UNDER_WAY_S
-        )
+    began_s, coverage = began_s_of(gate, flag), _coverage(gate, flag, asked, scope, sums)
+    requests = coverage.candidate.judged + coverage.baseline.judged
+    if found.result is not Result.FAIL and requests < max(1, gate.min_samples):
+        under_way = now_s < began_s + age_s_of(flag, gate.metric) + UNDER_WAY_S
+        found = _too_few(gate, requests, found, under_way=under_way)
     estimate = _estimate(asked, scope, margin, now_s - began_s if proof else 0.0)
     reason = "; ".join(part for part in (found.told, _text(asked, scope, estimate)) if part)
-    return Verdict(
+    verdict = Verdict(
         gate.name, found.result, reason, now_s,
-        from_s=began_s, metric=gate.metric, value=found.value, limit=_SHOWN, samples=scope.units,
+        from_s=began_s, metric=gate.metric, value=found.value, limit=_SHOWN, samples=requests,
         estimate=estimate,
     )  # fmt: skip
+    return covered(verdict, gate, coverage)
+
+
+def _coverage(
+    gate: Gate, flag: FeatureFlag, asked: _Question, scope: ClusterSums, sums: Mapping[SumKey, Sequence[int]]
+) -> Coverage:
+    """Of a floor it knows the candidate's alone."""
+    counts = counts_of(gate, flag, sums, REQUESTS, asked.series.prefix)
+    candidates = sum(scope.candidates) + counts.left_candidates
+    return coverage_of(gate, REQUESTS, candidates, 0 if asked.floor else scope.units - candidates, counts)
 
 
 def _proof(asked: _Question, scope: ClusterSums, harm: _Harm, first: Verdict | None) -> _Found:

@@ -41,8 +41,8 @@ _NONE: tuple[int, ...] = (0,) * GROUPS
 class ClusterSums(msgspec.Struct, frozen=True, array_like=True):
     """Sums of U and p(1 - p) for each group of users, in steps of 2**-32, and counts.
 
-    `candidates`: units of the candidate in each group; `outcome`: the sum of their outcomes, in steps; `bad_*`: units
-    of the arm with an outcome below one half.
+    `candidates`: units of the candidate in each group whose outcome is known; `outcome`: the sum of their outcomes, in
+    steps; `bad_*`: units of the arm with an outcome below one half. `units`: all, with those that are left out.
     """
 
     contrast: tuple[int, ...] = _NONE
@@ -71,20 +71,22 @@ class Admissibility(NamedTuple):
     reason: str = ""
 
 
-def cluster_sums(units: Units, scores: Scores, group: Integers) -> ClusterSums:
+def cluster_sums(units: Units, scores: Scores, group: Integers, known: NDArray[np.bool_] | None = None) -> ClusterSums:
     """The sums of a batch; `group`: the user's, in 0..127, the same on every replica for the whole ramp.
 
-    A unit that is left out (scored at its prediction) is neither good nor bad.
+    `known`: False for a unit that is left out (scored at its prediction); None: all are known. Who is left out is
+    neither good nor bad, and says nothing of the candidate's own mean: the prediction is of both arms' outcomes.
     """
-    bad = (units.outcome < 0.5) & (units.outcome != units.predicted)  # noqa: PLR2004  the middle of the scale
+    is_known = np.ones(len(group), np.bool_) if known is None else known
+    bad, candidate = (units.outcome < 0.5) & is_known, units.candidate & is_known  # noqa: PLR2004  the scale's middle
     return ClusterSums(
         _by_group(group, on_grid(scores.contrast)),
         _by_group(group, on_grid(scores.overlap)),
-        _by_group(group, units.candidate.astype(np.int64)),
+        _by_group(group, candidate.astype(np.int64)),
         int((bad & units.candidate).sum()),
         int((bad & ~units.candidate).sum()),
         len(group),
-        _by_group(group, on_grid(units.candidate * units.outcome)),
+        _by_group(group, on_grid(candidate * units.outcome)),
     )
 
 

@@ -4,6 +4,8 @@
 | ------------------------------------------------ | --------------- | ------------ |
 | no pair has a score                              | NO_DATA         | NO_DATA      |
 | more than 5 % of at least 20 it was asked are lost | INCONCLUSIVE  | INCONCLUSIVE |
+| more than 5 % of an arm's shadow calls failed (of a floor: of the candidate's) | INCONCLUSIVE | floor: INCONCLUSIVE |
+| the judge has had too many versions              | INCONCLUSIVE    | floor: INCONCLUSIVE |
 | shown at 1/alpha (proof: and no harm near)       | PASS            | FAIL         |
 | else                                             | INCONCLUSIVE    | PASS         |
 
@@ -17,12 +19,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.core.errors import InvalidArgument
+from rollout.core.evidence.coverage import covered, shadow_coverage
 from rollout.core.evidence.eprocess import value_of
 from rollout.core.evidence.estimates import Asked, estimate_of
 from rollout.core.evidence.ledger import MetricSums, add, harm_log_value, noninferiority_log_value, total
 from rollout.core.evidence.levels import alpha_of, limit_of
 from rollout.core.evidence.names import is_gathered
-from rollout.core.evidence.pairs import UNKNOWN, Replies, by_version, harm_margin_of, number_of, plan_of, replies_of
+from rollout.core.evidence.pairs import (
+    OVER,
+    UNKNOWN,
+    VERSIONS_MAX,
+    Replies,
+    by_version,
+    harm_margin_of,
+    number_of,
+    plan_of,
+    replies_of,
+)
 from rollout.core.evidence.plans import began_s_of, step_of
 from rollout.core.evidence.rollback import HARM_WARNS, attempt_alpha
 from rollout.core.gates import Result, Verdict
@@ -42,12 +55,17 @@ LOST_ASKED_MIN = 20
 
 
 class _Found(NamedTuple):
-    """Of the version in force. `scope`: of the gate's step or ramp; `harm`: e-value over the whole ramp."""
+    """Of the version in force. `scope`: of the gate's step or ramp; `harm`: e-value over the whole ramp.
+
+    `versions`: that have scored; `over`: pairs of later ones that were not counted.
+    """
 
     scope: MetricSums
     harm: float
     weight: float
     replies: Replies
+    versions: int = 0
+    over: int = 0
 
     @property
     def pairs(self) -> int:
@@ -65,9 +83,10 @@ def verdict_of(gate: Gate, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int
     """What a gate of metric `judge` says at Unix time `now_s`; ERROR for sums or margins that can't be used."""
     try:
         plan = _plan_for(gate, flag)
-        return _judged(gate, flag, plan, _found(gate, flag, plan, sums), now_s)
+        verdict = _judged(gate, flag, plan, _found(gate, flag, plan, sums), now_s)
     except InvalidArgument as fault:
         return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
+    return covered(verdict, gate, shadow_coverage(gate, flag, sums))
 
 
 def _plan_for(gate: Gate, flag: FeatureFlag) -> MetricPlan:
@@ -79,8 +98,9 @@ def _plan_for(gate: Gate, flag: FeatureFlag) -> MetricPlan:
 
 def _found(gate: Gate, flag: FeatureFlag, plan: MetricPlan, sums: Mapping[SumKey, Sequence[int]]) -> _Found:
     versions, step = by_version(flag, plan, sums), step_of(flag.progress)
+    over = sum(replies_of(flag, OVER, sums))
     if not versions:
-        return _Found(total(plan, ()), 1.0, 1.0, replies_of(flag, UNKNOWN, sums))
+        return _Found(total(plan, ()), 1.0, 1.0, replies_of(flag, UNKNOWN, sums), over=over)
     ours = versions[-1]
     by_epoch: dict[int, MetricSums] = {}
     for _, epoch, part in ours.parts:
@@ -88,7 +108,8 @@ def _found(gate: Gate, flag: FeatureFlag, plan: MetricPlan, sums: Mapping[SumKey
     scope = [part for found, _, part in ours.parts if gate.scope == "ramp" or found == step]
     harm = value_of(harm_log_value(plan, harm_margin_of(gate), by_epoch))
     weight = attempt_alpha(1.0, number_of(ours, versions))
-    return _Found(total(plan, scope), harm, weight, replies_of(flag, ours.version, sums))
+    replies = replies_of(flag, ours.version, sums)
+    return _Found(total(plan, scope), harm, weight, replies, len(versions), over)
 
 
 def _judged(gate: Gate, flag: FeatureFlag, plan: MetricPlan, found: _Found, now_s: float) -> Verdict:
@@ -110,19 +131,30 @@ def _judged(gate: Gate, flag: FeatureFlag, plan: MetricPlan, found: _Found, now_
 
 def _result(gate: Gate, found: _Found, *, shown: bool) -> tuple[Result, str]:
     """The result, and what has to be said of it first."""
-    proof, wanted = gate.kind is GateKind.NONINFERIORITY, max(1, gate.min_samples)
+    proof = gate.kind is GateKind.NONINFERIORITY
     if shown and not proof and not found.is_lossy:
         return Result.FAIL, ""  # of an earlier step as well
     if not found.pairs:
         return Result.NO_DATA, "no pair has a score; "
-    if found.is_lossy:
-        lost, asked = found.replies.lost, sum(found.replies)
-        return Result.INCONCLUSIVE, f"the judge loses too many answers: {lost} of {asked}; "
-    if found.pairs < wanted:
-        return Result.INCONCLUSIVE, f"{found.pairs} of {wanted} pairs; "
-    if proof and shown and found.harm >= HARM_WARNS:
-        return Result.INCONCLUSIVE, f"proven, but an e-value for harm of {found.harm:.3g} warns; "
+    doubt = _doubt(gate, found, shown=shown)
+    if doubt:
+        return Result.INCONCLUSIVE, f"{doubt}; "
     return (Result.PASS if shown or not proof else Result.INCONCLUSIVE), ""
+
+
+def _doubt(gate: Gate, found: _Found, *, shown: bool) -> str:
+    """Why it can't be told, empty if it can."""
+    wanted = max(1, gate.min_samples)
+    if found.is_lossy:
+        return f"the judge loses too many answers: {found.replies.lost} of {sum(found.replies)}"
+    if gate.kind is not GateKind.HARM and (found.over or found.versions > VERSIONS_MAX):
+        told = f"the judge has had more than {VERSIONS_MAX} versions, {found.over} pairs of the latest are not counted"
+        return f"{told}: begin another attempt"
+    if found.pairs < wanted:
+        return f"{found.pairs} of {wanted} pairs"
+    if gate.kind is GateKind.NONINFERIORITY and shown and found.harm >= HARM_WARNS:
+        return f"proven, but an e-value for harm of {found.harm:.3g} warns"
+    return ""
 
 
 def _text(found: _Found, estimate: Estimate) -> str:

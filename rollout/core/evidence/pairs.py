@@ -3,7 +3,7 @@
 | name | vector |
 | --- | --- |
 | `judge.{plan}.{version}.{step}.{epoch}` | `vector_of` the MetricSums of W - 1/2, where each pair weighs 1 |
-| `judged.{version}` | `Replies` |
+| `judged.{version}` | `Replies`; of `over` those of versions that came after the `VERSIONS_MAX`th of the attempt |
 
 A judge that answers as another model, or by another rubric, is another version: its sums are its own. The number of a
 version grows with the epoch in which it first gave a score, and the one that gave one last is in force: neither looks
@@ -38,6 +38,9 @@ EPOCH_S = 3_600.0
 folded: there are 38 of them in 60 days."""
 UNKNOWN = "unknown"
 """Stands for the version of a judge that has not said yet who it is."""
+OVER = "over"
+VERSIONS_MAX = 8
+"""Of an attempt: each has sums and claims of its own, and a part of alpha (of the 8th a hundredth is left)."""
 _REPLIES = "judged."
 
 
@@ -135,7 +138,8 @@ def number_of(version: VersionSums, versions: Sequence[VersionSums]) -> int:
 
 def replies_of(flag: FeatureFlag, version: str, sums: Mapping[SumKey, Sequence[int]]) -> Replies:
     """How often this version was asked in this attempt. What was lost before anybody had said who it is counts too."""
-    keys = (replies_key(flag.feature, flag.progress, each) for each in {version, UNKNOWN})
+    whose = {version} if version == OVER else {version, UNKNOWN}
+    keys = (replies_key(flag.feature, flag.progress, each) for each in whose)
     counts = [Replies(*sums[key]) for key in keys if key in sums]
     return Replies(sum(each.scored for each in counts), sum(each.lost for each in counts))
 

@@ -5,6 +5,7 @@
 | units | of the epochs that get units still, one more for a step that changes, and what the others were folded to |
 | pairs | of each window and each step, for each version of the judge |
 | users | see `cluster_parts.VALUES_MAX` |
+| left out | of each step |
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rollout.core.evidence import pairs
 from rollout.core.evidence.carrying import SETTLED_S
 from rollout.core.evidence.cluster_parts import is_clustered, parts_of
 from rollout.core.evidence.counts import LOG_RATIOS
+from rollout.core.evidence.coverage import ELEMENTS, ShadowCalls, looks_of
 from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.ledger import nothing
 from rollout.core.evidence.names import ERRORS, age_s_of, is_gathered
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 LASTS_S = 60 * 86_400.0
 JUDGES = 2
-"""Versions of a judge in one attempt."""
+"""Versions of a judge that score side by side; of the others each has a last window in common with the next."""
 _OF_CARRIED = 2
 _HEAD = 2
 _OTHERS_OF_A_STEP = 64
@@ -47,7 +49,8 @@ def check_room(flag: FeatureFlag) -> None:
 def values_of(flag: FeatureFlag) -> int:
     """The most there are at once in an attempt; InvalidArgument for what can't be gathered at all."""
     units = sum(_of_series(flag, each) for each in series_of(flag))
-    return units + _of_errors(flag) + _of_pairs(flag) + _of_users(flag) + _OTHERS_OF_A_STEP * (_steps(flag) + 1)
+    others = (_OTHERS_OF_A_STEP + _of_coverage(flag)) * (_steps(flag) + 1)
+    return units + _of_errors(flag) + _of_pairs(flag) + _of_users(flag) + others
 
 
 def _of_series(flag: FeatureFlag, series: Series) -> int:
@@ -68,7 +71,15 @@ def _of_pairs(flag: FeatureFlag) -> int:
     if plan is None:
         return 0
     windows = pairs.epoch_of(flag.progress, flag.progress.ramp_began_s + LASTS_S) + 1
-    return JUDGES * (windows + _steps(flag)) * len(vector_of(nothing(plan)))
+    vectors = JUDGES * (windows + _steps(flag)) + pairs.VERSIONS_MAX - JUDGES
+    return vectors * len(vector_of(nothing(plan)))
+
+
+def _of_coverage(flag: FeatureFlag) -> int:
+    """Of a step: who was left out of each series, of units and of requests of users."""
+    return len({*looks_of(series_of(flag)).values()}) * ELEMENTS * (2 if is_clustered(flag) else 1) + len(
+        ShadowCalls._fields
+    )
 
 
 def _of_users(flag: FeatureFlag) -> int:

@@ -6,8 +6,9 @@
 | harm | worse by more than the margin? | not shown | shown, alone or together with other gates |
 | threshold | is the candidate alone below its floor? | not shown | shown, alone or together |
 
-Neither is INCONCLUSIVE, which holds. `value` is an e-value, `limit` what it must reach. No unit at all is NO_DATA, so
-silence never passes; but where one arm has everything nothing is drawn, and nothing is asked of what needs a draw.
+Neither is INCONCLUSIVE, which holds; so is proof or a floor that has left out too many units (see coverage). `value` is
+an e-value, `limit` what it must reach. No unit at all is NO_DATA, so silence never passes; but where one arm has
+everything nothing is drawn, and nothing is asked of what needs a draw.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import cluster_verdicts, error_harm, pair_verdicts
+from rollout.core.evidence.coverage import UNITS, counts_of, coverage_of, covered
 from rollout.core.evidence.eprocess import value_of
 from rollout.core.evidence.estimates import Asked, estimate_of, text_of
 from rollout.core.evidence.folding import Gathered, gathered_of
@@ -45,6 +47,7 @@ from rollout.core.ramp_model import Gate, GateKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from rollout.core.coverage import Coverage
     from rollout.core.evidence.interval import Moments
     from rollout.core.evidence.ledger import MetricSums
     from rollout.core.evidence.plans import Series
@@ -99,18 +102,20 @@ def _noninferiority(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> 
     if proven and harm >= HARM_WARNS:
         text = f"proven, but an e-value for harm of {harm:.3g} warns; {text}"
     shown = Result.PASS if proven and harm < HARM_WARNS else Result.INCONCLUSIVE
-    return _counted(gate, flag, Verdict(gate.name, shown, text, now_s, value=value, estimate=estimate), scope.moments)
+    verdict = Verdict(gate.name, shown, text, now_s, value=value, estimate=estimate)
+    return _counted(gate, flag, verdict, _coverage(gate, flag, series, scope.moments, sums))
 
 
 def _harm(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
     margin = gate.margin or 0.0
-    scope = _scope(gate, gathered_of(flag, series_for(flag, gate, margin), sums))
+    series = series_for(flag, gate, margin)
+    scope = _scope(gate, gathered_of(flag, series, sums))
     value = _harm_value(gate, flag, sums)
     asked = _asked(gate, flag, margin, now_s, value)
     estimate = replace(estimate_of(scope.moments, asked, excluded=None, proven=False), expected_s=None)
     shown = Result.FAIL if value >= limit_of(gate, flag) else Result.PASS
     verdict = Verdict(gate.name, shown, text_of(estimate, asked), now_s, value=value, estimate=estimate)
-    return _counted(gate, flag, verdict, scope.moments)
+    return _counted(gate, flag, verdict, _coverage(gate, flag, series, scope.moments, sums))
 
 
 def _threshold(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
@@ -124,13 +129,13 @@ def _threshold(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
     if gate.metric == ERRORS:
         total = error_harm.seen_of(flag, sums).total
         mean = 1.0 - total.candidate_errors / total.candidate_units if total.candidate_units else None
-    moments = _scope(gate, found).moments
+    coverage = _coverage(gate, flag, series, _scope(gate, found).moments, sums)
     good = f"within {gate.limit:g} s" if gate.metric in LATENCY else "good"
     text = f"at least {floor:g} of the candidate's are to be {good}" + ("" if mean is None else f", {mean:.4f} are")
     shown = Result.FAIL if value >= limit_of(gate, flag) else Result.PASS
     estimate = Estimate(effect=mean, harm_value=value)
     verdict = Verdict(gate.name, shown, text, now_s, value=value, estimate=estimate)
-    return _counted(gate, flag, verdict, moments, moments.candidates)
+    return _counted(gate, flag, verdict, coverage)
 
 
 def _stopped(flag: FeatureFlag, found: Mapping[str, Verdict]) -> dict[str, Verdict]:
@@ -170,22 +175,35 @@ def _age_s(gate: Gate, flag: FeatureFlag) -> float:
     return age_s_of(flag, gate.metric) if gate.metric in DRAWN else math.inf
 
 
-def _counted(gate: Gate, flag: FeatureFlag, verdict: Verdict, moments: Moments, units: int | None = None) -> Verdict:
-    """Fill in what all have, and hold what has too few units."""
-    samples, wanted = moments.units if units is None else units, max(1, gate.min_samples)
-    began_s = began_s_of(gate, flag)
-    whole = replace(verdict, from_s=began_s, metric=gate.metric, limit=limit_of(gate, flag), samples=samples)
-    if verdict.result is Result.FAIL or samples >= wanted:
-        return whole
-    text = f"{samples} of {wanted} units; {verdict.reason}"
-    if samples:
-        return replace(whole, result=Result.INCONCLUSIVE, reason=text)
+def _counted(gate: Gate, flag: FeatureFlag, verdict: Verdict, coverage: Coverage) -> Verdict:
+    """Fill in what all have, and hold what has too few units, or has left out too many."""
+    arms, wanted = (coverage.candidate, coverage.baseline), max(1, gate.min_samples)
+    samples = sum(arm.judged for arm in (arms[:1] if gate.kind is GateKind.THRESHOLD else arms))
+    whole = replace(
+        verdict, from_s=began_s_of(gate, flag), metric=gate.metric, limit=limit_of(gate, flag), samples=samples
+    )
+    if verdict.result is not Result.FAIL and samples < wanted:
+        whole = _too_few(gate, flag, whole, wanted)
+    return covered(whole, gate, coverage)
+
+
+def _too_few(gate: Gate, flag: FeatureFlag, verdict: Verdict, wanted: int) -> Verdict:
+    text = f"{verdict.samples} of {wanted} units; {verdict.reason}"
+    if verdict.samples:
+        return replace(verdict, result=Result.INCONCLUSIVE, reason=text)
     age_s = age_s_of(flag, gate.metric)
-    if verdict.at_s < began_s + age_s + UNDER_WAY_S:
-        return replace(whole, result=Result.INCONCLUSIVE, reason=f"units are looked at {age_s:g} s after they arrived")
+    if verdict.at_s < began_s_of(gate, flag) + age_s + UNDER_WAY_S:
+        return replace(
+            verdict, result=Result.INCONCLUSIVE, reason=f"units are looked at {age_s:g} s after they arrived"
+        )
     if gate.metric in LATENCY:
         text = f"{text} with a bound within {flag.evidence.age}; if there is traffic, give a larger evidence.age"
-    return replace(whole, result=Result.NO_DATA, reason=text)
+    return replace(verdict, result=Result.NO_DATA, reason=text)
+
+
+def _coverage(gate: Gate, flag: FeatureFlag, series: Series, moments: Moments, sums: Sums) -> Coverage:
+    counts = counts_of(gate, flag, sums, UNITS, series.prefix)
+    return coverage_of(gate, UNITS, moments.candidates, moments.units - moments.candidates, counts)
 
 
 def _harm_value(gate: Gate, flag: FeatureFlag, sums: Sums) -> float:

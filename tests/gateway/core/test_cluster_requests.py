@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core.cluster_requests import ClusterPlaces, WaitingRequests, arrived_s_of
+from gateway.core.left_out import Why
 from gateway.core.outcome import UNDER_WAY, Record
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.model import FeatureFlag, UnitKind
@@ -215,3 +216,22 @@ def test_revisions_of_another_worker_are_taken_over() -> None:
     after.adopt(replace(FLAG, revision=revision) for revision in range(3, 80))
     assert after.of("draft", 1) is None
     assert after.of("draft", 79) is not None
+
+
+def test_features_that_are_no_more_and_ramps_that_are_over_are_forgotten() -> None:
+    ended = replace(FLAG, revision=2, progress=replace(FLAG.progress, phase=Phase.COMPLETED))
+    for snapshot in ({"draft": ended}, {"ask": replace(FLAG, feature="ask")}):
+        places = learned(FLAG)
+        places.learn(compile_snapshot(snapshot, 2))
+        assert (places.of("draft", 1), places.latest("draft"), places.knows("draft")) == (None, None, False)
+
+
+def test_who_is_given_up_is_told() -> None:
+    lost: list[tuple[str, Why]] = []
+    waiting = WaitingRequests(AGE_S, most=2, lose=lambda record, why: lost.append((record.request_id, why)))
+    large = 2**62
+    waiting.add([request(1), request(large), request(2), request(large + 1)])
+    assert lost == [(f"r{large}", Why.THINNED), (f"r{large + 1}", Why.THINNED)]
+    lost.clear()
+    assert (waiting.give_up(), len(waiting)) == (2, 0)
+    assert lost == [("r1", Why.ENDED), ("r2", Why.ENDED)]

@@ -55,7 +55,7 @@ def test_the_absent_are_in_no_sum_and_the_left_out_add_no_contrast() -> None:
     errors, latency = read(found), read(found, 1)
     assert (errors.units, latency.units) == (2, 1)
     assert (errors.overlap[8] > 0, latency.overlap[8]) == (True, 0)
-    assert (latency.overlap[10] > 0, latency.contrast[10], latency.candidates[10]) == (True, 0, 1)
+    assert (latency.overlap[10] > 0, latency.contrast[10], latency.candidates[10]) == (True, 0, 0)
 
 
 def test_a_user_is_predicted_by_all_others() -> None:

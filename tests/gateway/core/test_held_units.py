@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.held_units import RATINGS_OF_A_UNIT_MAX, Held, HeldUnits, Ratings
+from gateway.core.left_out import Why
 
 
 def held(digest: int, at_s: float = 700.0) -> Held:
@@ -61,3 +62,11 @@ def test_beyond_the_bounds_the_units_rated_first_and_more_requests_of_one_are_no
         ratings.add("draft", 1, ("acme", str(number)), "score", 0.5)
     ratings.add("draft", 1, ("acme", "0"), "score", 1.0)
     assert ratings.take("draft", 1) == [0.5] * (RATINGS_OF_A_UNIT_MAX - 1) + [1.0]
+
+
+def test_who_is_given_up_is_told() -> None:
+    lost: list[tuple[int, Why]] = []
+    units = HeldUnits(2, lambda unit, why: lost.append((unit.digest, why)))
+    large = 2**62
+    units.add([held(large), held(1), held(2), held(large + 1)])
+    assert lost == [(large, Why.THINNED), (large + 1, Why.THINNED)]

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from gateway.core.judging.score import Lost, Result, Scored
 from gateway.core.pair_sums import Entry, PairBooks, summed
 from rollout.core.evaluate import compile_snapshot
-from rollout.core.evidence.pairs import EPOCH_S, gathered, pairs_key, plan_of, replies_key
+from rollout.core.evidence.coverage import shadow_key
+from rollout.core.evidence.pairs import EPOCH_S, OVER, VERSIONS_MAX, gathered, pairs_key, plan_of, replies_key
 from rollout.core.evidence.plans import vector_of
 from rollout.core.model import FeatureFlag, UnitKind
 from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, Role
@@ -157,3 +158,42 @@ def test_batches_of_any_size_in_any_order_add_the_same(
         for key, vector in part.items():
             merged[key] = merge(merged.get(key, []), vector)
     assert merged == whole
+
+
+def test_shadow_calls_are_counted_by_the_arm_that_was_asked(books: PairBooks) -> None:
+    key = shadow_key("draft", FLAG.progress)
+    asked = [(arm, answered) for arm in ("candidate", "baseline") for answered in (True, False)]
+    found = [books.call("draft", 7, arm, answered=answered) for arm, answered in asked]
+    assert found == [(key, tuple(int(place == index) for place in range(4))) for index in range(4)]
+    assert learnt(replace(FLAG, gates=())).call("draft", 7, "candidate", answered=False) is None
+
+
+def test_more_versions_than_there_is_room_for_are_not_counted_and_told(books: PairBooks) -> None:
+    def entries(version: str, scored: Scored = SCORED) -> tuple[Entry, Entry]:
+        found = books.score(replace(scored, judge_version=version), asked=False)
+        lost = books.lose(Lost("draft", 7, version))
+        assert found is not None
+        assert lost is not None
+        assert (found[1] is None) is (found[0].version == OVER)
+        return found[0], lost
+
+    for number in range(VERSIONS_MAX):
+        assert {each.version for each in entries(f"v{number}")} == {f"v{number}"}
+    late = entries("late")
+    assert ({each.version for each in late}, books.over) == ({OVER}, 2)
+    assert summed([(each, True) for each in late]) == {replies_key("draft", FLAG.progress, OVER): [0, 2]}
+    assert {each.version for each in entries("v0")} == {"v0"}  # the first ones go on
+    assert books.lose(Lost("draft", 7, "")) is not None
+    again = replace(FLAG, revision=8, progress=replace(FLAG.progress, attempt=2))
+    books.learn(compile_snapshot({"draft": again}, 8))
+    assert entries("late", replace(SCORED, revision=8))[0].version == "late"  # another attempt, other versions
+    assert (entries("v0")[0].version, books.over) == ("v0", 2)  # of the attempt before
+
+
+def test_features_that_are_no_more_and_ramps_that_are_over_are_forgotten(books: PairBooks) -> None:
+    assert books.score(SCORED, asked=True) is not None
+    ended = replace(FLAG, revision=9, progress=replace(FLAG.progress, phase=Phase.COMPLETED))
+    books.learn(compile_snapshot({"draft": ended}, 9))
+    assert (books.score(SCORED, asked=True), books.unplaced, books._versions) == (None, 0, {})
+    books.learn(compile_snapshot({"ask": replace(FLAG, feature="ask")}, 10))
+    assert (books.score(SCORED, asked=True), books.unplaced, list(books._places)) == (None, 1, ["ask"])

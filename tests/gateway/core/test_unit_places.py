@@ -89,3 +89,38 @@ def test_a_place_knows_its_keys() -> None:
     (series,) = place.series
     assert place.key(series, 3) == key_of("draft", FLAG.progress, series.prefix, 3)
     assert place.errors_key(3) == errors_key(FLAG, 3)
+
+
+def test_features_that_are_no_more_and_ramps_that_are_over_are_forgotten() -> None:
+    places = learned(FLAG)
+    ended = replace(FLAG, revision=2, progress=replace(FLAG.progress, phase=Phase.COMPLETED))
+    places.learn(compile_snapshot({"draft": ended}, 2))
+    assert (places.of("draft", 1), places.latest("draft"), places.over) == (None, None, {"draft"})
+    assert places.age_s_of("draft", 1) == 0.0  # nobody asks: nobody waits for it
+    places = learned(FLAG)
+    places.learn(compile_snapshot({"ask": replace(FLAG, feature="ask")}, 2))
+    assert (places.of("draft", 1), places.age_s_of("draft", 1), places.over) == (None, None, frozenset())
+    assert len(places._places) == 1
+
+
+def test_a_ramp_at_a_share_that_draws_nothing_is_remembered() -> None:
+    """It may go on."""
+    paused = replace(FLAG, revision=2, share_millipct=0, progress=replace(FLAG.progress, phase=Phase.PAUSED))
+    places = learned(FLAG, paused)
+    place = places.of("draft", 1)
+    assert place is not None
+    assert (places.latest("draft"), places.current) == (place, ())
+
+
+def test_the_latest_place_is_of_the_newest_revision() -> None:
+    latest = learned(FLAG, replace(FLAG, revision=2)).latest("draft")
+    assert latest is not None
+    assert latest.flag.revision == 2
+
+
+def test_margins_have_one_place_for_the_left_out_a_limit_has_its_own() -> None:
+    wider = [replace(GATE, name=f"l{each}", metric="ttft_p95", margin=each) for each in (0.1, 0.2)]
+    floor = replace(wider[0], name="slo", kind=GateKind.THRESHOLD, margin=None, limit=5.0)
+    place = place_of(replace(FLAG, gates=(*wider, floor)))
+    assert (len(place.covered), len({*place.covered.values()})) == (3, 2)
+    assert {key.epoch for key in place.covered.values()} == {2}

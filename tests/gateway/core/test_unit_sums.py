@@ -7,18 +7,20 @@ from msgspec.structs import replace
 from gateway.core import unit_sums as module
 from gateway.core.checks.sampling import CheckSample
 from gateway.core.held_units import Held
-from gateway.core.unit_sums import Books, Judged
+from gateway.core.judged_unit import Judged
+from gateway.core.unit_sums import Books
 from gateway.core.units import End, Unit
 from rollout.core.claims import Claim, draw_of
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.evidence import eprocess
 from rollout.core.evidence.arms import units_key
+from rollout.core.evidence.coverage import Counts, rated
 from rollout.core.evidence.eprocess import NOTHING
 from rollout.core.evidence.ledger import gathered
 from rollout.core.evidence.plans import EPOCH_S, errors_key, key_of, series_of, stored, sums_of, vector_of
 from rollout.core.evidence.score import Units, floor_fall
 from rollout.core.model import BUCKETS, FeatureFlag
-from rollout.core.ramp_model import Evidence, GateKind
+from rollout.core.ramp_model import Evidence, GateKind, Phase
 from tests.gateway.core.test_unit_places import FLAG as HARM_ONLY
 from tests.gateway.core.test_unit_places import GATE
 
@@ -107,6 +109,27 @@ def test_swapping_the_arms_swaps_the_counts(batch: list[Unit]) -> None:
     assert mirrored[errors] == [straight[errors][index] for index in (1, 0, 3, 2)]
     units, candidates, contrast, overlap = straight[key][:4]
     assert mirrored[key][:4] == [units, units - candidates, -contrast, overlap]
+
+
+def test_the_left_out_are_counted_beside_the_sums_and_who_is_forgotten_as_well() -> None:
+    books, told = learned(FLAG), []
+    books.left_out.told = lambda labels, amount: told.append((*labels[1:], amount))
+    books.left_out.add = lambda key, row: told.append((key, row))
+    key = books.places.current[0].covered[SERIES.prefix]
+    assert summed(books, [unit(2, None), unit(4, None), unit(3, None), unit(5)])[key] == [2, 1, 0, 0, 0, 0]
+    assert sorted(told) == [("errors", "baseline", "unknown", 1), ("errors", "candidate", "unknown", 2)]
+    told.clear()
+    assert key not in summed(books, [unit(2), unit(9, revision=4)])
+    books.left_out.hand_over()
+    assert told == [(key, Counts(lost_baselines=1)), ("errors", "baseline", "unplaced", 1)]
+
+
+def test_of_a_ramp_that_is_over_nobody_is_missing() -> None:
+    thumbs = gates("thumbs")
+    books = learned(thumbs)
+    held = Held(1_610.0, 1_010.0, "draft", 1, 2, True)
+    learned(replace(thumbs, revision=2, progress=replace(thumbs.progress, phase=Phase.COMPLETED)), books=books)
+    assert (books.judged(2_000.0, [unit(1)]), books.rated([(held, [1.0])]), books.unplaced) == ([], {}, 0)
 
 
 def test_who_is_left_out_is_scored_at_the_prediction() -> None:
@@ -201,9 +224,11 @@ def test_ratings_count_later_and_alone() -> None:
     held = list(books.held(judged))
     assert held[1] == Held(1_610.0, 1_010.0, "draft", 1, 2, True)
     deltas = books.rated([(held[0], []), (held[1], [1.0, 0.5])])
-    assert list(deltas) == [key_of("draft", flag.progress, thumbs.prefix, 5)]
-    both = [unit(1, 0.5), unit(2, 0.75)]
-    assert deltas == {key_of("draft", flag.progress, thumbs.prefix, 5): expected(both, 0.5, thumbs)}
+    both, covered = [unit(1, 0.5), unit(2, 0.75)], books.places.current[0].covered
+    assert deltas == {
+        key_of("draft", flag.progress, thumbs.prefix, 5): expected(both, 0.5, thumbs),
+        covered[thumbs.prefix]: [*rated(1, candidate=True)],
+    }
     assert books.rated([(held[0]._replace(revision=9), [])]) == {}
     assert books.unplaced == 1
 

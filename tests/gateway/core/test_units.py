@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from gateway.core.left_out import Why
 from gateway.core.outcome import UNDER_WAY, Outcome, Record
 from gateway.core.units import PATIENCE_S, End, Unit, Waiting, end_of, is_unit, success_of, unit_of
 from tests.gateway.test_recorder import RECORD
@@ -244,3 +245,16 @@ def test_neither_order_nor_batches_change_who_is_handed_out(requests, random, pa
         shuffled.add(records[start::parts])
     key = [(unit.digest, unit.arrived_s) for unit in straight.due(1_000.0, [])]
     assert [(unit.digest, unit.arrived_s) for unit in shuffled.due(1_000.0, [])] == key
+
+
+def test_who_is_given_up_is_told() -> None:
+    lost: list[tuple[int, Why]] = []
+    ages: dict[str, float] = {"draft": AGE_S}
+    waiting = Waiting(lambda feature, _: ages.get(feature), 2, lambda unit, why: lost.append((unit.digest, why)))
+    large = 2**62
+    waiting.add([request(number, 100.0) for number in (1, large, 2, large + 1)])
+    waiting.add([request(3, 100.0, feature="ask")])
+    assert lost == [(large, Why.THINNED), (large + 1, Why.THINNED), (3, Why.UNPLACED)]
+    lost.clear()
+    assert (waiting.give_up(), len(waiting)) == (2, 0)
+    assert lost == [(1, Why.ENDED), (2, Why.ENDED)]

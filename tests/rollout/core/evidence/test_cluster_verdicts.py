@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from rollout.core.coverage import ArmCoverage
 from rollout.core.evidence.cluster_parts import cell_of, part_of, vectors_of
 from rollout.core.evidence.cluster_verdicts import variance_tuned, verdict_of
 from rollout.core.evidence.clusters import GROUPS, cluster_sums
+from rollout.core.evidence.coverage import REQUESTS, Counts, coverage_keys
 from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.fixed_point import log_growth
-from rollout.core.evidence.plans import series_for
+from rollout.core.evidence.plans import series_for, series_of
 from rollout.core.evidence.score import Units, for_noninferiority, score
 from rollout.core.gates import Result, Verdict, judge
 from rollout.core.model import BUCKETS, FeatureFlag, UnitKind
@@ -344,3 +346,22 @@ def test_with_users_enough_it_has_power() -> None:
         passed += said(replace(PROOF, scope="ramp"), fine).result is Result.PASS
         failed += said(HARM, bad).result is Result.FAIL
     assert min(passed, failed) >= 6
+
+
+def test_too_many_requests_left_out_are_no_answer() -> None:
+    flag = replace(FLAG, gates=(HARM, PROOF, FLOOR))
+    sums = added({}, *even(8_000), flag=flag)
+    keys = coverage_keys(flag, series_of(flag), REQUESTS)
+    (key,) = {keys[series_for(flag, gate, gate.margin or 0.0).prefix] for gate in flag.gates}
+    few, many = sums | {key: [*Counts(lost_candidates=200)]}, sums | {key: [*Counts(lost_candidates=220)]}
+    assert [said(gate, few, flag).result for gate in flag.gates] == [Result.PASS] * 3
+    assert [said(gate, many, flag).result for gate in flag.gates] == [
+        Result.PASS, Result.INCONCLUSIVE, Result.INCONCLUSIVE
+    ]  # fmt: skip
+    found = said(PROOF, many, flag)
+    assert found.reason.startswith("220 of 4220 requests of the candidate were left out, 5.2%, at most 5%; asymptotic")
+    assert found.coverage is not None
+    assert (found.coverage.baseline, found.samples) == (ArmCoverage(4_000), 8_000)
+    floor = said(FLOOR, many, flag)
+    assert floor.coverage is not None
+    assert (floor.samples, floor.coverage.baseline.all) == (4_000, 0)

@@ -74,9 +74,13 @@ def test_the_sums_are_those_of_the_groups(units) -> None:
     assert spread(sums, 0.0) == 0.125**2 + 0.25**2
 
 
-def test_who_is_left_out_is_neither_good_nor_bad(units) -> None:
-    sums = gathered(units([(50_000, True, 0.25, 0.25), (50_000, False, 0.25, 0.25)]), np.array([7, 9]))
-    assert (sums.bad_candidates, sums.bad_baselines, sums.contrast[7]) == (0, 0, 0)
+def test_who_is_left_out_is_neither_good_nor_bad_and_says_nothing_of_the_candidates_mean(units) -> None:
+    rows = [(50_000, True, 0.25, 0.25), (50_000, False, 0.25, 0.25), (50_000, True, 1.0, 0.25)]
+    batch, group = units(rows), np.array([7, 9, 7])
+    sums = cluster_sums(batch, score(batch), group, np.array([False, False, True]))
+    assert (sums.bad_candidates, sums.bad_baselines, sums.units) == (0, 0, 3)
+    assert (sums.candidates[7], of_candidate(sums).estimate, of_candidate(sums).units) == (1, 1.0, 1)
+    assert sums.overlap == gathered(batch, group).overlap  # in a contrast it counts, as no difference
 
 
 def test_nothing_has_no_estimate() -> None:

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from rollout.core.coverage import ArmCoverage
 from rollout.core.evidence import pairs
+from rollout.core.evidence.coverage import ShadowCalls, shadow_key
 from rollout.core.evidence.ledger import harm_log_value, noninferiority_log_value
 from rollout.core.evidence.levels import limit_of
 from rollout.core.evidence.pair_verdicts import LOST_ASKED_MIN, verdict_of
+from rollout.core.evidence.pairs import OVER, VERSIONS_MAX, replies_key
 from rollout.core.evidence.plans import vector_of
 from rollout.core.evidence.rollback import attempt_alpha
 from rollout.core.gates import Result, Verdict
@@ -194,3 +197,39 @@ def test_what_cannot_be_judged_is_an_error() -> None:
     assert said(PROOF, {}, replace(FLAG, gates=())).result is Result.ERROR
     wide = replace(PROOF, margin=0.7)
     assert said(wide, {}, replace(FLAG, gates=(wide,))).reason == "a win rate can't be 0.7 below one half"
+
+
+def test_a_candidate_that_fails_in_shadow_is_not_proven_by_the_pairs_there_are() -> None:
+    flag = replace(FLAG, gates=(PROOF, HARM, FLOOR))
+    sums = sums_of(("v", 1, even(900)), v=(900, 0), flag=flag)
+    key = shadow_key("draft", flag.progress)
+    few, many = sums | {key: [*ShadowCalls(950, 50)]}, sums | {key: [*ShadowCalls(949, 51)]}
+    assert [said(gate, few, flag).result for gate in flag.gates] == [Result.PASS] * 3
+    passed, unknown = Result.PASS, Result.INCONCLUSIVE
+    assert [said(gate, many, flag).result for gate in flag.gates] == [unknown, passed, unknown]
+    found = said(PROOF, many, flag)
+    assert found.reason.startswith("51 of 1000 shadow calls of the candidate failed, 5.1%, at most 5%; win rate")
+    assert found.coverage is not None
+    assert found.coverage.candidate == ArmCoverage(949, 51)
+    of_step_before = sums | {shadow_key("draft", EARLIER): [*ShadowCalls(949, 51)]}
+    assert said(PROOF, of_step_before, flag).result is passed
+    assert said(replace(PROOF, scope="ramp"), of_step_before, flag).result is unknown
+
+
+def test_one_that_answers_nothing_at_all_is_seen() -> None:
+    found = said(PROOF, {shadow_key("draft", FLAG.progress): [*ShadowCalls(candidate_failed=12)]})
+    reason = "12 of 12 shadow calls of the candidate failed, 100.0%, at most 5%; no pair has a score; 0 were lost"
+    assert (found.result, found.reason) == (Result.NO_DATA, reason)
+
+
+def test_too_many_versions_are_told() -> None:
+    flag = replace(FLAG, gates=(PROOF, HARM, FLOOR))
+    sums = sums_of(("v", 1, even(900)), v=(900, 0), flag=flag)
+    over = sums | {replies_key("draft", flag.progress, OVER): [0, 7]}
+    more = sums_of(*((f"v{number}", 1, even(900)) for number in range(VERSIONS_MAX + 1)), flag=flag)
+    for given, missing in ((over, 7), (more, 0)):
+        found = said(PROOF, given, flag)
+        assert found.result is said(FLOOR, given, flag).result is Result.INCONCLUSIVE
+        assert f"more than 8 versions, {missing} pairs of the latest are not counted: begin another" in found.reason
+        assert said(HARM, given, flag).result is Result.PASS
+    assert said(PROOF, {replies_key("draft", flag.progress, OVER): [0, 7]}, flag).result is Result.NO_DATA

@@ -5,6 +5,7 @@ from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import pairs
 from rollout.core.evidence.cluster_parts import VALUES_MAX
 from rollout.core.evidence.names import LATENCY
+from rollout.core.evidence.pairs import VERSIONS_MAX
 from rollout.core.evidence.plans import MARGINS_MAX
 from rollout.core.evidence.room import JUDGES, LASTS_S, check_room, values_of
 from rollout.core.model import FeatureFlag, UnitKind
@@ -32,7 +33,8 @@ def test_the_most_that_a_judge_can_be_asked_fits_for_sixty_days() -> None:
     gates = [replace(HARM, metric="judge", margin=number / 100) for number in range(1, MARGINS_MAX + 1)]
     flag = flag_of(*gates)
     check_room(flag)
-    assert values_of(flag) - values_of(flag_of()) == JUDGES * (38 + 100) * 245 < 0.7 * VALUES_PER_EPOCH_MAX
+    vectors = JUDGES * (38 + 100) + VERSIONS_MAX - JUDGES
+    assert values_of(flag) - values_of(flag_of()) == vectors * 245 < 0.75 * VALUES_PER_EPOCH_MAX
     assert LASTS_S / pairs.EPOCH_S * 245 > 3 * VALUES_PER_EPOCH_MAX
 
 
