@@ -70,7 +70,7 @@ class ClusterCollector:
     @property
     def lost(self) -> int:
         """Requests that are in no sum though they should be."""
-        return self._lost + self._sender.lost + self._tally.lost + sum(each.thinned for each in self._waiting.values())
+        return self._lost + self._sender.lost + sum(each.thinned for each in self._waiting.values())
 
     def take(self, records: Sequence[Record]) -> None:
         """Take a batch of settled requests."""

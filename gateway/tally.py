@@ -74,7 +74,9 @@ class Tally:
             await self.flush()
             if len(self) >= before:
                 break
-        self.lost += len(self)
+        if len(self):
+            _log.warning("%d counts of %s are lost: the store does not answer", len(self), self._what)
+            self.lost += len(self)
 
     async def _send(self, flush: _Flush) -> None:
         try:

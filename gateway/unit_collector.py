@@ -106,7 +106,7 @@ class UnitCollector:
     def lost(self) -> int:
         """Units that are not in a sum, or not in all, though they should be; of both arms alike."""
         given_up = self._waiting.thinned + self._waiting.ageless + self._held.thinned
-        return self._lost + given_up + self._books.unplaced + self._tally.lost
+        return self._lost + given_up + self._books.unplaced
 
     @property
     def beyond(self) -> int:
