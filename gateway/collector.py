@@ -125,6 +125,8 @@ class Collector:
         if snapshot is self._seen:
             return
         self._seen = snapshot
+        for gone in self._places.keys() - snapshot.features.keys():
+            del self._places[gone]
         for name, feature in snapshot.features.items():
             known = self._places.setdefault(name, {})
             known[feature.flag.revision] = _places_of(feature.flag)

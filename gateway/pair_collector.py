@@ -39,7 +39,7 @@ class PairCollector:
     @property
     def lost(self) -> int:
         """Pairs that are in no sum though they should be (counter)."""
-        return self._flushes.lost + self._books.unplaced + self._books.over + self._calls.lost
+        return self._flushes.lost + self._books.unplaced + self._books.over
 
     def take(self, scored: Scored) -> None:
         """ScoreSink."""

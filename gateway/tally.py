@@ -75,8 +75,8 @@ class Tally:
             if len(self) >= before:
                 break
         if len(self):
-            _log.warning("%d counts of %s are lost: the store did not answer", len(self), self._what)
-        self.lost += len(self)
+            _log.warning("%d counts of %s are lost: the store does not answer", len(self), self._what)
+            self.lost += len(self)
 
     async def _send(self, flush: _Flush) -> None:
         try:

@@ -230,3 +230,10 @@ async def test_what_one_flush_cannot_hold_waits_for_the_next(world: World, monke
     assert len(await world.sums()) == 2
     assert set(await world.sums()) == {KEY, OURS, THEIRS}
     assert (await world.sums())[KEY] == (1, 1)
+
+
+async def test_features_that_are_no_more_are_forgotten(world: World) -> None:
+    world.collector.take([RECORD])
+    world.put(replace(FLAG, feature="ask"))
+    world.collector.take([RECORD])
+    assert (list(world.collector._places), world.collector.lost) == (["ask"], 0)

@@ -107,15 +107,16 @@ async def test_who_stops_it_stops_it(world: World) -> None:
     assert len(world.tally) == 1
 
 
-async def test_at_the_end_all_is_sent_that_the_store_takes(world: World) -> None:
+async def test_at_the_end_all_is_sent_that_the_store_takes(world: World, caplog) -> None:
     world.store.fault = StoreUnavailable("away")
     world.tally.add(ONE, (1,))
     await world.tally.flush()
     world.tally.add(ONE, (2,))
     world.store.fault = None
     await world.tally.close()
-    assert (world.store.sums, world.tally.lost) == ({ONE: [3]}, 0)
+    assert (world.store.sums, world.tally.lost, caplog.text) == ({ONE: [3]}, 0, "")
     world.store.fault = StoreUnavailable("away")
     world.tally.add(ONE, (4,))
     await world.tally.close()
     assert world.tally.lost == 1
+    assert "the store does not answer" in caplog.text

@@ -235,3 +235,10 @@ def test_who_is_given_up_is_told() -> None:
     lost.clear()
     assert (waiting.give_up(), len(waiting)) == (2, 0)
     assert lost == [("r1", Why.ENDED), ("r2", Why.ENDED)]
+
+
+def test_a_place_knows_where_the_left_out_are_counted() -> None:
+    place = learned(FLAG).latest("draft")
+    assert place is not None
+    assert place.covered.keys() == {each.prefix for part in place.parts for each in part.series}
+    assert {key.name.partition(".")[2].partition(".")[0] for key in place.covered.values()} == {"requests"}

@@ -136,3 +136,12 @@ def test_means_are_bounded(monkeypatch) -> None:
         flag = replace(WIDE, feature=f"f{number}")
         books.summed([entry(8)._replace(place=ClusterPlace(flag, PLACE.parts))])
     assert len(books._means) == 2
+
+
+def test_who_was_rated_is_counted_beside_the_sums() -> None:
+    flag = replace(FLAG, gates=(replace(GATE, metric="thumbs"),))
+    place = ClusterPlace(flag, parts_of(flag))
+    (part,) = place.parts
+    rated = [(True, 1.0), (True, 0.5), (True, None), (False, 0.0), (False, -1.0)]
+    entries = [entry_of(place, part, 1_010.0, 8, candidate=arm, outcomes=(value,)) for arm, value in rated]
+    assert ClusterBooks().summed(entries)[place.covered[part.series[0].prefix]] == [0, 0, 0, 0, 1, 1]

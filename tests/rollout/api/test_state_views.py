@@ -3,6 +3,7 @@ from msgspec.structs import replace
 from rollout.api.state_views import hold_view, ramp_state_view, verdict_view, whole
 from rollout.api.views import history_page
 from rollout.core.audit import AuditEntry
+from rollout.core.coverage import ArmCoverage, Coverage
 from rollout.core.gates import Estimate, Result, Verdict
 from rollout.core.hold import Hold, HoldReason
 from rollout.core.model import FeatureFlag, Kill
@@ -40,6 +41,14 @@ def test_what_stands_behind_a_verdict_is_shown_whole() -> None:
     assert verdict_view(replace(VERDICT, estimate=estimate)).model_dump(mode="json")["estimate"] == {
         "effect": -0.01, "lower": -0.02, "upper": 0.0, "margin": 0.05, "excluded": None, "expected_s": None,
         "harm_value": None,
+    }  # fmt: skip
+
+
+def test_who_stands_behind_a_verdict_is_shown() -> None:
+    coverage = Coverage("units", ArmCoverage(90, 10, rated=3), ArmCoverage(7), 0.05)
+    assert verdict_view(replace(VERDICT, coverage=coverage)).model_dump(mode="json")["coverage"] == {
+        "of": "units", "candidate": {"judged": 90, "left_out": 10, "rated": 3},
+        "baseline": {"judged": 7, "left_out": 0, "rated": None}, "limit": 0.05,
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from rollout.api import views
 from rollout.cli.feature_render import Features, hold_texts, phase_of, told, told_of
+from rollout.core.coverage import ArmCoverage, Coverage
 from rollout.core.gates import Estimate, Result, Verdict
 from rollout.core.hold import Hold, HoldReason
 from rollout.core.model import FeatureFlag, Kill, State
@@ -155,3 +156,11 @@ def test_phase_share_and_reasons_are(other: FeatureFlag) -> None:
 
 def _trimmed(shown: str) -> str:
     return "\n".join(line.rstrip() for line in shown.splitlines()) + "\n"
+
+
+def test_in_full_it_says_who_was_left_out() -> None:
+    coverage = Coverage("units", ArmCoverage(90, 10), ArmCoverage(100), 0.05)
+    look = replace_shown(replace(VERDICT, estimate=Estimate(), coverage=coverage))
+    line = "gate errors: units left out: candidate 10 of 100, 10.0%, baseline 0 of 100, 0.0% (at most 5%)"
+    assert line in printed(answer(view(RAMP, look)), 140, in_full=True)
+    assert "left out" not in printed(answer(view(RAMP, look)), 140)

@@ -365,3 +365,10 @@ def test_too_many_requests_left_out_are_no_answer() -> None:
     floor = said(FLOOR, many, flag)
     assert floor.coverage is not None
     assert (floor.samples, floor.coverage.baseline.all) == (4_000, 0)
+
+
+def test_before_any_group_differs_nobody_knows_how_long_it_takes() -> None:
+    batch, group = even(800)
+    found = said(PROOF, added({}, batch._replace(outcome=batch.predicted), group)).estimate
+    assert found is not None
+    assert (found.effect, found.expected_s) == (0.0, None)
