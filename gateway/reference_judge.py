@@ -26,7 +26,9 @@ _log = logging.getLogger(__name__)
 JUDGED_AT_ONCE = 2
 """Per turn: an answer of the largest size takes some milliseconds."""
 FILE_MAX_BYTES = 64 * 1024 * 1024
-_LINE = 'a line is {"prompt": "...", "reference": "..."}; known: prompt, messages, digest, reference, scorer, feature, task'
+_LINE = (
+    'a line is {"prompt": "...", "reference": "..."}; known: prompt, messages, digest, reference, scorer, feature, task'
+)
 _RESULTS = {1.0: Result.CANDIDATE, 0.0: Result.BASELINE, 0.5: Result.TIE}
 
 

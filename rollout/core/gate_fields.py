@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _NO_QUERY = "has a query, but nobody asks Prometheus for what the gateway measures itself"
 _NO_LIMIT = "has a limit, but compares with the baseline: what it allows is its margin"
 _NO_DIRECTION = (
-    "has a direction, but compares with the baseline, where more of an outcome is better: leave it out (only limits of a "
-    "threshold have one)"
+    "has a direction, but compares with the baseline, where more of an outcome is better: leave it out (a threshold's "
+    "limit has one)"
 )
 _ONE_MARGIN = "has early margins, which only noninferiority can ask: harm is what is beyond the final margin"
 _OF_EVIDENCE: Mapping[str, str] = {
