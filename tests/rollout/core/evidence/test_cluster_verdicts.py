@@ -125,6 +125,14 @@ def test_the_estimate_is_complete() -> None:
     assert worse.expected_s is None
 
 
+def test_while_no_group_differs_nobody_can_say_how_long_it_takes() -> None:
+    units, group = even(1_000)
+    as_expected = units._replace(outcome=units.predicted)
+    found = said(PROOF, added({}, as_expected, group)).estimate
+    assert found is not None
+    assert (found.effect, found.expected_s) == (0.0, None)
+
+
 def test_a_candidate_that_fails_more_often_is_shown_to() -> None:
     sums = added({}, *even(8_000, 0.4))
     fine, worse = said(PROOF, sums), said(HARM, sums)

@@ -85,6 +85,7 @@ def test_it_is_the_same_whatever_is_folded(replace_sums) -> None:
         assert replace_sums(folded, asked)
     assert len(folded) < len(sums)
     assert told(folded, 20) == expected
+    assert told(folded | {errors_key(FLAG, 0): (9, 9, 9, 9)}, 20) == expected  # what comes too late
     assert harm_log_value(FLAG, MARGIN, folded) == harm_log_value(FLAG, MARGIN, sums)
 
 

@@ -129,6 +129,7 @@ def test_errors_are_harm_by_their_counts(sums) -> None:
     given = sums((FLAG.progress, 2_100.0, rows(500, 100, 3)), flag=flag)
     found = verdicts_of(flag, given, NOW_S)
     assert found["worse"].value == math.exp(errors_log_value(flag, 0.05, given))
+    assert verdict_of(harm, flag, {}, NOW_S).reason == "0 of 1 units; no unit has come of age"
     assert found["worse"].result is Result.FAIL
     assert numbers(found["fine"])[2].harm_value == found["worse"].value
     assert numbers(found["worse"])[2].effect == pytest.approx(-0.194)
