@@ -52,8 +52,13 @@ class _Start(NamedTuple):
     value: float
 
 
-def counted(flag: FeatureFlag, margin: float, sums: Sums, level: float, now_s: float) -> tuple[Estimate, str] | None:
-    """Estimate and text of a gate on harm by errors that decides at `level`; None before any unit was counted."""
+def counted(
+    flag: FeatureFlag, margin: float, sums: Sums, level: float, now_s: float, *, shown: bool
+) -> tuple[Estimate, str] | None:
+    """Estimate and text of a gate on harm by errors that decides at `level`; None before any unit was counted.
+
+    `shown`: whether harm is. All starts together may have shown it a little before one of them does alone.
+    """
     lately = _lately(flag, now_s)
     allowed = _allowed(flag, margin, sums, lately)
     starts = _starts(flag, sums, allowed.ratio, lately)
@@ -61,11 +66,12 @@ def counted(flag: FeatureFlag, margin: float, sums: Sums, level: float, now_s: f
     effect = None if start is None else _effect(start.by_share)
     if start is None or effect is None:
         return None
-    bounds = _bounds(start, allowed, level)
-    widened = Interval(min(bounds.lower, effect), max(bounds.upper, effect))
-    since_s = flag.progress.ramp_began_s + start.epoch * EPOCH_S
     asked = (allowed.ratio - 1.0) * allowed.rate
-    estimate = between(effect, widened, asked, -widened.lower if widened.lower > -1.0 else None, since_s=since_s)
+    bounds = _bounds(start, allowed, level)
+    upper = max(effect, min(bounds.upper, -asked) if shown else max(bounds.upper, -asked))
+    lower = min(bounds.lower, effect)
+    since_s = flag.progress.ramp_began_s + start.epoch * EPOCH_S
+    estimate = between(effect, Interval(lower, upper), asked, -lower if lower > -1.0 else None, since_s=since_s)
     when = f"in the last {format_duration(max(0.0, now_s - since_s))}" if start.epoch else "in this ramp"
     return estimate, f"{_said(start.by_share)} {when}; {text_of(estimate, Words(more=_ratio(allowed)))}"
 

@@ -110,17 +110,20 @@ def _noninferiority(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> 
 def _harm(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
     found = gathered_of(flag, series_for(flag, gate, gate.margin or 0.0), sums)
     moments, value = _scope(gate, found).moments, _harm_value(gate, flag, sums)
-    estimate, text = _seen_harm(gate, flag, sums, moments, now_s)
-    shown = Result.FAIL if value >= limit_of(gate, flag) else Result.PASS
-    verdict = Verdict(gate.name, shown, text, now_s, value=value, estimate=replace(estimate, harm_value=value))
+    shown = value >= limit_of(gate, flag)
+    estimate, text = _seen_harm(gate, flag, sums, moments, now_s, shown=shown)
+    result = Result.FAIL if shown else Result.PASS
+    verdict = Verdict(gate.name, result, text, now_s, value=value, estimate=replace(estimate, harm_value=value))
     return _counted(gate, flag, verdict, moments, few=_too_few(gate, found))
 
 
-def _seen_harm(gate: Gate, flag: FeatureFlag, sums: Sums, moments: Moments, now_s: float) -> tuple[Estimate, str]:
+def _seen_harm(
+    gate: Gate, flag: FeatureFlag, sums: Sums, moments: Moments, now_s: float, *, shown: bool
+) -> tuple[Estimate, str]:
     """Errors with the interval of the test that decides: what the moments say of them belongs to another."""
     margin = gate.margin or 0.0
     if gate.metric == ERRORS:
-        told = error_interval.counted(flag, margin, sums, 1.0 / limit_of(gate, flag), now_s)
+        told = error_interval.counted(flag, margin, sums, 1.0 / limit_of(gate, flag), now_s, shown=shown)
         if told is not None:
             return told
     asked = Asked(margin, _in_outcome(gate, margin), alpha_of(gate, flag), Rate(), 0.0)

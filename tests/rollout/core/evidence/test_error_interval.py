@@ -4,6 +4,7 @@ from msgspec.structs import replace
 from rollout.core.evidence.error_harm import errors_fold, harm_log_value
 from rollout.core.evidence.error_interval import counted
 from rollout.core.evidence.plans import EPOCH_S, errors_key
+from rollout.core.gates import Estimate
 from rollout.core.model import FeatureFlag
 from rollout.core.ramp_model import Gate, GateKind, Progress, Role
 from rollout.core.sums import SumKey
@@ -23,19 +24,21 @@ EARLY = replace(FLAG, share_millipct=1_000)
 Sums = dict[SumKey, tuple[int, ...]]
 
 
-def told(sums: Sums, epoch: int, level: float = LEVEL):
+def told(sums: Sums, epoch: int, *, shown: bool = False) -> tuple[Estimate, str]:
     """At the end of this epoch."""
-    found = counted(FLAG, MARGIN, sums, level, BEGAN_S + (epoch + 1) * EPOCH_S)
+    found = counted(FLAG, MARGIN, sums, LEVEL, BEGAN_S + (epoch + 1) * EPOCH_S, shown=shown)
     assert found is not None
     estimate, text = found
-    assert None not in (estimate.effect, estimate.lower, estimate.upper, estimate.margin)
+    assert estimate.effect is not None
+    assert estimate.lower is not None
+    assert estimate.upper is not None
     assert -1.0 <= estimate.lower <= estimate.effect <= estimate.upper <= 1.0
     return estimate, text
 
 
 def test_before_both_arms_have_units_there_is_nothing_to_tell() -> None:
-    assert counted(FLAG, MARGIN, {}, LEVEL, 2_000.0) is None
-    assert counted(FLAG, MARGIN, {errors_key(FLAG, 0): (3, 0, 5, 0)}, LEVEL, 2_000.0) is None
+    assert counted(FLAG, MARGIN, {}, LEVEL, 2_000.0, shown=False) is None
+    assert counted(FLAG, MARGIN, {errors_key(FLAG, 0): (3, 0, 5, 0)}, LEVEL, 2_000.0, shown=False) is None
 
 
 def test_arms_alike_have_no_effect_and_what_is_ruled_out_is_said() -> None:
@@ -76,6 +79,17 @@ def test_harm_that_began_lately_is_shown_since_it_did() -> None:
     assert estimate.effect == pytest.approx(-0.08)
 
 
+def test_it_never_contradicts_what_all_starts_together_have_shown() -> None:
+    sums = {errors_key(FLAG, 0): (40, 10, 1_000, 1_000)}
+    shown, not_shown = told(sums, 0, shown=True)[0], told(sums, 0)[0]
+    assert shown.margin == not_shown.margin == pytest.approx(MARGIN)
+    assert shown.upper == pytest.approx(-MARGIN)
+    assert not_shown.upper is not None
+    assert not_shown.upper > -MARGIN
+    clear = {errors_key(FLAG, 0): (400, 10, 1_000, 1_000)}
+    assert told(clear, 0)[0].upper == pytest.approx(-MARGIN)
+
+
 def test_it_is_the_same_whatever_is_folded(replace_sums) -> None:
     sums: Sums = {}
     for epoch in range(20):
@@ -98,5 +112,5 @@ def test_what_an_older_program_folded_is_not_taken_for_all(replace_sums) -> None
     older = {key: vector for key, vector in sums.items() if ".shares." not in key.name}
     assert told(sums, 19)[0].since_s == BEGAN_S
     assert told(older, 19)[0].since_s > BEGAN_S
-    late = counted(FLAG, MARGIN, older, LEVEL, 1e6)
+    late = counted(FLAG, MARGIN, older, LEVEL, 1e6, shown=False)
     assert late is None
