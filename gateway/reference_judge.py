@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 JUDGED_AT_ONCE = 2
 """Per turn: an answer of the largest size takes some milliseconds."""
 FILE_MAX_BYTES = 64 * 1024 * 1024
+_LINE = (
+    'a line is {"prompt": "...", "reference": "..."}; known: prompt, messages, digest, reference, scorer, feature, task'
+)
 _RESULTS = {1.0: Result.CANDIDATE, 0.0: Result.BASELINE, 0.5: Result.TIE}
 
 
@@ -104,4 +107,4 @@ def load_references(name: str, settings: JudgeSettings) -> ReferenceSet:
     except UnicodeDecodeError:
         raise SettingsError(f"{place} is not UTF-8 text", "save it as UTF-8") from None
     except ValueError as fault:
-        raise SettingsError(f"{place}: {fault}", 'a line is {"prompt": "...", "reference": "..."}') from None
+        raise SettingsError(f"{place}: {fault}", _LINE) from None

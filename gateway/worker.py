@@ -66,6 +66,7 @@ class Worker:
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: say.Drain | None = None
+        self._serving = False
         self._sent_at_s = 0.0
         self._ended = asyncio.Event()
 
@@ -106,6 +107,9 @@ class Worker:
             )
         ]
         ending = loop.create_task(self._ended.wait())
+        self._serving = True
+        if self._draining is not None:  # told so while it started
+            self._begin(self._drain(self._draining))
         spare_collections()
         self._channel.send(say.Ready())
         await asyncio.wait([ending, *chores], return_when=asyncio.FIRST_COMPLETED)
@@ -215,9 +219,11 @@ class Worker:
         self._parts.port.sweep(perf_counter())
 
     def _drain_once(self, order: say.Drain) -> None:
+        """Drain, once there is something to: a start that fails loses its line too, and has nothing to give back."""
         if self._draining is None:
             self._draining = order
-            self._begin(self._drain(order))
+            if self._serving:
+                self._begin(self._drain(order))
 
     async def _drain(self, order: say.Drain) -> None:
         """Serve what is under way, bounded; then give everything back and end.

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from rollout.core.gates import Result, Verdict
 from rollout.core.hold import Hold, HoldReason
-from rollout.core.ramp_model import Phase
+from rollout.core.ramp_model import Phase, RolledBack
 from rollout.core.ramp_state import RampState
 
 
@@ -35,6 +35,12 @@ class EstimateView(BaseModel):
     excluded: Annotated[float | None, Field(description='the smallest "worse by" that is ruled out so far')] = None
     expected_s: Annotated[float | None, Field(description="until a decision, if the effect is as it looks")] = None
     harm_value: Annotated[float | None, Field(description="e-value for harm beyond the final margin")] = None
+    since_s: Annotated[
+        float | None, Field(description="Unix time from which on effect and interval count; null: the gate's scope")
+    ] = None
+    by_bound: Annotated[
+        bool, Field(description="`value` is a bound of the effect (of a floor: of the mean), no e-value")
+    ] = False
 
 
 class ArmCoverageView(BaseModel):
@@ -57,9 +63,10 @@ class CoverageView(BaseModel):
 
 
 class VerdictView(BaseModel):
-    """What a gate said; of evidence, `value` is an e-value and `limit` what it must reach."""
+    """What a gate said; of evidence, `value` is an e-value (or see `by_bound`) and `limit` what it must reach."""
 
     gate: str
+    metric: Annotated[str, Field(description="of gates of evidence; the history has the query of others")]
     result: Result
     value: float | None
     limit: float | None
@@ -78,9 +85,15 @@ class RampStateView(BaseModel):
     step_share_millipct: Annotated[int | None, Field(description="share of the step; null below the first")]
     next_share_millipct: Annotated[int | None, Field(description="share that comes next; null if none does")]
     paused: dict[str, Any] | None
-    rolled_back: dict[str, Any] | None
+    rolled_back: Annotated[
+        dict[str, Any] | None,
+        Field(description="by whom, when and why; of a gate its name with metric, value and limit as they were then"),
+    ]
     holds: Annotated[list[HoldView], Field(description="why the share doesn't rise, what matters most first")]
-    verdicts: Annotated[list[VerdictView], Field(description="what the gates said at the controller's last look")]
+    verdicts: Annotated[
+        list[VerdictView],
+        Field(description="what the gates said at the last look; after a rollback when it was decided"),
+    ]
     looked_at_s: Annotated[float | None, Field(description="when a controller last looked at this revision")]
     controller: Annotated[str | None, Field(description="which one")]
 
@@ -94,12 +107,21 @@ def ramp_state_view(state: RampState) -> RampStateView:
         step_share_millipct=state.step_share,
         next_share_millipct=state.next_share,
         paused=whole(state.paused),
-        rolled_back=whole(state.rolled_back),
+        rolled_back=_rolled_back(state.rolled_back),
         holds=[hold_view(hold) for hold in state.holds],
         verdicts=[verdict_view(verdict) for verdict in state.verdicts],
         looked_at_s=state.looked_at_s,
         controller=state.controller,
     )
+
+
+def _rolled_back(back: RolledBack | None) -> dict[str, Any] | None:
+    """What all gates said stands beside it already."""
+    if back is None:
+        return None
+    said = next((verdict for verdict in back.verdicts if verdict.gate == back.gate), None)
+    numbers = {name: None if said is None else getattr(said, name) for name in ("metric", "value", "limit")}
+    return {name: value for name, value in whole(back).items() if name != "verdicts"} | numbers
 
 
 def hold_view(hold: Hold) -> HoldView:
@@ -113,6 +135,7 @@ def verdict_view(verdict: Verdict) -> VerdictView:
     """Show a verdict."""
     return VerdictView(
         gate=verdict.gate,
+        metric=verdict.metric,
         result=verdict.result,
         value=verdict.value,
         limit=verdict.limit,

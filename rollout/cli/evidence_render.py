@@ -18,6 +18,7 @@ WIDTH = 100
 _GATE_MAX = 20
 _LEFT = 2
 _MANY = 1e6
+_PROVEN = "proven"
 _STYLES = {"FAIL": "bold red", "ERROR": "red", "NO_DATA": "yellow", "PASS": "green"}
 
 
@@ -52,9 +53,11 @@ def evidence_line(verdict: dict[str, Any]) -> str:
     parts[0] += f" ({said['between']})" if "between" in said else ""
     parts += [f"{name} {said[name]}" for name in ("margin", "excluded") if name in said]
     if "e-value" in said:
-        parts.append(f"e-value {said['e-value']}" + (f" of {said['of']}" if "of" in said else ""))
+        name = "" if _is_bound(verdict) else "e-value "
+        parts.append(f"{name}{said['e-value']}" + (f" of {said['of']}" if "of" in said else ""))
     parts.append(f"{said['units']} units" if "units" in said else "")
-    parts.append(f"decided in {said['decided in']}" if "decided in" in said else "")
+    when = said.get("decided in", "")
+    parts.append(when if when in {"", _PROVEN} else f"decided in {when}")
     told = ", ".join(filter(None, parts))
     return f"gate {cells['gate']}: {cells['says']}" + (f", {told}" if told else "")
 
@@ -70,10 +73,9 @@ def cells_of(verdict: dict[str, Any]) -> tuple[str, ...]:
         "-" if lower == upper == "-" else f"{lower}..{upper}",
         "-" if estimate["margin"] is None else f"{estimate['margin']:.3g}",
         "-" if estimate["excluded"] is None else f"{estimate['excluded']:.3g}",
-        _amount(verdict["value"]),
-        _amount(verdict["limit"]),
+        *_decides(verdict),
         "-" if verdict["samples"] is None else str(verdict["samples"]),
-        "-" if estimate["expected_s"] is None else written(estimate["expected_s"]),
+        _when(verdict),
     )
 
 
@@ -81,6 +83,27 @@ def _said(verdict: dict[str, Any]) -> str:
     if verdict["reason"].startswith(NOT_ASKED):
         return NOT_ASKED
     return "UNDECIDED" if verdict["result"] == "INCONCLUSIVE" else str(verdict["result"])
+
+
+def _is_bound(verdict: dict[str, Any]) -> bool:
+    return bool(verdict["estimate"].get("by_bound"))
+
+
+def _decides(verdict: dict[str, Any]) -> tuple[str, str]:
+    """The number that decides and what it must reach: an e-value, or where users keep their arm a bound."""
+    value, limit = verdict["value"], verdict["limit"]
+    if not _is_bound(verdict):
+        return _amount(value), _amount(limit)
+    return "-" if value is None else f"bound {value:+.3f}", "-" if limit is None else f"{limit:+.3g}"
+
+
+def _when(verdict: dict[str, Any]) -> str:
+    left_s = verdict["estimate"]["expected_s"]
+    if left_s is None:
+        return "-"
+    if left_s >= 1.0:
+        return written(left_s)
+    return _PROVEN if verdict["result"] == "PASS" else "any time"
 
 
 def _part(value: float | None) -> str:

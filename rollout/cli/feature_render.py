@@ -12,6 +12,7 @@ from rollout.cli.coverage_render import coverage_line
 from rollout.cli.evidence_render import WIDTH, evidence_line, evidence_table, has_estimate
 from rollout.cli.render import local_time, plain_cell, step_of
 from rollout.core.hold import Hold, HoldReason
+from rollout.core.ramp_model import Phase
 from rollout.core.share import format_share
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ def _row(flag: dict[str, Any], *, in_full: bool) -> _Row:
 def _in_full(ramp: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [(_verdict_line(verdict), "") for verdict in ramp["verdicts"] if not has_estimate(verdict)]
     lines += [(line, "") for line in map(coverage_line, ramp["verdicts"]) if line]
+    if ramp["phase"] == Phase.ROLLED_BACK and ramp["verdicts"]:
+        then = f"what the gates said when it was rolled back, {local_time(ramp['rolled_back']['at_s'])}:"
+        return [(then, "dim"), *lines]
     if ramp["looked_at_s"] is None:
         return lines
     return [*lines, (f"looked at {local_time(ramp['looked_at_s'])} by {ramp['controller']}", "dim")]

@@ -15,6 +15,7 @@ import msgspec
 from rollout.core.document_faults import in_words
 from rollout.core.errors import DamagedFlags, InvalidDocument, nearest_names
 from rollout.core.flagd import render_flag
+from rollout.core.gate_fields import field_faults
 from rollout.core.model import FeatureFlag
 from rollout.core.prerequisites import check_prerequisites
 
@@ -37,6 +38,9 @@ def parse_document(
     _refuse_unknown("document", tree, _TOP_LEVEL)
     entries = _object(_ROLLOUTS, tree.get(_ROLLOUTS, {}))
     flags = {feature: _entry(feature, entry) for feature, entry in entries.items()}
+    if not trusted:
+        for feature, flag in flags.items():
+            _check_gates(f"{_ROLLOUTS}.{feature}", flag, entries[feature])
     rendered = _object("flags", tree.get("flags", {}))
     if whole and not trusted:
         check_prerequisites(flags)
@@ -171,6 +175,14 @@ def _check_object(place: str, value: object, kind: type[msgspec.Struct]) -> None
     given = _object(place, value)
     _refuse_unknown(place, given, _keys(kind))
     _check_nested(place, given, kind)
+
+
+def _check_gates(place: str, flag: FeatureFlag, entry: Mapping[str, Any]) -> None:
+    """Refuse fields that mean nothing to their gate, also where they say no more than the default."""
+    written = zip(flag.gates, entry.get("gates", ()), strict=True)
+    faults = [f"{place}: gate {gate.name!r} {fault}" for gate, given in written for fault in field_faults(gate, given)]
+    if faults:
+        _refuse("; ".join(faults))
 
 
 def _struct_of(annotation: Any) -> tuple[type[msgspec.Struct] | None, bool]:  # noqa: ANN401  any annotation

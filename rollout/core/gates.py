@@ -12,18 +12,21 @@ Only a finite, fresh, single number can be PASS or FAIL. The worst verdict wins,
 
 from __future__ import annotations
 
-from enum import StrEnum
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
-from rollout.core.coverage import Coverage
 from rollout.core.ramp_model import FailureRule, Gate, GateKind, GateRecord
+from rollout.core.verdict import Estimate, Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+__all__ = [
+    "BLIND", "CLOCK_SKEW_S", "NOT_ASKED", "Estimate", "Reading", "Result", "Verdict", "counted", "fails_limit",
+    "has_failed", "judge", "remember", "worst",
+]  # fmt: skip
 
 CLOCK_SKEW_S = 5.0
 """How far ahead of ours the clock of a metric source may be."""
@@ -33,16 +36,6 @@ NOT_ASKED = "not asked"
 
 _FIRST_FAIL = FailureRule(count=1)
 _FRESH = GateRecord()
-
-
-class Result(StrEnum):
-    """What a gate says, best first."""
-
-    PASS = "PASS"  # noqa: S105  no password
-    INCONCLUSIVE = "INCONCLUSIVE"
-    NO_DATA = "NO_DATA"
-    ERROR = "ERROR"
-    FAIL = "FAIL"
 
 
 _SEVERITY = {result: position for position, result in enumerate(Result)}
@@ -62,39 +55,6 @@ class Reading(NamedTuple):
     samples: int | None = None
     series: int = 1
     error: str = ""
-
-
-class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What stands behind a gate of evidence, as far as it can be said; all finite or None.
-
-    `effect`: candidate minus baseline (of a floor: the candidate's mean), `lower` and `upper` hold at all times at
-    once. `margin`: what is asked now; `excluded`: the smallest "worse by" that is ruled out. `expected_s`: until a
-    decision, if the effect is what it looks like. `harm_value`: the e-value for harm at the final margin.
-    """
-
-    effect: float | None = None
-    lower: float | None = None
-    upper: float | None = None
-    margin: float | None = None
-    excluded: float | None = None
-    expected_s: float | None = None
-    harm_value: float | None = None
-
-
-class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one gate says, complete enough for the audit log. `value` is finite or None."""
-
-    gate: str
-    result: Result
-    reason: str
-    at_s: float
-    from_s: float | None = None
-    metric: str = ""
-    value: float | None = None
-    limit: float | None = None
-    samples: int | None = None
-    estimate: Estimate | None = None
-    coverage: Coverage | None = None
 
 
 class _Number(NamedTuple):
@@ -173,7 +133,15 @@ def _verdict(gate: Gate, result: Result, reason: str, at_s: float) -> Verdict:
 
 
 def _limit(gate: Gate) -> float | None:
-    return gate.limit if gate.kind is GateKind.THRESHOLD else gate.margin
+    """What a reading is held against. Evidence has limits of its own, which only its verdicts know."""
+    return gate.limit if gate.source == "promql" else None
+
+
+def _blind(gate: Gate, given: Verdict, now_s: float) -> Verdict:
+    """Evidence that says nothing, or nothing good: what it waits for is shown all the same."""
+    limit = given.limit if given.limit is not None and isfinite(given.limit) else None
+    blank = _verdict(gate, given.result, given.reason, now_s)
+    return replace(blank, limit=limit, samples=given.samples, estimate=given.estimate)
 
 
 def _checked(gate: Gate, given: Verdict, now_s: float) -> Verdict:
@@ -183,7 +151,7 @@ def _checked(gate: Gate, given: Verdict, now_s: float) -> Verdict:
     if given.gate != gate.name:
         return _verdict(gate, Result.ERROR, f"it is the verdict of {given.gate!r}", now_s)
     if given.result in BLIND:
-        return _verdict(gate, given.result, given.reason, now_s)
+        return _blind(gate, given, now_s)
     doubt = _doubt_of_time(gate, given.at_s, now_s)
     told = given.result is Result.INCONCLUSIVE if given.value is None else isfinite(given.value)
     if doubt is None and not told:

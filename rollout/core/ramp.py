@@ -23,7 +23,7 @@ from rollout.core import ramp_moves as moves
 from rollout.core.gates import BLIND, Result, Verdict, has_failed, judge, remember
 from rollout.core.hold import Hold, HoldReason
 from rollout.core.ramp_holds import holds_of
-from rollout.core.ramp_model import Cause, Gate, GateMemory, Phase, RampPlan, Role
+from rollout.core.ramp_model import LINE_CHARS_MAX, Cause, Gate, GateMemory, Phase, RampPlan, Role
 from rollout.core.ramp_table import Capacity, Event, Observations, Ramp, Transition, unchanged
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def tick(ramp: Ramp, seen: Observations, now_s: float) -> Transition:
     ramp = ramp._replace(memory=_remembered(ramp, verdicts, now_s))
     failed = _failed(ramp, verdicts, Role.HARD)
     if failed is not None:
-        made = moves.roll_back(ramp, Cause.GATE, now_s, _told(failed), seen.capacity)
+        why = _told(failed)
+        made = moves.roll_back(ramp, Cause.GATE, now_s, why, seen.capacity, gate=failed.gate, verdicts=verdicts)
     elif phase is Phase.PAUSED:
         made = unchanged(ramp, (_paused(ramp),))
     elif phase in _UNDER_WAY:
@@ -171,8 +172,10 @@ def _fault(ramp: Ramp, seen: Observations) -> str | None:
 
 
 def _told(verdict: Verdict) -> str:
+    """One line that a flag can hold, however many gates it names: a rollback that can't be written would be none."""
     numbers = f" {verdict.value:g} against {verdict.limit:g}" if None not in (verdict.value, verdict.limit) else ""
-    return f"gate {verdict.gate} failed:{numbers} ({verdict.reason})"
+    line = f"gate {verdict.gate} failed:{numbers} ({verdict.reason})"
+    return line if len(line) <= LINE_CHARS_MAX else f"{line[: LINE_CHARS_MAX - 1]}…"
 
 
 def _paused(ramp: Ramp) -> Hold:

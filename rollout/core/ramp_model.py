@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from rollout.core.duration import parse_duration
+from rollout.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ BEFORE_FIRST = -1
 
 STEPS_MAX = 100
 GATES_MAX = 100
+LINE_CHARS_MAX = 500
 
 Share = Annotated[int, Meta(ge=0, le=100_000)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -29,7 +31,7 @@ Duration = Annotated[str, Meta(pattern=r"^[0-9]{1,9}[smhd]$")]
 ClockTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Offset = Annotated[str, Meta(pattern=r"^[+-](0[0-9]|1[0-4]):[0-5][0-9]$")]
 Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
-Line = Annotated[str, Meta(max_length=500)]
+Line = Annotated[str, Meta(max_length=LINE_CHARS_MAX)]
 Query = Annotated[str, Meta(max_length=4_000)]
 Count = Annotated[int, Meta(ge=0)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -288,7 +290,10 @@ class Approval(_Record, frozen=True):
 
 
 class RolledBack(_Record, frozen=True):
-    """A rollback: sticky until `cooldown_ends_s` and a restart. `staged_s`: when the share fell last."""
+    """A rollback: sticky until `cooldown_ends_s` and a restart. `staged_s`: when the share fell last.
+
+    `gate`: the one that led to it, if a gate did; `verdicts`: what all gates said then.
+    """
 
     by: Cause
     at_s: float
@@ -298,6 +303,8 @@ class RolledBack(_Record, frozen=True):
     actor: Line = ""
     reason: Line = ""
     acked_by: Line = ""
+    gate: str = ""
+    verdicts: tuple[Verdict, ...] = ()
 
 
 class Progress(_Record, frozen=True):

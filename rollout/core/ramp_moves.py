@@ -11,7 +11,10 @@ from rollout.core.ramp_table import Effect, EffectKind, Event, Ramp, Transition,
 from rollout.core.share import format_share
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rollout.core.ramp_table import Capacity
+    from rollout.core.verdict import Verdict
 
 _ALL = 100_000
 
@@ -55,13 +58,28 @@ def pause(
     return stopped._replace(effects=alarms, memory=memory)
 
 
-def roll_back(ramp: Ramp, by: Cause, now_s: float, reason: str, capacity: Capacity, *, actor: str = "") -> Transition:
-    """Give the share back, as far at once as `Rollback` and the baseline's capacity allow; ticks do the rest."""
+def roll_back(
+    ramp: Ramp,
+    by: Cause,
+    now_s: float,
+    reason: str,
+    capacity: Capacity,
+    *,
+    actor: str = "",
+    gate: str = "",
+    verdicts: Sequence[Verdict] = (),
+) -> Transition:
+    """Give the share back, as far at once as `Rollback` and the baseline's capacity allow; ticks do the rest.
+
+    `gate`: the one that failed; `verdicts`: what all gates of the ramp said, in their order, kept for people to read.
+    """
     before = ramp.progress.rolled_back
     if ramp.progress.phase is not Phase.ROLLED_BACK or before is None:
         target = min(ramp.rollback.to_share, ramp.share_millipct)
         ends_s = now_s + (ramp.plan.cooldown_s if ramp.plan else 0.0)
-        before = RolledBack(by, now_s, ends_s, now_s, target, actor, reason)
+        # Not the queries: they may be long, and the flag has them.
+        kept = tuple(replace(each, metric=own.metric) for own, each in zip(ramp.gates, verdicts, strict=False))
+        before = RolledBack(by, now_s, ends_s, now_s, target, actor, reason, gate=gate, verdicts=kept)
     share, alarm = lowered(ramp, before.to_share, capacity)
     record = replace(before, staged_s=now_s)
     back = moved(ramp, Event.ROLL_BACK, reason, paused=None, monitoring_since_s=None, rolled_back=record)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from rollout.core.evidence.names import METRICS
 from rollout.core.gates import Verdict
 from rollout.core.ramp_model import BEFORE_FIRST, GateMemory, Phase
 from rollout.core.ramp_table import Hold
@@ -42,7 +43,7 @@ def shown_of(made: Transition, revision: int, *, at_s: float, holder: str) -> Sh
     """Say what a tick found; `revision`: the flag's after it."""
     progress = made.progress
     # A query may be long, a store bounds what is kept, and the flag has it anyway.
-    verdicts = tuple(replace(each, metric="") for each in made.verdicts)
+    verdicts = tuple(each if each.metric in METRICS else replace(each, metric="") for each in made.verdicts)
     return Shown(revision, progress.phase, progress.step, at_s, holder, made.holds, verdicts)
 
 

@@ -44,7 +44,10 @@ class Look(NamedTuple):
 
 
 class RampState(NamedTuple):
-    """A ramp for people; shares in millipct, None where there is no such step. `step` counts from 0."""
+    """A ramp for people; shares in millipct, None where there is no such step. `step` counts from 0.
+
+    `verdicts`: at the last look; after a rollback what they were when it was decided.
+    """
 
     phase: Phase
     step: int
@@ -75,10 +78,16 @@ def state_of(flag: FeatureFlag, look: Look, now_s: float, *, killed_locally: boo
         paused=progress.paused,
         rolled_back=progress.rolled_back,
         holds=_holds(flag, plan, look._replace(shown=shown), now_s, killed_locally=killed_locally),
-        verdicts=() if shown is None else shown.verdicts,
+        verdicts=_verdicts(progress, shown),
         looked_at_s=None if shown is None else shown.at_s,
         controller=None if shown is None else shown.holder,
     )
+
+
+def _verdicts(progress: Progress, shown: Shown | None) -> tuple[Verdict, ...]:
+    if progress.phase is Phase.ROLLED_BACK and progress.rolled_back is not None:
+        return progress.rolled_back.verdicts
+    return () if shown is None else shown.verdicts
 
 
 def _next_share(plan: RampPlan, progress: Progress, share: int) -> int | None:

@@ -1,5 +1,7 @@
 """How a worker begins: what it is told on its line, and what it says there when it can't start."""
 
+import asyncio
+import gc
 import socket
 from importlib.metadata import version
 
@@ -9,8 +11,9 @@ import pytest
 from gateway import worker
 from gateway.core import messages as say
 from gateway.core.frames import frame
-from gateway.settings import SettingsError
+from gateway.settings import Settings, SettingsError
 from gateway.start_error import StartError
+from rollout.adapters import open_store
 
 
 def configure(**changes: object) -> say.Configure:
@@ -75,6 +78,27 @@ def test_why_it_cannot_start_is_told(line, changes: dict[str, object], cause: st
     said = last_words(ours)
     assert isinstance(said, say.Failed)
     assert cause in said.cause
+
+
+async def test_a_start_that_fails_says_one_cause_and_nothing_else(line, tmp_path, caplog) -> None:
+    """The line ends with it, as it does when the supervisor is gone; but there is nothing yet to drain."""
+    ours, theirs = line
+    judge = {"kind": "references", "file": str(tmp_path / "missing.jsonl")}
+    settings = Settings.model_validate({"judges": {"sums": judge}, "store": {"state_dir": str(tmp_path)}})
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    stray: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: stray.append(context))
+    try:
+        with pytest.raises(SettingsError, match="missing"):
+            await worker.Worker(configure(), settings, store, []).run(theirs.dup())
+        await asyncio.sleep(0)
+        gc.collect()
+    finally:
+        await store.close()
+    said = last_words(ours)
+    assert isinstance(said, say.Failed)
+    assert "can't be read" in said.cause
+    assert (stray, caplog.records) == ([], [])
 
 
 def test_what_is_said_of_a_fault() -> None:

@@ -32,13 +32,18 @@ class ReferenceSet(NamedTuple):
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
-    """`prompt` stands for one message of a user; `digest`: `digest_of` the request, where nobody shall read it."""
+    """`prompt` stands for one message of a user; `digest`: `digest_of` the request, where nobody shall read it.
+
+    `feature`, `task`: groups of a set for `glidepath eval`, so that one file serves both; here they say nothing.
+    """
 
     reference: str | list[str]
     prompt: str | None = None
     messages: list[dict[str, Any]] | None = None
     digest: str | None = None
     scorer: Scorer | None = None
+    feature: str | None = None
+    task: str | None = None
 
 
 _DECODE = msgspec.json.Decoder(_Line).decode

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.names import DRAWN, JUDGE, LATENCY, METRICS, is_drawn, is_gathered
+from rollout.core.gate_fields import field_faults, said_fields
 from rollout.core.ramp_model import GateKind, Role
 from rollout.core.share import format_share
 
@@ -26,12 +27,8 @@ def evidence_faults(flag: FeatureFlag) -> Iterator[str]:
     """Say what keeps a flag's evidence from being gathered, or its gates from having a meaning."""
     yield from _faults_of_ages(flag)
     asking = [gate for gate in flag.gates if gate.source == "evidence" and gate.metric in METRICS]
-    faults = [f"gate {gate.name!r} {fault}" for gate in asking for fault in _faults_of(gate, flag)]
-    faults += [
-        f"gate {gate.name!r} asks PromQL, which knows no early margins"
-        for gate in flag.gates
-        if gate.early and gate.source != "evidence"
-    ]
+    faults = [f"gate {gate.name!r} {fault}" for gate in flag.gates for fault in field_faults(gate, said_fields(gate))]
+    faults += [f"gate {gate.name!r} {fault}" for gate in asking for fault in _faults_of(gate, flag)]
     faults += [f"gate {gate.name!r} {fault}" for gate in flag.gates for fault in _faults_of_steps(gate, flag)]
     yield from faults or _too_many(flag)
 
@@ -54,18 +51,12 @@ def _too_many(flag: FeatureFlag) -> Iterator[str]:
 
 
 def _faults_of(gate: Gate, flag: FeatureFlag) -> Iterator[str]:
-    if gate.query or gate.newest or gate.samples:
-        yield "has a query, but nobody asks Prometheus for what the gateway measures itself"
-    if gate.kind is not GateKind.THRESHOLD and gate.limit is not None:
-        yield "has a limit, but compares with the baseline: what it allows is its margin"
     if gate.kind is GateKind.THRESHOLD:
         yield from _faults_of_floor(gate, flag)
     elif gate.margin is not None:
         widest = max((gate.margin, *(early.margin for early in gate.early)))
         yield from _faults_of_margin(gate, widest)
-    if gate.early and gate.kind is not GateKind.NONINFERIORITY:
-        yield "has early margins, which only noninferiority can ask: harm is what is beyond the final margin"
-    elif gate.early:
+    if gate.early and gate.kind is GateKind.NONINFERIORITY:
         yield from _faults_of_early(gate)
 
 

@@ -6,8 +6,9 @@
 | harm, a floor         | FAIL once the upper bound is below -margin, of the candidate's mean below the floor         |
 | either, too few users | INCONCLUSIVE with the reason, see `clusters.admissible`                                     |
 
-`value` is how far the sum lies beyond the question, in parts of what chance allows: at `limit`, which is 1, the bound
-has reached it. That is no e-value and can't be averaged. So gates that can fail share the attempt's alpha by weight
+`value` is that bound and `limit` what it must pass (the estimate says `by_bound`): of a proof the lower bound of the
+effect, which must be above -margin; of harm the upper one, which must not be below it. That is no e-value and can't be
+averaged. So gates that can fail share the attempt's alpha by weight
 (union bound), and each looks for harm from the start of the ramp and afresh from each later cell j, at the weights of
 the restart mixture (union bound again). All of it is asymptotic, and says so.
 
@@ -22,18 +23,18 @@ from itertools import accumulate
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
-from rollout.core.duration import format_duration
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import clusters, restart
 from rollout.core.evidence.cluster_parts import part_of, stored
 from rollout.core.evidence.coverage import REQUESTS, counts_of, coverage_of, covered
+from rollout.core.evidence.estimates import Words, between, text_of
 from rollout.core.evidence.interval import decision_n_eff
 from rollout.core.evidence.known import once
 from rollout.core.evidence.levels import limit_of
 from rollout.core.evidence.names import LATENCY, THUMBS, age_s_of
 from rollout.core.evidence.plans import UNDER_WAY_S, began_s_of, floor_of, series_for, step_of
 from rollout.core.evidence.rollback import HARM_WARNS
-from rollout.core.gates import Estimate, Result, Verdict
+from rollout.core.gates import Result, Verdict
 from rollout.core.ramp_model import GateKind
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from rollout.core.evidence.cluster_parts import Cell
     from rollout.core.evidence.clusters import ClusterSums
     from rollout.core.evidence.plans import Series
+    from rollout.core.gates import Estimate
     from rollout.core.model import FeatureFlag
     from rollout.core.ramp_model import Gate
     from rollout.core.sums import SumKey
@@ -69,16 +71,21 @@ class _Question(NamedTuple):
 
 
 class _Harm(NamedTuple):
-    """How strong the strongest evidence for harm is (1: shown), and why none may be no answer."""
+    """How strong the strongest evidence for harm is (1: shown), its upper bound, and why none may be no answer."""
 
     evidence: float
+    bound: float
     doubt: str
 
 
 class _Found(NamedTuple):
+    """`value`, `limit`: by which it was decided, a bound unless the exact test of first requests did; None: neither."""
+
     result: Result
-    value: float
-    told: str
+    value: float | None
+    limit: float
+    told: str = ""
+    by_bound: bool = True
 
 
 def verdict_of(
@@ -128,17 +135,17 @@ def _judged(
         final = _question(gate, flag, gate.margin or 0.0, HARM_WARNS_ALPHA)
         found = _proof(asked, scope, _harm(final, _cells(final, flag, sums)), first)
     else:
-        found = _shown(_harm(asked, cells), first)
+        found = _shown(asked, _harm(asked, cells), first)
     began_s, coverage = began_s_of(gate, flag), _coverage(gate, flag, asked, scope, sums)
     requests = coverage.candidate.judged + coverage.baseline.judged
     if found.result is not Result.FAIL and requests < max(1, gate.min_samples):
         under_way = now_s < began_s + age_s_of(flag, gate.metric) + UNDER_WAY_S
         found = _too_few(gate, requests, found, under_way=under_way)
-    estimate = _estimate(asked, scope, margin, now_s - began_s if proof else 0.0)
-    reason = "; ".join(part for part in (found.told, _text(asked, scope, estimate)) if part)
+    estimate = _estimate(gate, asked, scope, margin, now_s - began_s if proof else 0.0, by_bound=found.by_bound)
+    reason = "; ".join(part for part in (found.told, text_of(estimate, _words(gate, asked, scope, found))) if part)
     verdict = Verdict(
         gate.name, found.result, reason, now_s,
-        from_s=began_s, metric=gate.metric, value=found.value, limit=_SHOWN, samples=requests,
+        from_s=began_s, metric=gate.metric, value=found.value, limit=found.limit, samples=requests,
         estimate=estimate,
     )  # fmt: skip
     return covered(verdict, gate, coverage)
@@ -155,22 +162,30 @@ def _coverage(
 
 def _proof(asked: _Question, scope: ClusterSums, harm: _Harm, first: Verdict | None) -> _Found:
     usable = clusters.admissible(scope, asked.worst, binary=True)
-    evidence = max(0.0, clusters.evidence_against(scope, asked.worst, asked.tuned, asked.alpha))
+    proven = clusters.evidence_against(scope, asked.worst, asked.tuned, asked.alpha) >= _SHOWN
+    bound = clusters.lower_bound(scope, asked.tuned, asked.alpha) if usable.admissible else None
     if harm.evidence >= _SHOWN:
-        return _Found(Result.INCONCLUSIVE, evidence, "harm at the final margin looks likely")
-    if usable.admissible and evidence >= _SHOWN:
-        return _Found(Result.PASS, evidence, "")
+        return _Found(Result.INCONCLUSIVE, bound, asked.worst, "harm at the final margin looks likely")
+    if bound is not None and proven:
+        return _Found(Result.PASS, max(bound, asked.worst), asked.worst)
     if first is not None and first.result is Result.PASS and _is_twice_the_limit(first):
-        return _Found(Result.PASS, evidence, "proven by users' first requests")
-    return _Found(Result.INCONCLUSIVE, evidence, usable.reason)
+        return _by_first(first, "proven by users' first requests")
+    return _Found(Result.INCONCLUSIVE, bound, asked.worst, usable.reason)
 
 
-def _shown(harm: _Harm, first: Verdict | None) -> _Found:
+def _shown(asked: _Question, harm: _Harm, first: Verdict | None) -> _Found:
     if harm.evidence >= _SHOWN:
-        return _Found(Result.FAIL, harm.evidence, "")
+        return _Found(Result.FAIL, min(harm.bound, asked.worst), asked.worst)
     if first is not None and first.result is Result.FAIL and _is_twice_the_limit(first):
-        return _Found(Result.FAIL, harm.evidence, "shown by users' first requests")
-    return _Found(Result.INCONCLUSIVE if harm.doubt else Result.PASS, harm.evidence, harm.doubt)
+        return _by_first(first, "shown by users' first requests")
+    if harm.doubt:
+        return _Found(Result.INCONCLUSIVE, None, asked.worst, harm.doubt)
+    return _Found(Result.PASS, harm.bound, asked.worst)
+
+
+def _by_first(first: Verdict, told: str) -> _Found:
+    """At half of its alpha, which is twice its limit."""
+    return _Found(first.result, first.value, 2.0 * (first.limit or 0.0), told, by_bound=False)
 
 
 def _is_twice_the_limit(first: Verdict) -> bool:
@@ -180,9 +195,10 @@ def _is_twice_the_limit(first: Verdict) -> bool:
 
 def _too_few(gate: Gate, units: int, found: _Found, *, under_way: bool) -> _Found:
     if not units and under_way:
-        return _Found(Result.INCONCLUSIVE, found.value, "no request can have come of age yet")
+        return found._replace(result=Result.INCONCLUSIVE, value=None, told="no request can have come of age yet")
     result = Result.INCONCLUSIVE if units else Result.NO_DATA
-    return _Found(result, found.value, f"{units} of {max(1, gate.min_samples)} requests")
+    value = found.value if units else None
+    return found._replace(result=result, value=value, told=f"{units} of {max(1, gate.min_samples)} requests")
 
 
 def _question(gate: Gate, flag: FeatureFlag, margin: float, alpha: float) -> _Question:
@@ -202,36 +218,42 @@ def _read_cells(asked: _Question, flag: FeatureFlag, sums: Mapping[SumKey, Seque
 
 
 def _harm(asked: _Question, cells: Mapping[Cell, ClusterSums]) -> _Harm:
-    """Look for it from each cell on: the j-th of them at the weight of the j-th epoch of a restart mixture."""
+    """Look for it from each cell on: the j-th of them at the weight of the j-th epoch of a restart mixture.
+
+    Where none may be used the bound is 1, which says nothing.
+    """
     to_now = list(accumulate((clusters.mirrored(each) for each in reversed(list(cells.values()))), clusters.add))[::-1]
     whole = to_now[0] if to_now else clusters.ClusterSums()
-    strongest = 0.0
+    strongest, bound = 0.0, 1.0
     for number, each in enumerate(to_now):
         if clusters.admissible(each, -asked.worst, binary=True, harm=True).admissible:
             alpha = asked.alpha * restart.weight_of(number)
-            strongest = max(strongest, clusters.evidence_against(each, -asked.worst, asked.tuned, alpha))
-    return _Harm(strongest, clusters.admissible(whole, -asked.worst, binary=False).reason)
+            evidence = clusters.evidence_against(each, -asked.worst, asked.tuned, alpha)
+            if bound == 1.0 or evidence > strongest:
+                strongest, bound = max(0.0, evidence), -clusters.lower_bound(each, asked.tuned, alpha)
+    return _Harm(strongest, bound, clusters.admissible(whole, -asked.worst, binary=False).reason)
 
 
-def _estimate(asked: _Question, scope: ClusterSums, margin: float, passed_s: float) -> Estimate | None:
+def _estimate(
+    gate: Gate, asked: _Question, scope: ClusterSums, margin: float, passed_s: float, *, by_bound: bool
+) -> Estimate | None:
     effect = scope.estimate
     if effect is None:
         return None
-    found = clusters.interval(scope, asked.tuned, asked.alpha)
     lower = clusters.lower_bound(scope, asked.tuned, asked.alpha)
-    worse = None if asked.floor or lower <= -1.0 else max(0.0, -lower)
-    return Estimate(
-        effect=effect,
-        lower=found.lower,
-        upper=found.upper,
-        margin=asked.worst if asked.floor else margin,
-        excluded=worse,
+    known = not asked.floor and gate.metric not in LATENCY and lower > -1.0
+    return between(
+        effect,
+        clusters.interval(scope, asked.tuned, asked.alpha),
+        asked.worst if asked.floor else margin,
+        -lower if known else None,
         expected_s=_expected_s(asked, scope, passed_s),
+        by_bound=by_bound,
     )
 
 
 def _expected_s(asked: _Question, scope: ClusterSums, passed_s: float) -> float | None:
-    """Seconds until non-inferiority is decided, if the effect is what it looks like and new users keep coming."""
+    """Seconds until non-inferiority is decided, if the effect is what it looks like and requests keep coming."""
     effect = scope.estimate
     if asked.floor or effect is None or effect <= asked.worst or passed_s <= 0.0:
         return None
@@ -242,19 +264,16 @@ def _expected_s(asked: _Question, scope: ClusterSums, passed_s: float) -> float 
     return max(0.0, missing) * passed_s / scope.n_eff
 
 
-def _text(asked: _Question, scope: ClusterSums, estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "no request has come of age"
-    groups = sum(count > 0 for count in scope.candidates)
-    what = f"mean {estimate.effect:.4f}" if asked.floor else f"effect {estimate.effect:+.4f}"
-    parts = (
-        f"asymptotic: {what}, between {estimate.lower:+.4f} and {estimate.upper:+.4f}",
-        f"{'floor' if asked.floor else 'margin'} {estimate.margin:g}",
-        "" if estimate.excluded is None else f"{estimate.excluded:.4f} and worse is excluded",
-        f"{groups} groups of candidate users",
-        "" if estimate.expected_s is None else f"decided in about {format_duration(estimate.expected_s)}",
+def _words(gate: Gate, asked: _Question, scope: ClusterSums, found: _Found) -> Words:
+    groups = f"{sum(count > 0 for count in scope.candidates)} groups of candidate users"
+    side = "lower" if gate.kind is GateKind.NONINFERIORITY else "upper"
+    bound = (
+        "" if found.value is None or not found.by_bound else f"{side} bound {found.value:+.4f} of {found.limit:+.4g}, "
     )
-    return ", ".join(part for part in parts if part)
+    return Words(
+        "asymptotic: mean" if asked.floor else "asymptotic: effect", "no request has come of age",
+        f"{bound}{groups}", in_time=not asked.floor and gate.metric in LATENCY, floor=asked.floor,
+    )  # fmt: skip
 
 
 def _binary(rate: float) -> float:

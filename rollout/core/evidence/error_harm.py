@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 RATIO = 1.25
 """So many times the baseline's errors are no harm, however few those are."""
-_UNITS_BEFORE = 49
+_SHARES = "shares"
+UNITS_BEFORE = 49
 """A baseline of which nothing is known yet is taken for one with half an error in so many units and one: 1 %."""
 
 _WEIGHTS_VERSION = 2
@@ -88,10 +89,28 @@ def errors_fold(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: 
     if not gone:
         return None
     kept = seen._replace(totals={epoch: seen.totals[epoch] for epoch in over})
-    instead = {folded_name(prefix): [max((seen.folded, *over)), *kept.total]}
+    instead = {folded_name(prefix): [max((seen.folded, *over)), *kept.total], **_shares_on(flag, sums, over)}
     carried = {name: _carried_on(flag, sums, seen, over, margin) for margin, name in _names(flag).items()}
     instead |= {name: vector_of_carried(each) for name, each in carried.items() if each is not None}
     return replacing(flag, sums, gone, instead)
+
+
+def folded_by_share(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]]) -> dict[int, ErrorCounts]:
+    """What was counted in the epochs that are folded, by share in millipct: for people, the test needs it no more."""
+    head = f"{folded_name(_prefix(flag), _SHARES)}."
+    return {
+        int(key.name.removeprefix(head)): ErrorCounts(*vector)
+        for key, vector in sums.items()
+        if (key.feature, key.epoch) == (flag.feature, flag.progress.attempt) and key.name.startswith(head)
+    }
+
+
+def _shares_on(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], over: Sequence[int]) -> dict[str, list[int]]:
+    kept = folded_by_share(flag, sums)
+    for _, epoch, share, found in error_counts(flag, sums):
+        if epoch in over:
+            kept[share] = _added(kept.get(share, ErrorCounts()), found)
+    return {folded_name(_prefix(flag), _SHARES, share): [*each] for share, each in kept.items()}
 
 
 def _carried_on(
@@ -105,7 +124,7 @@ def _growth(seen: Seen, margin: float) -> dict[int, list[float]]:
     """By epoch, the growth of each alternative."""
     growth, before = {}, seen.before
     for epoch in sorted(seen.arms):
-        units = before.baseline_units + _UNITS_BEFORE
+        units = before.baseline_units + UNITS_BEFORE
         allowed = counts.allowed_ratio(before.baseline_errors, units, RATIO, margin)
         growth[epoch] = counts.harm_growth(seen.arms[epoch], allowed)
         before = _added(before, seen.totals[epoch])

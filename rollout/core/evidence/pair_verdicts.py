@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.coverage import covered, shadow_coverage
 from rollout.core.evidence.eprocess import value_of
-from rollout.core.evidence.estimates import Asked, estimate_of
+from rollout.core.evidence.estimates import Asked, Rate, Words, estimate_of, text_of
 from rollout.core.evidence.ledger import MetricSums, add, harm_log_value, noninferiority_log_value, total
 from rollout.core.evidence.levels import alpha_of, limit_of
 from rollout.core.evidence.names import is_gathered
@@ -44,8 +46,8 @@ from rollout.core.ramp_model import GateKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rollout.core.evidence.interval import Moments
     from rollout.core.evidence.ledger import MetricPlan
-    from rollout.core.gates import Estimate
     from rollout.core.model import FeatureFlag
     from rollout.core.ramp_model import Gate
     from rollout.core.sums import SumKey
@@ -114,17 +116,24 @@ def _found(gate: Gate, flag: FeatureFlag, plan: MetricPlan, sums: Mapping[SumKey
 
 def _judged(gate: Gate, flag: FeatureFlag, plan: MetricPlan, found: _Found, now_s: float) -> Verdict:
     began_s = began_s_of(gate, flag)
-    margin, value, limit = harm_margin_of(gate), found.harm, limit_of(gate, flag)
+    margin, value, limit, log_value = harm_margin_of(gate), found.harm, limit_of(gate, flag), 0.0
     if gate.kind is GateKind.NONINFERIORITY:
         margin = gate.margin_at(flag.share_millipct)
-        value = value_of(noninferiority_log_value(plan, margin, [found.scope]))
+        log_value = noninferiority_log_value(plan, margin, [found.scope])
+        value = value_of(log_value)
     value *= found.weight
     proven = gate.kind is GateKind.NONINFERIORITY and value >= limit
-    asked = Asked(margin, margin, alpha_of(gate, flag) * found.weight, now_s - began_s, found.harm)
+    asked = Asked(
+        margin, margin, alpha_of(gate, flag) * found.weight, _rate(found.scope.moments, now_s - began_s), found.harm,
+        gate.min_samples, log_value,
+    )  # fmt: skip
     estimate = estimate_of(found.scope.moments, asked, excluded=None, proven=proven)
+    if gate.kind is not GateKind.NONINFERIORITY:
+        estimate = replace(estimate, expected_s=None)
+    words = Words("win rate less one half", f"{found.replies.lost} were lost")
     result, reason = _result(gate, found, shown=value >= limit)
     return Verdict(
-        gate.name, result, f"{reason}{_text(found, estimate)}", now_s, from_s=began_s, metric=gate.metric,
+        gate.name, result, f"{reason}{text_of(estimate, words)}", now_s, from_s=began_s, metric=gate.metric,
         value=None if found.is_lossy else value, limit=limit, samples=found.pairs, estimate=estimate,
     )  # fmt: skip
 
@@ -157,14 +166,6 @@ def _doubt(gate: Gate, found: _Found, *, shown: bool) -> str:
     return ""
 
 
-def _text(found: _Found, estimate: Estimate) -> str:
-    if estimate.effect is None:
-        return f"{found.replies.lost} were lost"
-    excluded, left_s = estimate.excluded, estimate.expected_s
-    parts = (
-        f"win rate less one half {estimate.effect:+.4f}, between {estimate.lower:+.4f} and {estimate.upper:+.4f}",
-        f"margin {estimate.margin:g}",
-        "no margin is excluded yet" if excluded is None else f"{excluded:.4f} and worse is excluded",
-        "" if left_s is None else f"decided in about {left_s:.0f} s",
-    )
-    return ", ".join(part for part in parts if part)
+def _rate(moments: Moments, passed_s: float) -> Rate:
+    """Over the whole scope: pairs come as fast as their daily budget lets them."""
+    return Rate(moments.units / passed_s, moments.n_eff / passed_s) if passed_s > 0 else Rate()

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.evidence import cluster_verdicts, error_harm, pair_verdicts
+from rollout.core.evidence import cluster_verdicts, error_harm, error_interval, pair_verdicts
 from rollout.core.evidence.coverage import UNITS, counts_of, coverage_of, covered
 from rollout.core.evidence.eprocess import value_of
-from rollout.core.evidence.estimates import Asked, estimate_of, text_of
+from rollout.core.evidence.estimates import Asked, Rate, Words, estimate_of, rate_of, text_of
 from rollout.core.evidence.folding import Gathered, gathered_of
 from rollout.core.evidence.known import once
 from rollout.core.evidence.ledger import floor_log_value, harm_log_value, noninferiority_log_value
@@ -38,7 +38,7 @@ from rollout.core.evidence.names import (
     is_asked,
     is_gathered,
 )
-from rollout.core.evidence.plans import UNDER_WAY_S, began_s_of, floor_of, series_for, series_of
+from rollout.core.evidence.plans import EPOCH_S, UNDER_WAY_S, began_s_of, floor_of, series_for, series_of
 from rollout.core.evidence.rollback import HARM_WARNS, HarmValue, combined
 from rollout.core.gates import NOT_ASKED, Estimate, Result, Verdict
 from rollout.core.model import UnitKind
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     Sums = Mapping[SumKey, Sequence[int]]
     Judge = Callable[[Gate, FeatureFlag, Sums, float], Verdict]
 
+CANDIDATES_MIN = 5
+"""Units of the candidate in this ramp, before which no harm gate and no floor fails: decision 20."""
 _STAYS = (Result.FAIL, Result.ERROR)
 
 
@@ -68,7 +70,7 @@ def verdicts_of(flag: FeatureFlag, sums: Sums, now_s: float) -> dict[str, Verdic
     if not has_begun(flag):
         return {}
     found = {gate.name: verdict_of(gate, flag, sums, now_s) for gate in flag.gates if is_gathered(gate)}
-    return found | _stopped(flag, found)
+    return found | _stopped(flag, found, sums)
 
 
 def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
@@ -90,15 +92,20 @@ def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
 def _noninferiority(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
     margin = gate.margin_at(flag.share_millipct)
     series = series_for(flag, gate, margin)
-    scope = _scope(gate, gathered_of(flag, series, sums))
-    value = value_of(noninferiority_log_value(series.plan, _in_outcome(gate, margin), [scope]))
+    found = gathered_of(flag, series, sums)
+    scope = _scope(gate, found)
+    log_value = noninferiority_log_value(series.plan, _in_outcome(gate, margin), [scope])
+    value = value_of(log_value)
     harm, limit = _harm_value(gate, flag, sums), limit_of(gate, flag)
     unrated = gate.metric == THUMBS and not scope.moments.contrast_squared
     proven = value >= limit and not unrated
-    asked = _asked(gate, flag, margin, now_s, harm)
+    rate = _rate(gate, flag, found, now_s)
+    asked = Asked(margin, _in_outcome(gate, margin), alpha_of(gate, flag), rate, harm, gate.min_samples, log_value)
     excluded = _excluded_latency(gate, flag, sums) if gate.metric in LATENCY else None
     estimate = estimate_of(scope.moments, asked, excluded=excluded, proven=proven)
-    text = "nobody has rated an answer" if unrated and scope.moments.units else text_of(estimate, asked)
+    text = text_of(estimate, _words(gate))
+    if unrated and scope.moments.units:
+        text = "nobody has rated an answer"
     if proven and harm >= HARM_WARNS:
         text = f"proven, but an e-value for harm of {harm:.3g} warns; {text}"
     shown = Result.PASS if proven and harm < HARM_WARNS else Result.INCONCLUSIVE
@@ -107,15 +114,28 @@ def _noninferiority(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> 
 
 
 def _harm(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
+    series = series_for(flag, gate, gate.margin or 0.0)
+    found = gathered_of(flag, series, sums)
+    moments, value = _scope(gate, found).moments, _harm_value(gate, flag, sums)
+    shown = value >= limit_of(gate, flag)
+    estimate, text = _seen_harm(gate, flag, sums, moments, now_s, shown=shown)
+    result = Result.FAIL if shown else Result.PASS
+    verdict = Verdict(gate.name, result, text, now_s, value=value, estimate=replace(estimate, harm_value=value))
+    return _counted(gate, flag, verdict, _coverage(gate, flag, series, moments, sums), few=_too_early(gate, found))
+
+
+def _seen_harm(
+    gate: Gate, flag: FeatureFlag, sums: Sums, moments: Moments, now_s: float, *, shown: bool
+) -> tuple[Estimate, str]:
+    """Errors with the interval of the test that decides: what the moments say of them belongs to another."""
     margin = gate.margin or 0.0
-    series = series_for(flag, gate, margin)
-    scope = _scope(gate, gathered_of(flag, series, sums))
-    value = _harm_value(gate, flag, sums)
-    asked = _asked(gate, flag, margin, now_s, value)
-    estimate = replace(estimate_of(scope.moments, asked, excluded=None, proven=False), expected_s=None)
-    shown = Result.FAIL if value >= limit_of(gate, flag) else Result.PASS
-    verdict = Verdict(gate.name, shown, text_of(estimate, asked), now_s, value=value, estimate=estimate)
-    return _counted(gate, flag, verdict, _coverage(gate, flag, series, scope.moments, sums))
+    if gate.metric == ERRORS:
+        told = error_interval.counted(flag, margin, sums, 1.0 / limit_of(gate, flag), now_s, shown=shown)
+        if told is not None:
+            return told
+    asked = Asked(margin, _in_outcome(gate, margin), alpha_of(gate, flag), Rate(), 0.0)
+    estimate = estimate_of(moments, asked, excluded=None, proven=False)
+    return estimate, text_of(estimate, _words(gate))
 
 
 def _threshold(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
@@ -135,10 +155,19 @@ def _threshold(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
     shown = Result.FAIL if value >= limit_of(gate, flag) else Result.PASS
     estimate = Estimate(effect=mean, harm_value=value)
     verdict = Verdict(gate.name, shown, text, now_s, value=value, estimate=estimate)
-    return _counted(gate, flag, verdict, coverage)
+    return _counted(gate, flag, verdict, coverage, few=_too_early(gate, found))
 
 
-def _stopped(flag: FeatureFlag, found: Mapping[str, Verdict]) -> dict[str, Verdict]:
+def _too_early(gate: Gate, found: Gathered) -> str:
+    """Why harm does not count yet, if it is shown: it rolls a ramp back, and somebody is called for it."""
+    ramp = found.ramp.moments
+    units = ramp.candidates if gate.kind is GateKind.THRESHOLD else ramp.units
+    if ramp.candidates < CANDIDATES_MIN:
+        return f"harm is shown, but by {ramp.candidates} of at least {CANDIDATES_MIN} units of the candidate"
+    return f"harm is shown, but by {units} of {gate.min_samples} units" if units < gate.min_samples else ""
+
+
+def _stopped(flag: FeatureFlag, found: Mapping[str, Verdict], sums: Sums) -> dict[str, Verdict]:
     """The verdict that stops the ramp because all together do, if they do: that of the gate that has most part in it.
 
     What is judged by users has no e-value to average; it keeps its share of alpha to itself.
@@ -157,9 +186,14 @@ def _stopped(flag: FeatureFlag, found: Mapping[str, Verdict]) -> dict[str, Verdi
     limit = 1.0 / alpha_of(stoppers[together.leader], flag)
     if together.log_value < math.log(limit) or leader.result is Result.FAIL:
         return {}
+    gate = stoppers[together.leader]
+    if gate.metric in DRAWN and _too_early(gate, gathered_of(flag, series_for(flag, gate, gate.margin or 0.0), sums)):
+        return {}
     others = f" with {', '.join(together.others)}" if together.others else ""
-    text = f"together{others}: e-value {value_of(together.log_value):.4g} of {limit:.4g}; {leader.reason}"
-    return {together.leader: replace(leader, result=Result.FAIL, reason=text)}
+    value = value_of(together.log_value)
+    alone = "" if leader.value is None or leader.limit is None else f" ({leader.value:.4g} of {leader.limit:.4g} alone)"
+    text = f"together{others}: e-value {value:.4g} of {limit:.4g}{alone}; {leader.reason}"
+    return {together.leader: replace(leader, result=Result.FAIL, reason=text, value=value, limit=limit)}
 
 
 def _log_value(gate: Gate, flag: FeatureFlag, verdict: Verdict) -> float:
@@ -175,14 +209,16 @@ def _age_s(gate: Gate, flag: FeatureFlag) -> float:
     return age_s_of(flag, gate.metric) if gate.metric in DRAWN else math.inf
 
 
-def _counted(gate: Gate, flag: FeatureFlag, verdict: Verdict, coverage: Coverage) -> Verdict:
-    """Fill in what all have, and hold what has too few units, or has left out too many."""
+def _counted(gate: Gate, flag: FeatureFlag, verdict: Verdict, coverage: Coverage, *, few: str = "") -> Verdict:
+    """Fill in what all have, and hold what has too few units, or has left out too many; `few`: why not to fail yet."""
     arms, wanted = (coverage.candidate, coverage.baseline), max(1, gate.min_samples)
     samples = sum(arm.judged for arm in (arms[:1] if gate.kind is GateKind.THRESHOLD else arms))
     whole = replace(
         verdict, from_s=began_s_of(gate, flag), metric=gate.metric, limit=limit_of(gate, flag), samples=samples
     )
-    if verdict.result is not Result.FAIL and samples < wanted:
+    if verdict.result is Result.FAIL and few:
+        whole = replace(whole, result=Result.INCONCLUSIVE, reason=f"{few}; {verdict.reason}")
+    elif verdict.result is not Result.FAIL and samples < wanted:
         whole = _too_few(gate, flag, whole, wanted)
     return covered(whole, gate, coverage)
 
@@ -240,9 +276,15 @@ def _excluded_latency(gate: Gate, flag: FeatureFlag, sums: Sums) -> float | None
     return excluded
 
 
-def _asked(gate: Gate, flag: FeatureFlag, margin: float, now_s: float, harm: float) -> Asked:
-    alpha, passed_s = alpha_of(gate, flag), now_s - began_s_of(gate, flag)
-    return Asked(margin, _in_outcome(gate, margin), alpha, passed_s, harm, gate.min_samples)
+def _rate(gate: Gate, flag: FeatureFlag, found: Gathered, now_s: float) -> Rate:
+    """How fast new units have come lately, while the gate's scope lasts."""
+    began_s = flag.progress.ramp_began_s
+    parts = ((began_s + epoch * EPOCH_S, each.moments) for epoch, each in found.by_epoch.items())
+    return rate_of(parts, _scope(gate, found).moments, began_s_of(gate, flag), now_s)
+
+
+def _words(gate: Gate) -> Words:
+    return Words(in_time=gate.metric in LATENCY)
 
 
 def _in_outcome(gate: Gate, margin: float) -> float:

@@ -7,9 +7,9 @@ from rollout.core.coverage import ArmCoverage, Coverage
 from rollout.core.gates import Estimate, Result, Verdict
 from rollout.core.hold import Hold, HoldReason
 from rollout.core.model import FeatureFlag, Kill
-from rollout.core.ramp_model import Cause, Pause, Phase, Progress, RampPlan, Step
+from rollout.core.ramp_model import Cause, Pause, Phase, Progress, RampPlan, RolledBack, Step
 from rollout.core.ramp_shown import Shown
-from rollout.core.ramp_state import Look, state_of
+from rollout.core.ramp_state import Look, RampState, state_of
 
 FLAG = FeatureFlag(
     feature="f",
@@ -31,8 +31,8 @@ def test_a_hold_has_its_numbers_and_its_text() -> None:
 
 def test_a_verdict_has_its_numbers() -> None:
     assert verdict_view(VERDICT).model_dump(mode="json") == {
-        "gate": "errors", "result": "FAIL", "value": 0.5, "limit": 0.02, "samples": 40, "reason": "at most 0.02 wanted",
-        "estimate": None, "coverage": None,
+        "gate": "errors", "metric": "rate", "result": "FAIL", "value": 0.5, "limit": 0.02, "samples": 40,
+        "reason": "at most 0.02 wanted", "estimate": None, "coverage": None,
     }  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def test_what_stands_behind_a_verdict_is_shown_whole() -> None:
     estimate = Estimate(effect=-0.01, lower=-0.02, upper=0.0, margin=0.05)
     assert verdict_view(replace(VERDICT, estimate=estimate)).model_dump(mode="json")["estimate"] == {
         "effect": -0.01, "lower": -0.02, "upper": 0.0, "margin": 0.05, "excluded": None, "expected_s": None,
-        "harm_value": None,
+        "harm_value": None, "since_s": None, "by_bound": False,
     }  # fmt: skip
 
 
@@ -83,3 +83,31 @@ def test_parts_of_a_flag_are_written_whole_and_as_the_document_spells_them() -> 
     assert whole(FLAG)["hashVersion"] == 3
     assert whole(FLAG)["ramp"]["steps"][0]["bake"] == "0s"
     assert whole(None) is None
+
+
+def test_a_rollback_has_the_numbers_that_led_to_it_and_what_all_gates_said() -> None:
+    other = replace(VERDICT, gate="fine", result=Result.PASS)
+    back = RolledBack(Cause.GATE, 90.0, 150.0, 90.0, 0, reason="why", gate="errors", verdicts=(other, VERDICT))
+    flag = replace(FLAG, progress=Progress(phase=Phase.ROLLED_BACK, rolled_back=back))
+    later = Shown(3, Phase.ROLLED_BACK, 0, 99.0, "one")
+    state = state_of(flag, Look(later), 100.0)
+    assert state is not None
+    shown = ramp_state_view(state).model_dump(mode="json")
+    assert [each["gate"] for each in shown["verdicts"]] == ["fine", "errors"]
+    told = {name: shown["rolled_back"][name] for name in ("by", "at_s", "reason", "gate", "metric", "value", "limit")}
+    assert list(told.values()) == ["gate", 90.0, "why", "errors", "rate", 0.5, 0.02]
+    assert "verdicts" not in shown["rolled_back"]
+
+
+def test_a_rollback_by_a_person_has_no_gate() -> None:
+    back = RolledBack(Cause.OPERATOR, 90.0, 150.0, 90.0, 0, "ann")
+    state = state_of(replace(FLAG, progress=Progress(phase=Phase.ROLLED_BACK, rolled_back=back)), Look(), 100.0)
+    assert state is not None
+    view = ramp_state_view(state)
+    assert view.rolled_back is not None
+    assert (view.rolled_back["gate"], view.rolled_back["metric"], view.rolled_back["value"]) == ("", None, None)
+    assert (view.verdicts, ramp_state_view(replace_phase(state)).rolled_back) == ([], None)
+
+
+def replace_phase(state: RampState) -> RampState:
+    return state._replace(rolled_back=None)

@@ -2,6 +2,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from rollout.api.state_views import verdict_view
@@ -74,3 +75,27 @@ def test_gates_of_promql_have_no_estimate() -> None:
     assert has_estimate(shown(VERDICT))
     assert not has_estimate(shown(Verdict("rate", Result.PASS, "", 9.0, value=1.0)))
     assert not has_estimate({"gate": "of an older gateway"})
+
+
+def test_where_users_keep_their_arm_the_bound_is_shown_that_decides() -> None:
+    by_users = replace(VERDICT, value=-0.0312, limit=-0.05, estimate=replace(SEEN, by_bound=True))
+    assert printed(by_users)[1].endswith("  0.0287 bound -0.031 -0.05  1234        2 h")
+    assert "excluded 0.0287, bound -0.031 of -0.05, 1234 units" in evidence_line(shown(by_users))
+    unknown = cells_of(shown(replace(by_users, value=None, limit=None)))
+    assert unknown[6:8] == ("-", "-")
+
+
+@pytest.mark.parametrize(
+    ("result", "left_s", "told"),
+    [
+        ("PASS", 0.0, "proven"),
+        ("INCONCLUSIVE", 0.0, "any time"),
+        ("INCONCLUSIVE", 90.0, "1.5 min"),
+        ("PASS", None, "-"),
+    ],
+)
+def test_nothing_is_decided_in_no_time(result: str, left_s: float | None, told: str) -> None:
+    verdict = replace(VERDICT, result=Result(result), estimate=replace(SEEN, expected_s=left_s))
+    assert cells_of(shown(verdict))[-1] == told
+    said = evidence_line(shown(verdict)).rpartition(", ")[2]
+    assert said == {"proven": "proven", "-": "1234 units"}.get(told, f"decided in {told}")

@@ -11,7 +11,7 @@ from rollout.core.coverage import ArmCoverage, Coverage
 from rollout.core.gates import Estimate, Result, Verdict
 from rollout.core.hold import Hold, HoldReason
 from rollout.core.model import FeatureFlag, Kill, State
-from rollout.core.ramp_model import Cause, Pause, Phase, Progress, RampPlan, Step
+from rollout.core.ramp_model import Cause, Pause, Phase, Progress, RampPlan, RolledBack, Step
 from rollout.core.ramp_shown import Shown
 from rollout.core.ramp_state import Look
 
@@ -89,6 +89,19 @@ def test_gates_of_evidence_are_a_table_of_their_own() -> None:
     assert "gate fine" not in shown
     assert "  fine FAIL -0.004       -   0.05" in shown
     assert "fine" not in printed(answer(view(RAMP, look)), 100)
+
+
+def test_after_a_rollback_the_gates_are_shown_as_they_were_then() -> None:
+    """Whoever is paged comes after it."""
+    worse = replace(VERDICT, gate="worse", estimate=Estimate(effect=-0.3, lower=-0.4, upper=-0.2, margin=0.05))
+    back = RolledBack(Cause.GATE, NOW - 9, NOW + 51, NOW - 9, 0, reason="why", gate="worse", verdicts=(VERDICT, worse))
+    flag = replace(RAMP, progress=Progress(phase=Phase.ROLLED_BACK, rolled_back=back))
+    shown = printed(answer(view(flag, Look(Shown(7, Phase.ROLLED_BACK, 0, NOW - 1, "host-1")))), 100, in_full=True)
+    assert "what the gates said when it was rolled back" in shown
+    assert "gate errors: FAIL" in shown
+    assert "worse FAIL -0.300 -0.400..-0.200   0.05" in shown
+    by_hand = replace(flag, progress=replace(flag.progress, rolled_back=replace(back, verdicts=())))
+    assert "what the gates said" not in printed(answer(view(by_hand)), 100, in_full=True)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])

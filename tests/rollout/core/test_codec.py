@@ -197,3 +197,25 @@ def test_flags_that_can_be_read_are_given_with_the_fault_of_the_others() -> None
     with pytest.raises(DamagedFlags, match="damaged") as caught:
         decode_flags([b"{", encode_flag(other), b"[]"])
     assert caught.value.readable == {"draft": other}
+
+
+PROOF = {"name": "fine", "role": "soft", "source": "evidence", "kind": "noninferiority", "metric": "errors"} | {
+    "margin": 0.05,
+    "alpha": 0.05,
+}
+
+
+@pytest.mark.parametrize("said", [{"direction": "lower"}, {"window": "0s"}, {"max_age": "2m"}, {"failure": None}])
+def test_a_field_that_means_nothing_to_its_gate_is_refused_whatever_it_says(said: dict[str, Any]) -> None:
+    """Also a default: whoever wrote it believes that something depends on it."""
+    assert len(parse_document(document(gates=[PROOF]))["summarize"].gates) == 1
+    with pytest.raises(InvalidDocument, match=r"x-rollouts.summarize: gate 'fine' has a ") as refused:
+        parse_document(document(gates=[PROOF, PROOF | said]))
+    assert refused.value.cause.count("gate 'fine'") == 1
+
+
+def test_all_of_them_are_named_and_what_was_in_force_stays() -> None:
+    odd = document(gates=[PROOF | {"failure": {"count": 3}, "limit": 0.1}])
+    with pytest.raises(InvalidDocument, match=r"has a limit.*; .*noninferiority never fails|never fails.*; .*limit"):
+        parse_document(odd)
+    assert parse_document(odd, trusted=True)["summarize"].gates[0].limit == 0.1

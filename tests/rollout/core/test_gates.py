@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from rollout.core.gates import (
     CLOCK_SKEW_S,
+    Estimate,
     Reading,
     Result,
     Verdict,
@@ -170,14 +171,14 @@ def test_a_verdict_that_cannot_be_believed(verdict: Verdict, expected: Result) -
 
 def test_evidence_does_not_take_a_bare_number() -> None:
     assert judged(QUALITY, HEALTHY).reason == "noninferiority needs the evidence's verdict, not a number"
-    assert judged(QUALITY, HEALTHY).limit == 0.03
+    assert judged(QUALITY, HEALTHY).limit is None  # its margin is no limit of anything that is shown
 
 
 def test_a_threshold_of_evidence_brings_its_verdict_too() -> None:
     floor = replace(QUALITY, kind=GateKind.THRESHOLD, margin=None, limit=0.1)
     assert judged(floor, PROVEN) is PROVEN
     assert judged(floor, HEALTHY).reason == "threshold needs the evidence's verdict, not a number"
-    assert judged(floor, HEALTHY).limit == 0.1
+    assert judged(floor, HEALTHY).limit is None
 
 
 def test_the_worst_wins() -> None:
@@ -246,3 +247,14 @@ def test_invariant_09_flakes_over_a_week_do_not_add_up(flakes: list[tuple[Result
         row = [each for _, each in spread[-3:]] == [FAIL] * 3
         assert failed == (row and gate is ERRORS)
         assert record is None or len(record.fails_s) <= 3
+
+
+def test_evidence_without_data_shows_what_it_waits_for_and_not_its_margin_as_a_limit() -> None:
+    waits = Verdict(
+        "quality", Result.NO_DATA, "0 of 1 units", NOW, limit=32.9, samples=0, estimate=Estimate(margin=0.03)
+    )
+    assert judged(QUALITY, waits) == replace(waits, metric="score")
+    assert judged(QUALITY, replace(waits, limit=inf, value=7.0)) == replace(waits, metric="score", limit=None)
+    assert judged(QUALITY, None).limit is None
+    assert judged(QUALITY, Verdict("quality", Result.ERROR, "not of this plan", NOW)).limit is None
+    assert judged(ERRORS, None).limit == 0.05

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from rollout.core.codec import decode_flag, encode_flag
 from rollout.core.gates import Reading, Result, Verdict
+from rollout.core.model import FeatureFlag
 from rollout.core.ramp import tick
 from rollout.core.ramp_model import (
     Cause,
@@ -123,12 +125,28 @@ def test_invariant_08_a_hard_fail_at_its_limit_rolls_back(phase: Phase) -> None:
         NOW + 10,
         to_share=0,
         reason="gate errors failed: 0.5 against 0.05 (at most 0.05 wanted)",
+        gate="errors",
+        verdicts=tuple(replace(each, metric="") for each in second.verdicts),
     )
+    assert [each.gate for each in second.verdicts] == ["errors", "quality", "cost"]
 
 
 def test_invariant_08_also_while_it_bakes() -> None:
     baking = ramp_of(replace(STEP_0, step_began_s=NOW - 1), memory=TWICE)
     assert tick(baking, seen(errors=BAD), NOW).event is Event.ROLL_BACK
+
+
+def test_a_rollback_can_be_written_however_much_there_is_to_say() -> None:
+    """A flag holds 500 characters of a reason; what is longer could not be stored, and nobody would be rolled back."""
+    harm = Gate(name="harm", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="form", margin=0.1)
+    long = Verdict(
+        "harm", Result.FAIL, "together with " + ", ".join(["another-gate"] * 90), NOW, NOW - 1, "form", 99, 33
+    )
+    made = tick(ramp_of(gates=(harm,)), Observations({"harm": long}), NOW)
+    assert made.event is Event.ROLL_BACK
+    flag = FeatureFlag(feature="f", candidate="a", baseline="b", gates=(harm,), progress=made.progress)
+    assert decode_flag(encode_flag(flag)) == flag
+    assert made.reason.startswith("gate harm failed: 99 against 33 (together with another-gate, ")
 
 
 def test_a_fail_below_its_limit_holds_with_its_count() -> None:

@@ -3,21 +3,26 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rollout.core.errors import RampRefused
 from rollout.core.ramp_model import (
     Approval,
     Cause,
+    Gate,
+    GateKind,
     GateMemory,
     Pause,
     Phase,
     Progress,
     RampPlan,
+    Role,
     Rollback,
     Step,
 )
 from rollout.core.ramp_moves import advance, enter, lowered, moved, pause, roll_back
 from rollout.core.ramp_table import Capacity, EffectKind, Event, Ramp
+from rollout.core.verdict import Result, Verdict
 
 PLAN = RampPlan(steps=(Step(share=1_000), Step(share=5_000), Step(share=25_000)), cooldown="10m")
 APPROVAL = Approval("f", 3, 1, "bob", 40.0)
@@ -92,6 +97,26 @@ def test_a_rollback_is_recorded_with_its_cooldown() -> None:
     assert (back.by, back.at_s, back.cooldown_ends_s, back.to_share, back.reason) == (Cause.GATE, 60, 660, 0, "errors")
     assert (made.share_millipct, made.progress.phase) == (0, Phase.ROLLED_BACK)
     assert [effect.text for effect in made.effects] == ["rolled back: errors"]
+
+
+def test_a_rollback_by_a_gate_keeps_what_all_of_them_said() -> None:
+    gates = (
+        Gate(name="errors", role=Role.HARD, source="promql", kind=GateKind.THRESHOLD, query="a long one", limit=0.1),
+        Gate(name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="form", margin=0.1),
+    )
+    said = [
+        Verdict("errors", Result.PASS, "at most 0.1 wanted", 59.0, 50.0, "a long one", 0.01, 0.1, 9),
+        Verdict("worse", Result.FAIL, "effect -0.3", 60.0, 50.0, "form", 200.0, 115.0, 90),
+    ]
+    ramp = ramp_of()._replace(gates=gates)
+    back = roll_back(ramp, Cause.GATE, 60.0, "why", Capacity(), gate="worse", verdicts=said).progress.rolled_back
+    assert back is not None
+    assert (back.gate, back.verdicts) == ("worse", (replace(said[0], metric=""), said[1]))
+    again = roll_back(
+        ramp._replace(progress=Progress(phase=Phase.ROLLED_BACK, rolled_back=back)),
+        Cause.OPERATOR, 61.0, "faster", Capacity(),
+    ).progress.rolled_back  # fmt: skip
+    assert again == replace(back, staged_s=61.0)
 
 
 def test_a_rollback_without_a_plan_has_no_cooldown() -> None:

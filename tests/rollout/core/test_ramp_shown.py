@@ -26,6 +26,12 @@ def test_what_a_tick_found_is_told_with_the_revision_after_it() -> None:
     assert shown_of(made, 3, at_s=100.0, holder="one") == SHOWN
 
 
+def test_metrics_of_evidence_are_named_and_queries_are_not() -> None:
+    asked = (replace(VERDICT, metric="errors"), replace(VERDICT, metric="up"))
+    made = Transition(None, Progress(), 0, GateMemory(), verdicts=asked)
+    assert [each.metric for each in shown_of(made, 3, at_s=1.0, holder="one").verdicts] == ["errors", ""]
+
+
 def test_memory_and_sight_come_back_as_they_were() -> None:
     memory = GateMemory(1, {"g": GateRecord(2, (1.0, 2.0), 2.0)}, 5.0)
     raw = encode_memory(memory, SHOWN)

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,15 @@ def test_another_file_or_method_is_another_version_and_another_order_is_not() ->
     assert version == read(other, PROMPT).version
     assert len({version, read(PROMPT).version, read(PROMPT, other, scorer=Scorer.EXACT).version}) == 3
     assert version != read(PROMPT, {**other, "reference": "7"}).version
+
+
+def test_prompt_sets_for_evaluations_serve_as_they_are() -> None:
+    shipped = (Path(__file__).parents[4] / "loadtests" / "scenarios" / "smoke-prompts.jsonl").read_text("utf-8")
+    lines = list(map(json.loads, shipped.splitlines()))
+    assert all("task" in line for line in lines)
+    found = read_references(shipped, Scorer.EXACT)
+    assert found.find("chat", json.dumps({"messages": lines[0]["messages"]}).encode()) is not None
+    assert read(PROMPT | {"feature": "sums", "task": "add"}).version == read(PROMPT).version
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 from rollout.core.evidence.asking import evidence_faults
 from rollout.core.evidence.plans import MARGINS_MAX
 from rollout.core.model import FeatureFlag, UnitKind
-from rollout.core.ramp_model import EarlyMargin, Evidence, Gate, GateKind, RampPlan, Role, Step
+from rollout.core.ramp_model import EarlyMargin, Evidence, FailureRule, Gate, GateKind, RampPlan, Role, Step
 
 HARM = Gate(name="g", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="form", margin=0.05, alpha=0.05)
 PROOF = replace(HARM, kind=GateKind.NONINFERIORITY, early=(EarlyMargin(25_000, 0.1), EarlyMargin(5_000, 0.2)))
@@ -37,7 +37,7 @@ def test_what_can_be_asked() -> None:
         (replace(PROOF, early=(EarlyMargin(5_000, 0.05),)), "no wider than what follows"),
         (replace(PROOF, early=(EarlyMargin(5_000, 0.1), EarlyMargin(25_000, 0.2))), "no wider than what follows"),
         (replace(PROOF, early=(EarlyMargin(5_000, 0.1), EarlyMargin(5_000, 0.2))), "two early margins for the same"),
-        (replace(PAIRS, kind=GateKind.THRESHOLD, limit=1.5), "has a limit of 1.5, but it is a rate"),
+        (replace(PAIRS, kind=GateKind.THRESHOLD, margin=None, limit=1.5), "has a limit of 1.5, but it is a rate"),
         (replace(FLOOR, limit=1.0), "has a limit of 1, but it is a rate"),
         (replace(FLOOR, limit=0.0), "has a limit of 0, but it is a rate"),
         (replace(WITHIN, direction="higher"), "latency is better the lower it is"),
@@ -45,8 +45,12 @@ def test_what_can_be_asked() -> None:
         (replace(WITHIN, limit=0.0), "has a limit of 0 s"),
         (replace(HARM, query="up"), "has a query, but nobody asks Prometheus"),
         (replace(FLOOR, samples="up"), "has a query, but nobody asks Prometheus"),
+        (replace(PROOF, window="5m"), "has a window, but evidence looks back over its whole scope"),
+        (replace(HARM, failure=FailureRule(3)), "has a failure rule, but its first FAIL counts"),
+        (replace(FLOOR, margin=0.1), "has a margin, but asks the candidate alone"),
+        (replace(HARM, direction="higher"), "has a direction, but compares with the baseline"),
         (replace(PROOF, limit=0.1), "has a limit, but compares with the baseline"),
-        (replace(PROOF, source="promql"), "asks PromQL, which knows no early margins"),
+        (Gate(name="g", role=Role.HARD, source="promql", kind=GateKind.THRESHOLD, alpha=0.05), "how many FAILs count"),
     ],
 )
 def test_what_makes_no_sense_is_a_fault(gate: Gate, fault: str) -> None:

@@ -93,11 +93,14 @@ def test_a_candidate_that_does_as_well_is_proven_and_no_harm_is_shown() -> None:
     sums = added({}, *even(8_000))
     fine, worse = said(PROOF, sums), said(HARM, sums)
     assert (fine.result, worse.result) == (Result.PASS, Result.PASS)
-    assert fine.limit == worse.limit == 1.0
+    assert fine.limit == worse.limit == -0.1
     assert fine.value is not None
-    assert fine.value >= 1.0
+    assert fine.estimate is not None
     assert worse.value is not None
-    assert worse.value == 0.0
+    assert -0.1 <= fine.value < fine.estimate.effect < worse.value
+    assert fine.estimate.by_bound
+    assert f"lower bound {fine.value:+.4f} of -0.1, " in fine.reason
+    assert f"upper bound {worse.value:+.4f} of -0.1, " in worse.reason
     assert (fine.samples, fine.from_s) == (8_000, 2_000.0)
     assert fine.reason.startswith("asymptotic: effect -0.0005, between -0.0")
     assert "groups of candidate users" in fine.reason
@@ -124,12 +127,20 @@ def test_the_estimate_is_complete() -> None:
     assert worse.expected_s is None
 
 
+def test_while_no_group_differs_nobody_can_say_how_long_it_takes() -> None:
+    units, group = even(1_000)
+    as_expected = units._replace(outcome=units.predicted)
+    found = said(PROOF, added({}, as_expected, group)).estimate
+    assert found is not None
+    assert (found.effect, found.expected_s) == (0.0, None)
+
+
 def test_a_candidate_that_fails_more_often_is_shown_to() -> None:
     sums = added({}, *even(8_000, 0.4))
     fine, worse = said(PROOF, sums), said(HARM, sums)
     assert (fine.result, worse.result) == (Result.INCONCLUSIVE, Result.FAIL)
     assert worse.value is not None
-    assert worse.value >= 1.0
+    assert -0.3 < worse.value <= -0.1
     assert fine.reason.startswith("harm at the final margin looks likely")
     assert judge(HARM, worse, now_s=NOW_S, since_s=2_000.0) == worse
 
@@ -140,11 +151,13 @@ def test_too_few_users_hold_and_say_so() -> None:
         verdict = said(gate, sums)
         assert verdict.result is Result.INCONCLUSIVE
         assert "fewer than 30 groups of candidate users" in verdict.reason
+        assert verdict.value is None
 
 
 def test_without_any_failure_no_harm_is_shown_and_nothing_proven() -> None:
     sums = added({}, *even(8_000, 0.0, 0.0))
-    assert said(HARM, sums).result is Result.PASS
+    worse = said(HARM, sums)
+    assert (worse.result, worse.value) == (Result.PASS, 1.0)  # nothing is known
     fine = said(PROOF, sums)
     assert fine.result is Result.INCONCLUSIVE
     assert fine.reason.startswith("fewer than 10 bad outcomes in an arm")
@@ -161,7 +174,10 @@ def test_what_users_first_requests_prove_stands_beside_it() -> None:
     bad = added({}, *even(8_000, 0.4))
     assert said(PROOF, bad, first=verdict(Result.PASS)).result is Result.INCONCLUSIVE
     few = added({}, *even(100, 0.9, users=10))
-    assert said(HARM, few, first=verdict(Result.FAIL)).result is Result.FAIL
+    by_first = said(HARM, few, first=verdict(Result.FAIL))
+    assert (by_first.result, by_first.value, by_first.limit) == (Result.FAIL, 50.0, 40.0)
+    assert by_first.estimate is not None
+    assert not by_first.estimate.by_bound  # e-values of the test that decided
     assert said(HARM, few, first=verdict(Result.PASS)).result is Result.INCONCLUSIVE
 
 
@@ -220,7 +236,10 @@ def test_latency_has_its_margin_in_the_outcome() -> None:
     better = added({}, *even(8_000, 0.3, 0.5), flag=flag, gate=gate)
     assert said(gate, better, flag).result is Result.PASS
     equal = added({}, *even(8_000, 0.5, 0.5), flag=flag, gate=gate)
-    assert said(gate, equal, flag).result is Result.INCONCLUSIVE
+    found = said(gate, equal, flag)
+    assert found.result is Result.INCONCLUSIVE
+    assert found.limit == 0.0  # as many within the bound
+    assert "margin +10% of the baseline's time, no margin is excluded yet" in found.reason
 
 
 def test_a_floor_is_about_the_candidate_alone() -> None:
@@ -240,7 +259,7 @@ def test_gates_that_can_fail_share_one_alpha_and_attempts_another() -> None:
     alone = said(HARM, sums)
     three = replace(FLAG, gates=(HARM, replace(HARM, name="b"), replace(HARM, name="c"), PROOF))
     assert alone.value is not None
-    assert 0.0 < (said(HARM, sums, three).value or 0.0) < alone.value
+    assert alone.value < (said(HARM, sums, three).value or 0.0)
     later, sums = replace(FLAG, progress=replace(FLAG.progress, attempt=5)), added({}, *even(8_000))
     again = {replace_epoch(key, 5): vector for key, vector in sums.items()}
     assert (said(PROOF, again, later).value or 0.0) < (said(PROOF, sums).value or 0.0)
