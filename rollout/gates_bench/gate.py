@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rollout.core.evidence import counts, pairwise, rollback, sample_ratio
+from rollout.core.evidence import counts, error_bets, pairwise, rollback, sample_ratio
 from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.rollback import Combined, HarmValue
 from rollout.gates_bench import plan
@@ -15,7 +15,6 @@ from rollout.gates_bench.kinds import Growths, counted, error_growths, grown, gr
 from rollout.gates_bench.looks import Harm, Proof
 from rollout.gates_bench.metrics import HARM, HARM_MARGINS, PROOF, Metrics, proof_margins
 from rollout.gates_bench.plan import Engine
-from rollout.gates_bench.traffic import BASE_ERROR_RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,11 +60,9 @@ class EngineGate:
         self._engine = engine or Engine()
         self._metrics = Metrics()
         bets = len(LAMBDAS)
-        self._errors, self._harm, self._judge = Harm(1, len(counts.LOG_RATIOS)), Harm(len(HARM), bets), Harm(1, bets)
+        self._errors, self._harm, self._judge = Harm(1, len(error_bets.BETS)), Harm(len(HARM), bets), Harm(1, bets)
         self._proof, self._judged = Proof(len(PROOF), bets), Proof(len(plan.STAGES), bets)
         self._weights = np.array([self._engine.weight(name) for name in plan.METRICS])
-        self._baseline_errors, self._baseline_units = round(plan.UNITS_BEFORE * BASE_ERROR_RATE), plan.UNITS_BEFORE
-        self.allowed_ratio = self._ratio()
         self._units: dict[int, list[int]] = {}
         self._batches = 0
 
@@ -78,10 +75,10 @@ class EngineGate:
         self._begin_epochs()
         self._batches += 1
         taken = self._metrics.take(batch, stage)
-        grown_by = self._growths(batch, taken, stage)
+        grown_by = self._growths(taken, stage)
         at, reason = self._rollback(batch, taken, grown_by)
         promote = at is None and dwelt and self._promote(batch, taken, grown_by, stage)
-        self._advance(batch, grown_by)
+        self._advance(grown_by)
         frozen = self._mismatch(batch)
         return Look(at, reason, frozen, promote and not frozen)
 
@@ -105,17 +102,13 @@ class EngineGate:
         if self._batches and self._batches % self._engine.epoch_batches == 0:
             self._errors.begin_epoch()
             self._harm.begin_epoch()
-            self.allowed_ratio = self._ratio()
         if self._batches and self._batches % self._engine.judge_epoch_batches == 0:
             self._judge.begin_epoch()
 
-    def _ratio(self) -> float:
-        return counts.allowed_ratio(self._baseline_errors, self._baseline_units, plan.ERROR_RATIO_HARM, plan.ERROR_HARM)
-
-    def _growths(self, batch: Batch, taken: Taken, stage: int) -> _Batch:
+    def _growths(self, taken: Taken, stage: int) -> _Batch:
         wins = counted([taken.wins], width=len(_WINS))
         return _Batch(
-            error_growths(batch.share_millipct, batch.candidate[taken.failed], self.allowed_ratio),
+            error_growths(taken.errors, plan.ERROR_HARM),
             growths(taken.harm, HARM_MARGINS, harm=True),
             Growths(_JUDGE_HARM, wins),
             growths(taken.proof, proof_margins(stage), harm=False),
@@ -156,8 +149,8 @@ class EngineGate:
 
     def _walked(self, batch: Batch, taken: Taken, grown_by: _Batch) -> Reals:
         """Harm values [metrics, n] after each unit of the batch."""
-        of_failed = grown_by.errors.of_units(0, batch.candidate[taken.failed].astype(np.int64))
-        walks = [(self._errors.walk(0, of_failed), taken.failed)]
+        of_errors = grown_by.errors.of_units(0, taken.errors.kind)
+        walks = [(self._errors.walk(0, of_errors), taken.errors.positions)]
         walks += [
             (self._harm.walk(row, grown_by.harm.of_units(row, column.kind)), column.positions)
             for row, column in enumerate(taken.harm)
@@ -182,15 +175,12 @@ class EngineGate:
         quiet = self._walked(batch, taken, grown_by)[required] < engine.warn
         return bool(((proven >= limits[:, np.newaxis]) & quiet).all(axis=0).any())
 
-    def _advance(self, batch: Batch, grown_by: _Batch) -> None:
+    def _advance(self, grown_by: _Batch) -> None:
         self._errors.advance(grown_by.errors.totals())
         self._harm.advance(grown_by.harm.totals())
         self._judge.advance(grown_by.judge.totals())
         self._proof.advance(grown_by.proof.totals())
         self._judged.advance(grown_by.judged.totals())
-        of_baseline = batch.reported & ~batch.candidate
-        self._baseline_errors += int((batch.failed & of_baseline).sum())
-        self._baseline_units += int(of_baseline.sum())
 
     def _mismatch(self, batch: Batch) -> bool:
         """Whether the arms' sizes contradict the share."""

@@ -15,6 +15,7 @@ from rollout import atomic_file
 from rollout.core.evidence import (
     counts,
     eprocess,
+    error_bets,
     fixed_point,
     pairwise,
     quantile,
@@ -28,7 +29,7 @@ from rollout.gates_bench import gate, kinds, looks, metrics, oracle, plan, ramp,
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_DECISIONS = (counts, eprocess, fixed_point, pairwise, quantile, restart, rollback, sample_ratio, score)
+_DECISIONS = (counts, eprocess, error_bets, fixed_point, pairwise, quantile, restart, rollback, sample_ratio, score)
 _RUNS = (gate, kinds, looks, metrics, oracle, plan, ramp, rivals, scenarios, traffic)
 
 

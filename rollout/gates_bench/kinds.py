@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rollout.core.evidence import score
-from rollout.core.evidence.counts import LOG_RATIOS, ArmCounts, harm_growth
+from rollout.core.evidence import error_bets, score
 from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.fixed_point import STEPS_PER_ONE, log_growth
 from rollout.core.evidence.score import Scores, Units
@@ -114,17 +113,18 @@ def _blocks(units: int) -> Integers:
     return np.arange(units) * BLOCKS // max(1, units)
 
 
-def error_growths(share_millipct: int, candidate: Flags, ratio_margin: float) -> Growths:
-    """Of the count test; the kinds are those of failed units, by `candidate`."""
-    counts = counted([candidate.astype(np.int64)], width=2)
-    return Growths(_of_one_error(share_millipct, ratio_margin), counts)
+def error_growths(column: Column, margin: float) -> Growths:
+    """Of bets on errors: outcome 0 is a failed unit."""
+    return Growths(_of_errors(column.share_millipct, margin), counted([column.kind]))
 
 
 @lru_cache(maxsize=64)
-def _of_one_error(share_millipct: int, ratio_margin: float) -> Reals:
-    one_of_each = [(share_millipct, 0, 1), (share_millipct, 1, 0)]
-    each = [harm_growth(ArmCounts((one,)), ratio_margin) for one in one_of_each]
-    return np.array(each).T.reshape(1, len(LOG_RATIOS), 2)
+def _of_errors(share_millipct: int, margin: float) -> Reals:
+    each = [
+        (of_one.baseline, of_one.other, of_one.other, of_one.candidate, of_one.other, of_one.other)
+        for of_one in error_bets.log_factors(share_millipct, margin)
+    ]
+    return np.array(each)[np.newaxis]
 
 
 def _one_of_each(columns: Sequence[Column]) -> Units:

@@ -34,11 +34,11 @@ _NOT_YET = Column(_NOTHING, _NOTHING, 50_000, 0.5)
 
 
 class Taken(NamedTuple):
-    """What comes of age with a batch. `failed`: positions of failed units; `wins`: 0, 1 or 2 halves for each pair."""
+    """What comes of age with a batch. `wins`: 0, 1 or 2 halves for each pair."""
 
+    errors: Column
     harm: list[Column]
     proof: list[Column]
-    failed: Integers
     wins: Integers
     paired: Integers
 
@@ -119,8 +119,7 @@ class Metrics:
     def take(self, batch: Batch, stage: int) -> Taken:
         """Take a batch in; what of it, or of those before, comes of age."""
         seen = np.flatnonzero(batch.reported)
-        failed = batch.failed[seen]
-        errors = self._errors.column(batch, seen, (~failed).astype(np.int64))
+        errors = self._errors.column(batch, seen, (~batch.failed[seen]).astype(np.int64))
         form = self._form.column(batch, seen, batch.good_form[seen].astype(np.int64))
         harm, proof = [form], [errors, form]
         for latency in self._latencies:
@@ -131,7 +130,7 @@ class Metrics:
         self.learn(batch)
         self._rated.append(self._thumbs.column(batch, seen, batch.vote[seen]))
         harm.append(self._rated.popleft())
-        return Taken(harm, proof, seen[failed], *judged(batch))
+        return Taken(errors, harm, proof, *judged(batch))
 
 
 def proof_margins(stage: int) -> tuple[float, ...]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from rollout.core.evidence.counts import allowed_ratio
 from rollout.gates_bench import plan
 from rollout.gates_bench.metrics import judged
 from rollout.gates_bench.scenarios import Truth
@@ -66,9 +65,7 @@ def knowledge(scenario: Scenario) -> Knowledge:
     if scenario.slowdown > 1.0:
         return max(_latencies(scenario), key=lambda known: known.information)
     true = BASE_ERROR_RATE * (1.0 + scenario.route_share * (scenario.error_ratio - 1.0))
-    before = round(plan.UNITS_BEFORE * BASE_ERROR_RATE)
-    allowed = allowed_ratio(before, plan.UNITS_BEFORE, plan.ERROR_RATIO_HARM, plan.ERROR_HARM)
-    return Knowledge("failed", _rate(true), _rate(BASE_ERROR_RATE * allowed))
+    return Knowledge("failed", _rate(true), _rate(BASE_ERROR_RATE + plan.ERROR_HARM))
 
 
 def stopped_at(scenario: Scenario, seed: int, alpha: float) -> int | None:

@@ -23,8 +23,6 @@ STAGE_UNITS_MAX = (300_000, 151_200, 151_200, 151_200)
 """A ramp that has not proven what it must by then is held. Whole batches."""
 YARDSTICK_BATCHES = 2
 YARDSTICK_COUNT_MIN = 200
-UNITS_BEFORE = 20_000
-"""Units of the baseline that were seen before the ramp."""
 PAIRED = 0.05
 """Part of the traffic that both models answer, and a judge compares."""
 AGE_S, FEEDBACK_AGE_S = Evidence().age_s, Evidence().feedback_age_s
@@ -90,8 +88,7 @@ METRICS = ("errors", "form", *(each.name for each in LATENCIES), "thumbs", "judg
 REQUIRED = ("errors", "form", "ttft_p95", "total_p95", "judge")
 """And these have to be proven for a promotion."""
 AGES_S = dict.fromkeys(METRICS, AGE_S) | {"thumbs": FEEDBACK_AGE_S, "judge": 2 * AGE_S}
-ERROR_RATIO_HARM, ERROR_HARM = 1.25, 0.003
-LATENCY_HARM, JUDGE_HARM, FORM_HARM, THUMBS_HARM = 0.10, 0.03, 0.005, 0.002
+ERROR_HARM, LATENCY_HARM, JUDGE_HARM, FORM_HARM, THUMBS_HARM = 0.003, 0.10, 0.03, 0.005, 0.002
 
 PAIR_SPREAD, TIE = 0.295, 0.1137
 """Standard deviation of the difference of two answers' quality, and up to where a judge sees none: 30 % ties."""

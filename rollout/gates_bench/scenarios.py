@@ -26,7 +26,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     above 40 %; `wave`: day wave, relative for latency, a quarter of it for quality; `icc`: part of the variance that is
     the user's; `burst`: units in a row of one user; `unhappy`: how much likelier a bad answer is rated; `late_votes`:
     part of the candidate's ratings that come too late; `lost`: part of its units that never report; `lost_slow`: the
-    slowest are lost; `outage`: the baseline fails 30 % of the time for a while; `dwell`: factor on the time at a stage.
+    slowest are lost; `outage`: the baseline fails 30 % of the time for a while; `dwell`: factor on the time at a stage;
+    `more_errors`: of the candidate, as a part of all, whatever the baseline has; `error_wave`: day wave in the errors
+    of both, relative; `error_storm`: both fail 30 % of the time for a while.
     """
 
     name: str
@@ -51,6 +53,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     lost_slow: bool = False
     outage: bool = False
     dwell: int = 1
+    more_errors: float = 0.0
+    error_wave: float = 0.0
+    error_storm: bool = False
 
 
 FINE, MARGIN, HARM, UNTRUSTED = Truth.FINE, Truth.AT_THE_MARGIN, Truth.HARM, Truth.UNTRUSTED
@@ -103,4 +108,7 @@ SCENARIOS = (
     Scenario(name="10 % of units lost", truth=UNTRUSTED, lost=0.1),
     Scenario(name="3 % of units lost", truth=UNTRUSTED, lost=0.03),
     Scenario(name="the slowest 5 % lost, p95 +25 %", truth=UNTRUSTED, slowdown=1.25, lost=0.05, lost_slow=True),
+    Scenario(name="A/A, day wave of errors", truth=FINE, error_wave=0.9),
+    Scenario(name="errors +0.2 points, day wave of errors", truth=FINE, more_errors=0.002, error_wave=0.9, dwell=3),
+    Scenario(name="errors +0.2 points, both failed before", truth=FINE, more_errors=0.002, error_storm=True),
 )

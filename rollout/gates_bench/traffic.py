@@ -28,6 +28,8 @@ _TTFT_S, _TOKENS, _ITL_S = 0.4, 200.0, 0.02
 _SIGMA, _TAIL_SHARE, _TAIL_INDEX, _TAIL = 0.8, 0.01, 2.1, 3.0
 _LOAD_FREE = 0.4
 _OUTAGE_UNITS, _OUTAGE_RATE = (30_000, 36_000), 0.3
+_STORM_UNITS = (0, 7_200)
+"""Six minutes from the start: what a test learns of the baseline then is not true later."""
 _DRIFT_UNITS = 20_000
 _DRAWS = 1 << 16
 _USER_OF = np.searchsorted(
@@ -79,8 +81,9 @@ class World:
         user = self._users(size)
         level = self._level(size, stage, stage_unit)
         treated = candidate * level
-        wave = scenario.wave * np.sin(2 * np.pi * (unit + np.arange(size)) / DAY_UNITS)
-        failed = draw.random(size) < self._error_rate(candidate, treated, unit) * self._faults[user]
+        day = np.sin(2 * np.pi * (unit + np.arange(size)) / DAY_UNITS)
+        wave = scenario.wave * day
+        failed = draw.random(size) < self._error_rate(candidate, treated, unit, day) * self._faults[user]
         slow = 1.0 + treated * (scenario.slowdown - 1.0 + scenario.coupling * max(0.0, share - _LOAD_FREE))
         ttft_s, itl_s, total_s = self._latencies(size, slow * (1.0 + wave), self._slowness[user], failed)
         mean = _QUALITY + wave / 4 + self._taste[user]
@@ -120,12 +123,15 @@ class World:
         over = since >= (scenario.lasting_units or np.inf)
         return ((since >= 0) & ~over).astype(float)
 
-    def _error_rate(self, candidate: Flags, treated: Reals, unit: int) -> Reals:
+    def _error_rate(self, candidate: Flags, treated: Reals, unit: int, day: Reals) -> Reals:
         scenario = self._scenario
         on_route = self._random.random(len(candidate)) < scenario.route_share
-        rate: Reals = BASE_ERROR_RATE * (1.0 + treated * on_route * (scenario.error_ratio - 1.0))
+        more = treated * on_route * (scenario.error_ratio - 1.0)
+        rate: Reals = BASE_ERROR_RATE * (1.0 + scenario.error_wave * day + more) + treated * scenario.more_errors
         if scenario.outage and _OUTAGE_UNITS[0] <= unit < _OUTAGE_UNITS[1]:
             rate = np.where(candidate, rate, _OUTAGE_RATE)
+        if scenario.error_storm and _STORM_UNITS[0] <= unit < _STORM_UNITS[1]:
+            rate = rate + _OUTAGE_RATE
         return rate
 
     def _latencies(self, size: int, factor: Reals, slowness: Reals, failed: Flags) -> tuple[Reals, Reals, Reals]:

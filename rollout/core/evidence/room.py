@@ -17,9 +17,9 @@ from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import pairs
 from rollout.core.evidence.carrying import SETTLED_S
 from rollout.core.evidence.cluster_parts import is_clustered, parts_of
-from rollout.core.evidence.counts import LOG_RATIOS
 from rollout.core.evidence.coverage import ELEMENTS, ShadowCalls, looks_of
 from rollout.core.evidence.eprocess import LAMBDAS
+from rollout.core.evidence.error_bets import BETS
 from rollout.core.evidence.ledger import nothing
 from rollout.core.evidence.names import ERRORS, age_s_of, is_gathered
 from rollout.core.evidence.plans import EPOCH_S, ErrorCounts, final_margins, series_of, vector_of
@@ -62,7 +62,7 @@ def _of_series(flag: FeatureFlag, series: Series) -> int:
 def _of_errors(flag: FeatureFlag) -> int:
     margins = final_margins([gate for gate in flag.gates if gate.metric == ERRORS and is_gathered(gate)])
     counts = len(ErrorCounts._fields)
-    carried = len(margins) * (1 + _OF_CARRIED * len(LOG_RATIOS))
+    carried = len(margins) * (1 + _OF_CARRIED * len(BETS))
     return _epochs_at_once(flag.evidence.age_s) * counts + 1 + counts + carried
 
 

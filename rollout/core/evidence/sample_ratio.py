@@ -19,7 +19,7 @@ _BOTH_WAYS = tuple(sign * each for sign in (1, -1) for each in LOG_ODDS)
 
 def log_value(units: ArmCounts) -> float:
     """Log E against "each unit was drawn with the share in force"."""
-    return log_mean_exp(log_likelihood_ratios(units, _BOTH_WAYS, 0.0))
+    return log_mean_exp(log_likelihood_ratios(units, _BOTH_WAYS))
 
 
 def mismatch(units: ArmCounts) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.evidence import cluster_verdicts, error_harm, error_interval, pair_verdicts
+from rollout.core.evidence import cluster_verdicts, error_harm, pair_verdicts
 from rollout.core.evidence.coverage import UNITS, counts_of, coverage_of, covered
 from rollout.core.evidence.eprocess import value_of
 from rollout.core.evidence.estimates import Asked, Rate, Words, estimate_of, rate_of, text_of
@@ -45,7 +45,7 @@ from rollout.core.model import UnitKind
 from rollout.core.ramp_model import Gate, GateKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rollout.core.coverage import Coverage
     from rollout.core.evidence.interval import Moments
@@ -118,24 +118,19 @@ def _harm(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
     found = gathered_of(flag, series, sums)
     moments, value = _scope(gate, found).moments, _harm_value(gate, flag, sums)
     shown = value >= limit_of(gate, flag)
-    estimate, text = _seen_harm(gate, flag, sums, moments, now_s, shown=shown)
+    asked = Asked(gate.margin or 0.0, _in_outcome(gate, gate.margin or 0.0), alpha_of(gate, flag), Rate(), 0.0)
+    estimate = estimate_of(moments, asked, excluded=None, proven=False)
+    text = "; ".join((*_failed(gate, flag, sums), text_of(estimate, _words(gate))))
     result = Result.FAIL if shown else Result.PASS
     verdict = Verdict(gate.name, result, text, now_s, value=value, estimate=replace(estimate, harm_value=value))
     return _counted(gate, flag, verdict, _coverage(gate, flag, series, moments, sums), few=_too_early(gate, found))
 
 
-def _seen_harm(
-    gate: Gate, flag: FeatureFlag, sums: Sums, moments: Moments, now_s: float, *, shown: bool
-) -> tuple[Estimate, str]:
-    """Errors with the interval of the test that decides: what the moments say of them belongs to another."""
-    margin = gate.margin or 0.0
+def _failed(gate: Gate, flag: FeatureFlag, sums: Sums) -> Iterator[str]:
     if gate.metric == ERRORS:
-        told = error_interval.counted(flag, margin, sums, 1.0 / limit_of(gate, flag), now_s, shown=shown)
-        if told is not None:
-            return told
-    asked = Asked(margin, _in_outcome(gate, margin), alpha_of(gate, flag), Rate(), 0.0)
-    estimate = estimate_of(moments, asked, excluded=None, proven=False)
-    return estimate, text_of(estimate, _words(gate))
+        total = error_harm.seen_of(flag, sums).total
+        ours = f"{total.candidate_errors} of {total.candidate_units} units of the candidate failed"
+        yield f"{ours}, {total.baseline_errors} of {total.baseline_units} of the baseline in this ramp"
 
 
 def _threshold(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:

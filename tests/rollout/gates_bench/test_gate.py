@@ -4,10 +4,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from rollout.core.evidence import counts, ledger, pairs, pairwise, restart
+from rollout.core.evidence import error_bets, ledger, pairs, pairwise, restart
 from rollout.core.evidence.eprocess import log_sums, log_value
 from rollout.core.evidence.fixed_point import real
 from rollout.core.evidence.ledger import MetricPlan
+from rollout.core.evidence.plans import ErrorCounts
 from rollout.core.evidence.score import Units
 from rollout.gates_bench import plan
 from rollout.gates_bench.gate import EngineGate, Look
@@ -50,7 +51,7 @@ class Product:
         self.metrics = Metrics()
         self.harm: list[dict[int, ledger.MetricSums]] = [{} for _ in HARM]
         self.proof: list[list[ledger.MetricSums]] = [[] for _ in PROOF]
-        self.errors: dict[int, counts.ArmCounts] = {}
+        self.errors: dict[int, dict[int, ErrorCounts]] = {}
         self.wins: dict[int, list[float]] = {}
         self.plans = [MetricPlan((), (margin,)) for margin in HARM_MARGINS]
         self.proven = [MetricPlan((margin,), ()) for margin in proof_margins(STAGE)]
@@ -62,18 +63,20 @@ class Product:
             by_epoch[epoch] = ledger.add(by_epoch[epoch], sums) if epoch in by_epoch else sums
         for found, column, own in zip(self.proof, taken.proof, self.proven, strict=True):
             found.append(ledger.gathered(own, units_of(column)))
-        failed = counts.counted(np.full(len(taken.failed), SHARE), batch.candidate[taken.failed])
-        self.errors[epoch] = counts.add(self.errors.get(epoch, counts.ArmCounts()), failed)
+        arms = [batch.failed[batch.reported & arm] for arm in (batch.candidate, ~batch.candidate)]
+        found = [*(int(arm.sum()) for arm in arms), *map(len, arms)]
+        before = self.errors.get(epoch, {SHARE: ErrorCounts()})[SHARE]
+        self.errors[epoch] = {SHARE: ErrorCounts(*map(sum, zip(before, found, strict=True)))}
         self.wins.setdefault(epoch, []).extend((taken.wins / 2).tolist())
 
-    def harm_values(self, ratios: dict[int, float]) -> list[float]:
+    def harm_values(self) -> list[float]:
         judge = {
             epoch: list(map(real, pairs.gathered(MetricPlan((), (LOST,)), np.array(wins)).harm[0]))
             for epoch, wins in self.wins.items()
         }
         scored = zip(self.plans, self.harm, strict=True)
         return [
-            counts.harm_log_value(self.errors, ratios),
+            error_bets.log_value(self.errors, plan.ERROR_HARM),
             *(ledger.harm_log_value(own, own.harm[0], by_epoch) for own, by_epoch in scored),
             restart.log_value(judge),
         ]
@@ -84,12 +87,11 @@ class Product:
 
 
 def test_values_are_those_of_the_product() -> None:
-    gate, product, ratios = EngineGate(ENGINE), Product(), {}
+    gate, product = EngineGate(ENGINE), Product()
     for number, batch in enumerate(batches(10, slowdown=1.05, error_ratio=1.3, quality=-0.02, lost=0.02)):
         gate.look(batch, STAGE, dwelt=False)
-        ratios[number // ENGINE.epoch_batches] = gate.allowed_ratio
         product.take(batch, number // ENGINE.epoch_batches)
-        assert np.log(gate.harm_values()) == pytest.approx(product.harm_values(ratios), abs=1e-6)
+        assert np.log(gate.harm_values()) == pytest.approx(product.harm_values(), abs=1e-6)
         assert gate.proof_log_values(STAGE)[:-1] == pytest.approx(product.proof_values(), abs=1e-6)
     wins = np.concatenate([np.array(each) for each in product.wins.values()])
     own = log_sums(pairwise.for_noninferiority(wins, plan.wins_lost(plan.STAGES[STAGE].judge)))

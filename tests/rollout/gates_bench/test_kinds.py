@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.core.evidence import counts, ledger
+from rollout.core.evidence import error_bets, ledger
 from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.fixed_point import real
 from rollout.core.evidence.ledger import MetricPlan
+from rollout.core.evidence.plans import ErrorCounts
 from rollout.core.evidence.score import Units
 from rollout.gates_bench.kinds import (
     KINDS,
@@ -45,11 +46,14 @@ def test_totals_are_the_cores_sums(harm: bool) -> None:  # noqa: FBT001  a param
         assert total == pytest.approx([real(each) for each in steps], abs=1e-9)
 
 
-def test_errors_grow_as_the_count_test_says() -> None:
-    candidate = np.random.default_rng(3).random(60) < 0.4
-    events = counts.counted(np.full(60, 25_000), candidate)
-    assert error_growths(25_000, candidate, 1.3).totals()[0] == pytest.approx(counts.harm_growth(events, 1.3))
-    assert (error_growths(25_000, candidate[:0], 1.3).totals() == 0.0).all()
+def test_errors_grow_as_the_bets_say() -> None:
+    own = column(3)
+    candidate, failed = own.kind >= OUTCOMES, own.kind % OUTCOMES == 0
+    by_arm = [int((failed & arm).sum()) for arm in (candidate, ~candidate)]
+    found = {own.share_millipct: ErrorCounts(*by_arm, int(candidate.sum()), int((~candidate).sum()))}
+    assert error_growths(own, 0.02).totals()[0] == pytest.approx(error_bets.log_growth(found, 0.02))
+    none = own._replace(kind=own.kind[:0], positions=own.positions[:0])
+    assert (error_growths(none, 0.02).totals() == 0.0).all()
 
 
 @given(st.lists(st.integers(0, KINDS - 1), max_size=300), st.integers(1, 99))

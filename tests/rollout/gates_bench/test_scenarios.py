@@ -10,4 +10,5 @@ def test_an_a_a_scenario_has_no_effect() -> None:
     for scenario in SCENARIOS:
         if scenario.name.startswith("A/A"):
             effects = (scenario.quality, scenario.slowdown, scenario.error_ratio, scenario.coupling, scenario.lost)
+            assert scenario.more_errors == 0.0
             assert effects == (0.0, 1.0, 1.0, 0.0, 0.0)

@@ -109,3 +109,16 @@ def test_users_come_in_bursts() -> None:
     usual = np.where(np.isfinite(ttft_s), ttft_s, 0.0).reshape(-1, 5)
     same = np.isclose(usual[:, 0], usual[:, 1], rtol=0.3)
     assert same.mean() > 0.9
+
+
+def test_errors_of_both_arms_come_in_waves_and_storms() -> None:
+    """A difference stays what it is, whatever the baseline has."""
+    day = drawn(error_wave=0.9, more_errors=0.004, icc=0.0)
+    high, low = slice(10_000, 15_000), slice(35_000, 40_000)
+    assert day.failed[high].mean() == pytest.approx(0.0205, abs=0.005)
+    assert day.failed[low].mean() == pytest.approx(0.0035, abs=0.003)
+    candidate, baseline = arms(day, "failed")
+    assert candidate.mean() - baseline.mean() == pytest.approx(0.004, abs=0.003)
+    storm = drawn(error_storm=True)
+    assert storm.failed[:7_200].mean() > 0.2
+    assert drawn(error_storm=True, unit=7_200).failed.mean() == pytest.approx(0.01, abs=0.002)

@@ -1,13 +1,16 @@
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from rollout.core.evidence import counts
-from rollout.core.evidence.counts import ArmCounts, allowed_ratio
-from rollout.core.evidence.error_harm import RATIO, errors_fold, harm_log_value, seen_of
+from rollout.core.evidence import error_bets
+from rollout.core.evidence.carrying import vector_of_carried
+from rollout.core.evidence.error_bets import BETS
+from rollout.core.evidence.error_harm import errors_fold, harm_log_value, seen_of
 from rollout.core.evidence.plans import EPOCH_S, ErrorCounts, errors_key
+from rollout.core.evidence.restart import Carried
 from rollout.core.model import FeatureFlag
 from rollout.core.ramp_model import Gate, GateKind, Progress, Role
-from rollout.core.sums import SumKey
+from rollout.core.sums import SumKey, merge
 
 MARGIN = 0.005
 HARM = Gate(name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=MARGIN)
@@ -42,25 +45,51 @@ def after_s(epoch: int) -> float:
 
 def test_counts_are_told_apart_by_share_and_epoch() -> None:
     seen = seen_of(FLAG, SUMS)
-    assert seen.arms == {
-        0: ArmCounts(((5_000, 2, 20),)),
-        1: ArmCounts(((5_000, 3, 10), (50_000, 5, 6))),
-        4: ArmCounts(((50_000, 90, 6),)),
+    assert seen.by_epoch == {
+        0: {5_000: ErrorCounts(2, 20, 100, 2_000)},
+        1: {5_000: ErrorCounts(3, 10, 50, 1_000), 50_000: ErrorCounts(5, 6, 500, 500)},
+        4: {50_000: ErrorCounts(90, 6, 500, 500)},
     }
     assert seen.total == ErrorCounts(100, 42, 1_150, 4_000)
     assert seen_of(FLAG, {}).total == ErrorCounts()
 
 
-def test_what_is_no_harm_is_what_the_baseline_did_before() -> None:
-    allowed = {
-        0: allowed_ratio(0, 49, RATIO, MARGIN),
-        1: allowed_ratio(20, 2_049, RATIO, MARGIN),
-        4: allowed_ratio(36, 3_549, RATIO, MARGIN),
-    }
-    assert allowed[0] == pytest.approx(1.5)  # of a baseline that nobody knows yet: 1 % of errors
-    assert harm_log_value(FLAG, MARGIN, SUMS) == counts.harm_log_value(seen_of(FLAG, SUMS).arms, allowed)
+def test_all_counts_of_a_share_are_bet_on() -> None:
+    assert harm_log_value(FLAG, MARGIN, SUMS) == error_bets.log_value(seen_of(FLAG, SUMS).by_epoch, MARGIN)
     assert harm_log_value(FLAG, MARGIN, SUMS) > 10.0
     assert harm_log_value(FLAG, MARGIN, {}) == 0.0
+    again = replace(FLAG, progress=replace(FLAG.progress, step_began_s=1_100.0))  # the same share in another step
+    apart = {errors_key(FLAG, 0): (2, 15, 60, 1_500), errors_key(again, 0): (0, 5, 40, 500)}
+    assert harm_log_value(FLAG, MARGIN, SUMS | apart) == harm_log_value(FLAG, MARGIN, SUMS)
+
+
+UNITS = st.lists(
+    st.tuples(st.sampled_from([0, 1, 4]), st.sampled_from([FLAG, LATER]), st.booleans(), st.booleans()), max_size=60
+)
+
+
+@given(UNITS, st.integers(1, 4), st.sampled_from([None, 0, 1, 4]), st.randoms(use_true_random=False))
+def test_workers_orders_replays_and_folds_give_the_same_bits(replace_sums, units, workers: int, folded, random) -> None:
+    def gathered(rows) -> Sums:
+        sums: Sums = {}
+        for epoch, flag, candidate, failed in rows:
+            one = (failed and candidate, failed and not candidate, candidate, not candidate)
+            key = errors_key(flag, epoch)
+            sums[key] = tuple(map(sum, zip(sums.get(key, (0,) * 4), one, strict=True)))
+        return sums
+
+    shuffled = list(units)
+    random.shuffle(shuffled)
+    sums: Sums = {}
+    for worker in range(workers):
+        for key, vector in gathered(shuffled[worker::workers]).items():
+            sums[key] = tuple(merge(sums.get(key, ()), vector))
+    whole = gathered(units)
+    assert sums == whole
+    asked = None if folded is None else errors_fold(LATER, sums, after_s(folded))
+    assert asked is None or replace_sums(sums, asked)
+    assert harm_log_value(LATER, MARGIN, sums) == harm_log_value(LATER, MARGIN, whole)
+    assert seen_of(LATER, sums).total == seen_of(LATER, whole).total
 
 
 def test_epochs_are_folded_once_they_are_over_and_not_before(replace_sums) -> None:
@@ -107,4 +136,23 @@ def test_a_margin_that_is_asked_for_later_begins_there(replace_sums) -> None:
     replace_sums(sums, errors_fold(flag, sums, after_s(1)))
     left = {key: vector for key, vector in sums.items() if key.name.startswith("errors.")}
     assert seen_of(FLAG, sums).total == seen_of(FLAG, SUMS).total
-    assert harm_log_value(FLAG, MARGIN, sums) > harm_log_value(FLAG, MARGIN, left) > 0.0
+    assert harm_log_value(FLAG, MARGIN, sums) == harm_log_value(FLAG, MARGIN, left) > 0.0
+    asked = errors_fold(FLAG, sums | {errors_key(FLAG, 0): (9, 9, 9, 9)}, after_s(1))
+    assert asked is not None
+    assert list(asked.instead) == ["folded.errors.30"], "nothing to carry over yet"
+
+
+def test_what_the_former_test_carried_over_is_left_alone(replace_sums) -> None:
+    """Logs of twenty ratios: not of these bets. Counts and totals are what they were."""
+    head, former = (SumKey("draft", 1, f"folded.errors.30{name}") for name in ("", ".0.005"))
+    old = {head: (1, 10, 36, 650, 3_500), former: tuple(vector_of_carried(Carried(1, (9.0,) * 20)))}
+    left = {errors_key(LATER, 4): SUMS[errors_key(LATER, 4)]}
+    sums = old | left
+    assert harm_log_value(LATER, MARGIN, sums) == harm_log_value(LATER, MARGIN, left)
+    assert seen_of(LATER, sums).total == seen_of(LATER, SUMS).total
+    asked = errors_fold(LATER, sums, after_s(4))
+    assert asked is not None
+    assert replace_sums(sums, asked)
+    assert sums[former] == old[former]
+    assert harm_log_value(LATER, MARGIN, sums) == harm_log_value(LATER, MARGIN, left)
+    assert len(asked.instead["folded.errors.30.bets1.0.005"]) == 1 + 2 * len(BETS)

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.evidence import counts, restart
-from rollout.core.evidence.counts import ArmCounts
+from rollout.core.evidence import error_bets, restart
 from rollout.core.evidence.eprocess import log_sums
 from rollout.core.evidence.fixed_point import real
+from rollout.core.evidence.plans import ErrorCounts
 from rollout.core.evidence.rollback import HarmValue, attempt_alpha, combined
 from rollout.core.evidence.score import Units, for_harm, score
 
@@ -105,15 +105,16 @@ def test_no_wealth_is_expected_of_metrics_of_one_age_together(
         for seen in range(1, 7):
             epochs = [slice(start, min(start + 2, seen)) for start in range(0, seen, 2)]
             growth = {epoch: [real(each) for each in log_sums(x[part])] for epoch, part in enumerate(epochs)}
-            errors = {epoch: _errors(share, path[part]) for epoch, part in enumerate(epochs)}
-            by_counts = counts.harm_log_value(errors, dict.fromkeys(errors, 1.0))
-            values = [HarmValue("errors", by_counts, 2 / 3, 30.0)]
+            errors = {epoch: {share: _errors(path[part])} for epoch, part in enumerate(epochs)}
+            values = [HarmValue("errors", error_bets.log_value(errors, 0.0), 2 / 3, 30.0)]
             values.append(HarmValue("form", restart.log_value(growth), 1 / 3, 30.0))
             looks.append(math.exp(combined(values).log_value))
         expected += float(likely) * next((value for value in looks if value >= stopped_at), looks[-1])
     assert 1.0 - 1e-8 < expected <= 1.0 + 1e-12
 
 
-def _errors(share: int, path: tuple[tuple[int, int], ...]) -> ArmCounts:
-    candidates = sum(candidate and not good for candidate, good in path)
-    return ArmCounts(((share, candidates, sum(not good for _, good in path) - candidates),))
+def _errors(path: tuple[tuple[int, int], ...]) -> ErrorCounts:
+    candidates = sum(candidate for candidate, _ in path)
+    failed = sum(not good for _, good in path)
+    of_candidate = sum(candidate and not good for candidate, good in path)
+    return ErrorCounts(of_candidate, failed - of_candidate, candidates, len(path) - candidates)

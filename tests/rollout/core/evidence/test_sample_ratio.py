@@ -1,10 +1,11 @@
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import numpy as np
 
-from rollout.core.evidence.counts import ArmCounts, add, counted
+from rollout.core.evidence.counts import ArmCounts
 from rollout.core.evidence.sample_ratio import ALPHA, log_value, mismatch
 from rollout.core.model import BUCKETS
 
@@ -17,8 +18,9 @@ def share_after(past: Path) -> int:
 
 
 def seen(path: Path) -> ArmCounts:
-    shares = [share_after(path[:index]) for index in range(len(path))]
-    return counted(np.array(shares), np.array([candidate == 1 for candidate, _ in path]))
+    drawn = Counter((share_after(path[:index]), candidate) for index, (candidate, _) in enumerate(path))
+    shares = sorted({share for share, _ in drawn})
+    return ArmCounts(tuple((share, drawn[share, 1], drawn[share, 0]) for share in shares))
 
 
 def test_no_wealth_is_expected_under_the_null(every_path: Callable[..., Iterator[tuple[Path, Fraction]]]) -> None:
@@ -47,12 +49,13 @@ def test_nothing_seen_is_no_mismatch() -> None:
 def test_fair_draws_under_a_ramp_are_no_mismatch_at_any_look() -> None:
     random = np.random.default_rng(3)
     for _ in range(20):
-        total = ArmCounts()
+        before: tuple[tuple[int, int, int], ...] = ()
         for share in (1_000, 5_000, 25_000, 50_000):
-            for _ in range(20):
-                drawn = random.random(500) * BUCKETS < share
-                total = add(total, counted(np.full(500, share), drawn))
+            candidates = (random.random((20, 500)) * BUCKETS < share).sum(axis=1).cumsum().tolist()
+            for looks, drawn in enumerate(candidates, start=1):
+                total = ArmCounts((*before, (share, drawn, looks * 500 - drawn)))
                 assert not mismatch(total)
+            before = total.by_share
 
 
 def test_the_level_is_one_in_a_thousand() -> None:
