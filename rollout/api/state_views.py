@@ -35,9 +35,6 @@ class EstimateView(BaseModel):
     excluded: Annotated[float | None, Field(description='the smallest "worse by" that is ruled out so far')] = None
     expected_s: Annotated[float | None, Field(description="until a decision, if the effect is as it looks")] = None
     harm_value: Annotated[float | None, Field(description="e-value for harm beyond the final margin")] = None
-    since_s: Annotated[
-        float | None, Field(description="Unix time from which on effect and interval count; null: the gate's scope")
-    ] = None
     by_bound: Annotated[
         bool, Field(description="`value` is a bound of the effect (of a floor: of the mean), no e-value")
     ] = False

@@ -25,9 +25,8 @@ class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     `effect`: candidate minus baseline (of a floor: the candidate's mean), `lower` and `upper` hold at all times at
     once. `margin`: what is asked now; `excluded`: the smallest "worse by" that is ruled out. `expected_s`: until a
     decision, if the effect is what it looks like; 0 once it is proven. `harm_value`: the e-value for harm at the final
-    margin. `since_s`: from when on effect and interval are about what was seen, Unix time; None: the gate's scope.
-    `by_bound`: the verdict's value is no e-value but a bound of the effect (of a floor: of the mean), which decides
-    once it has passed the limit.
+    margin. `by_bound`: the verdict's value is no e-value but a bound of the effect (of a floor: of the mean), which
+    decides once it has passed the limit.
     """
 
     effect: float | None = None
@@ -37,7 +36,6 @@ class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     excluded: float | None = None
     expected_s: float | None = None
     harm_value: float | None = None
-    since_s: float | None = None
     by_bound: bool = False
 
 

@@ -84,7 +84,6 @@ def between(
     *,
     expected_s: float | None = None,
     harm_value: float | None = None,
-    since_s: float | None = None,
     by_bound: bool = False,
 ) -> Estimate:
     """An effect with its interval. A mean of weighted outcomes can stray beyond [-1, 1], which no effect does."""
@@ -96,7 +95,6 @@ def between(
         excluded=None if excluded is None else max(0.0, excluded),
         expected_s=expected_s,
         harm_value=harm_value,
-        since_s=since_s,
         by_bound=by_bound,
     )
 

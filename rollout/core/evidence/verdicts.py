@@ -127,8 +127,8 @@ def _harm(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
 
 
 def _failed(gate: Gate, flag: FeatureFlag, sums: Sums) -> Iterator[str]:
-    if gate.metric == ERRORS:
-        total = error_harm.seen_of(flag, sums).total
+    total = error_harm.seen_of(flag, sums).total if gate.metric == ERRORS else None
+    if total is not None and total.candidate_units:
         ours = f"{total.candidate_errors} of {total.candidate_units} units of the candidate failed"
         yield f"{ours}, {total.baseline_errors} of {total.baseline_units} of the baseline in this ramp"
 

@@ -40,7 +40,7 @@ def test_what_stands_behind_a_verdict_is_shown_whole() -> None:
     estimate = Estimate(effect=-0.01, lower=-0.02, upper=0.0, margin=0.05)
     assert verdict_view(replace(VERDICT, estimate=estimate)).model_dump(mode="json")["estimate"] == {
         "effect": -0.01, "lower": -0.02, "upper": 0.0, "margin": 0.05, "excluded": None, "expected_s": None,
-        "harm_value": None, "since_s": None, "by_bound": False,
+        "harm_value": None, "by_bound": False,
     }  # fmt: skip
 
 

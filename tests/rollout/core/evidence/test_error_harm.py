@@ -117,19 +117,6 @@ def test_what_comes_after_its_epoch_was_folded_counts_for_nothing(replace_sums) 
     assert late == sums
 
 
-def test_what_was_carried_over_with_other_weights_of_epochs_is_not_gone_on_with(replace_sums) -> None:
-    sums = dict(SUMS)
-    replace_sums(sums, errors_fold(FLAG, sums, after_s(1)))
-    former = {
-        key._replace(name=key.name.removesuffix(".2")) if f".{MARGIN:g}." in key.name else key: vector
-        for key, vector in sums.items()
-    }
-    without = {key: vector for key, vector in sums.items() if f".{MARGIN:g}." not in key.name}
-    assert len(former) == len(without) + 1
-    assert harm_log_value(FLAG, MARGIN, former) == harm_log_value(FLAG, MARGIN, without)
-    assert harm_log_value(FLAG, MARGIN, former) != harm_log_value(FLAG, MARGIN, sums)
-
-
 def test_a_margin_that_is_asked_for_later_begins_there(replace_sums) -> None:
     flag = replace(FLAG, gates=())
     sums = dict(SUMS)
