@@ -41,9 +41,9 @@ class EstimateView(BaseModel):
 
 
 class ArmCoverageView(BaseModel):
-    """Of one arm: how many have an outcome, and how many have none that should."""
+    """Of one arm: how many have an outcome, and how many have none that should; the audit log leaves out what is 0."""
 
-    judged: int
+    judged: int = 0
     left_out: Annotated[int, Field(description="no outcome; of shadow calls: failed")] = 0
     rated: Annotated[int | None, Field(description="of the judged, by callers; null where nobody asks for ratings")] = (
         None

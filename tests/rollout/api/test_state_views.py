@@ -52,8 +52,9 @@ def test_who_stands_behind_a_verdict_is_shown() -> None:
     }  # fmt: skip
 
 
-def test_the_history_shows_estimates_of_which_little_is_known() -> None:
-    verdict = replace(VERDICT, estimate=Estimate(effect=-0.1))
+def test_the_history_shows_verdicts_of_which_little_is_known() -> None:
+    nobody = Coverage("units", ArmCoverage(), ArmCoverage(rated=0), 0.05)
+    verdict = replace(VERDICT, estimate=Estimate(effect=-0.1), coverage=nobody)
     entry = AuditEntry(
         at_s=1.0, actor="controller", command="advance", reason="", feature="f", revision_before=1, revision_after=2,
         share_before_millipct=0, share_after_millipct=1_000, verdicts=(verdict,),
@@ -62,6 +63,8 @@ def test_the_history_shows_estimates_of_which_little_is_known() -> None:
     (verdict,) = shown.verdicts
     assert verdict.estimate is not None
     assert (verdict.estimate.effect, verdict.estimate.excluded) == (-0.1, None)
+    assert verdict.coverage is not None
+    assert (verdict.coverage.candidate.judged, verdict.coverage.baseline.rated) == (0, 0)
 
 
 def test_a_state_has_the_names_of_the_contract() -> None:
