@@ -28,6 +28,20 @@ ALPHA = attempt_alpha(0.05, 1)
 ERROR_RATE, FAULT_RATE, LATENCY_SIGMA, CHECKED = 0.01, 0.02, 0.5, 0.1
 PAIR_VARIANCE, PAIR_FALL = 0.175, 0.5
 UNITS_PER_HOUR = 10 * 3_600
+COLUMNS = 100
+SHOWN = {
+    "answers": (GateKind.NONINFERIORITY, "errors"),
+    "more-errors": (GateKind.HARM, "errors"),
+    "errors-at-all": (GateKind.THRESHOLD, "errors"),
+    "slower": (GateKind.HARM, "total_p95"),
+    "worse": (GateKind.HARM, "judge"),
+    "disliked": (GateKind.HARM, "thumbs"),
+}
+GATES = tuple(
+    Gate(name=name, role=Role.HARD, source="evidence", kind=kind, metric=metric, margin=0.05, limit=0.1, alpha=0.05)
+    for name, (kind, metric) in SHOWN.items()
+)
+FLAG = FeatureFlag(feature="f", candidate="a", baseline="b", gates=GATES)
 
 
 def section(name: str) -> str:
@@ -116,33 +130,21 @@ def test_every_kind_of_gate_and_every_role_is_there() -> None:
 
 
 def test_the_levels_that_are_told() -> None:
-    gates = tuple(
-        Gate(
-            name=f"g{i}",
-            role=Role.HARD,
-            source="evidence",
-            kind=kind,
-            metric=metric,
-            margin=0.05,
-            limit=0.1,
-            alpha=0.05,
-        )
-        for i, (kind, metric) in enumerate(
-            [
-                (GateKind.NONINFERIORITY, "errors"),
-                (GateKind.HARM, "errors"),
-                (GateKind.THRESHOLD, "errors"),
-                (GateKind.HARM, "total_p95"),
-                (GateKind.HARM, "judge"),
-                (GateKind.HARM, "thumbs"),
-            ]
-        )
-    )
-    flag = FeatureFlag(feature="f", candidate="a", baseline="b", gates=gates)
-    assert [f"{limit_of(gate, flag):.4g}" for gate in gates[:2]] == ["32.9", "98.7"]
+    assert [f"{limit_of(gate, FLAG):.4g}" for gate in GATES[:2]] == ["32.9", "98.7"]
     assert "32.9 = 1/(0.05" in PAGE
     assert "needs 99" in PAGE
     assert [f"{attempt_alpha(0.05, attempt):.2g}" for attempt in (1, 2)] == ["0.03", "0.0076"]
+
+
+def test_the_samples_are_as_they_were_printed() -> None:
+    ramp, rolled_back = re.findall(r"```\n(store ok.+?)```", PAGE, re.DOTALL)
+    assert max(map(len, (ramp + rolled_back).splitlines())) <= COLUMNS
+    limits = {gate.name: f"{limit_of(gate, FLAG):.0f}" for gate in GATES}
+    for sample in (ramp, rolled_back):
+        told = {name: re.search(rf"^  {name} .* (\d+) +\d+ +\S+( \S+)?$", sample, re.MULTILINE) for name in limits}
+        assert {name: found and found[1] for name, found in told.items()} == limits
+    failed, of = re.findall(r"\((\d+) of (\d+)\s+units of the candidate failed", rolled_back)[0]
+    assert f"{failed} failures in {of} of its units" in PAGE
 
 
 def test_numbers_of_the_text() -> None:
