@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import cluster_verdicts, error_harm, pair_verdicts
 from rollout.core.evidence.coverage import UNITS, counts_of, coverage_of, covered
 from rollout.core.evidence.eprocess import value_of
@@ -40,6 +39,7 @@ from rollout.core.evidence.names import (
 )
 from rollout.core.evidence.plans import EPOCH_S, UNDER_WAY_S, began_s_of, floor_of, series_for, series_of
 from rollout.core.evidence.rollback import HARM_WARNS, HarmValue, combined
+from rollout.core.evidence.stored_rows import UNUSABLE, told
 from rollout.core.gates import NOT_ASKED, Estimate, Result, Verdict
 from rollout.core.model import UnitKind
 from rollout.core.ramp_model import Gate, GateKind
@@ -78,8 +78,8 @@ def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
     judge = _BY_METRIC.get(gate.metric) or _BY_UNIT.get(flag.bucket_by) or _KINDS[gate.kind]
     try:
         verdict = judge(gate, flag, sums, now_s)
-    except InvalidArgument as fault:
-        return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
+    except UNUSABLE as fault:
+        return Verdict(gate.name, Result.ERROR, told(fault), now_s, metric=gate.metric)
     asked = gate.metric not in DRAWN or is_asked(gate, flag.share_millipct)
     if not asked and verdict.result not in _STAYS:
         share = "the candidate" if flag.share_millipct else "the baseline"
