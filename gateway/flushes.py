@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 EVERY_S = 1.0
 ANSWER_MAX_S = 4.0
 WAITING_MAX = 20_000
+BATCHES_AT_ONCE = 16
+"""After a look; the rest waits for the next one."""
 Item = TypeVar("Item")
 
 
@@ -94,7 +96,9 @@ class Flushes(Generic[Item]):
                 await look()
             except Exception:  # noqa: BLE001  counting must not end the worker
                 _log.exception("%s could not be looked at", self._what)
-            await self.flush()
+            for _ in range(BATCHES_AT_ONCE):
+                if not await self.flush():
+                    break
             if after is not None:
                 await after()
 

@@ -6,6 +6,7 @@ and added once more, without another claim.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from math import inf
@@ -21,7 +22,6 @@ from gateway.core.units import Waiting
 from gateway.flushes import Flushes
 from gateway.steady_clock import SteadyClock
 from gateway.tally import Tally
-from rollout.core.claims import CLAIMS_PER_FLUSH_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from rollout.core.model import Snapshot
 
 _log = logging.getLogger(__name__)
+JUDGED_AT_ONCE, WATCHED_AT_ONCE, SENT_AT_ONCE = 32, 256, 256
+"""Units, so that requests never wait for more than a millisecond or two of this work."""
 
 
 class Requests(NamedTuple):
@@ -75,6 +77,7 @@ class UnitCollector:
         self._waiting = Waiting(self._books.places.age_s_of, lose=self.left_out.lose)
         self._held, self._ratings = HeldUnits(lose=self.left_out.lose_held), Ratings()
         self._flushes: Flushes[Judged | _Rated] = Flushes(self._begin, clock, "units", self._leave_out)
+        self._looking: Iterator[None] = iter(())
         self._warned: set[tuple[str, str]] = set()
         self._lost = 0
 
@@ -119,7 +122,10 @@ class UnitCollector:
             await requests.settled()
             self._books.learn(self._snapshot())
             youngest_s = min((place.age_s for place in self._books.places.current), default=inf)
-            self.look(requests.under_way(youngest_s / 2))  # half of it: clocks may be worked off
+            under_way = requests.under_way(youngest_s / 2)  # half of it: clocks may be worked off
+            self._looking = self._look(under_way)
+            for _ in self._looking:
+                await asyncio.sleep(0)
 
         await self._flushes.run(look, self._tell)
 
@@ -129,7 +135,9 @@ class UnitCollector:
 
     async def close(self) -> None:
         """Count what is due and give up who is younger, both arms alike; see also `give_away`. Never raises."""
-        self._find_due(())
+        for _ in self._looking:  # a look that was cut short
+            pass
+        self.look(())
         await self._flushes.close()
         self._lost += self._waiting.give_up()
         self.left_out.hand_over()
@@ -137,7 +145,25 @@ class UnitCollector:
 
     def look(self, under_way: Sequence[Record]) -> None:
         """Find out who has come of age; all that has settled must have been taken."""
-        self._find_due(under_way)
+        for _ in self._look(under_way):
+            pass
+
+    def _look(self, under_way: Sequence[Record]) -> Iterator[None]:
+        """In steps, between which requests may be served; all of them must be taken."""
+        self._books.learn(self._snapshot())
+        seen, now_s = self._clock.timed(under_way), self._clock.now_s()
+        due = self._waiting.due(now_s, seen)
+        for start in range(0, len(due), JUDGED_AT_ONCE):
+            self._flushes.put(self._books.judge(due[start : start + JUDGED_AT_ONCE]))
+            yield
+        for start in range(0, max(1, len(due)), WATCHED_AT_ONCE):
+            self._books.watch(now_s, due[start : start + WATCHED_AT_ONCE])
+            yield
+        ripe = self._held.ripe(now_s)
+        self._flushes.put(_Rated(unit, self._ratings.take(unit.feature, unit.digest)) for unit in ripe)
+        self._warn()
+
+    def _warn(self) -> None:
         for feature, metric in self._books.beyond.keys() - self._warned:
             self._warned.add((feature, metric))
             _log.warning(
@@ -146,13 +172,6 @@ class UnitCollector:
                 metric,
                 feature,
             )
-
-    def _find_due(self, under_way: Sequence[Record]) -> None:
-        self._books.learn(self._snapshot())
-        seen, now_s = self._clock.timed(under_way), self._clock.now_s()
-        self._flushes.put(self._books.judged(now_s, self._waiting.due(now_s, seen)))
-        ripe = self._held.ripe(now_s)
-        self._flushes.put(_Rated(unit, self._ratings.take(unit.feature, unit.digest)) for unit in ripe)
 
     async def _tell(self) -> None:
         """Say who is left out."""
@@ -184,10 +203,10 @@ class UnitCollector:
 
 
 def _fitting(waiting: Sequence[Judged | _Rated]) -> int:
-    """How many of the first ones go at once: as many of each kind as a store takes claims."""
+    """How many of the first ones go at once: so many of each kind."""
     counts: Counter[type] = Counter()
     for number, each in enumerate(waiting):
         counts[type(each)] += 1
-        if counts[type(each)] > CLAIMS_PER_FLUSH_MAX:
+        if counts[type(each)] > SENT_AT_ONCE:
             return number
     return len(waiting)

@@ -68,6 +68,12 @@ class Books:
 
     def judged(self, now_s: float, units: Sequence[Unit]) -> list[Judged]:
         """What all units came to that have come of age by now. To be called in order of time."""
+        judged = self.judge(units)
+        self.watch(now_s, units)
+        return judged
+
+    def judge(self, units: Sequence[Unit]) -> list[Judged]:
+        """What units came to that have come of age."""
         judged: list[Judged] = []
         for unit in units:
             found = self._judged(unit)
@@ -76,9 +82,12 @@ class Books:
             elif unit.feature not in self.places.over:
                 self.unplaced += 1
                 self.left_out.lose(unit, Why.UNPLACED)
+        return judged
+
+    def watch(self, now_s: float, units: Sequence[Unit]) -> None:
+        """Learn how long those took that have come of age by now, for units that come from now on."""
         wanted = {place.flag.feature: place.latencies for place in self.places.current if place.latencies}
         self._yardsticks.learn(now_s, units, wanted)
-        return judged
 
     def summed(self, units: Sequence[Judged]) -> Deltas:
         """What a batch of new units adds to each vector. Its outcomes are in the predictions of later batches only."""

@@ -111,9 +111,7 @@ def sweep(rows: Sequence[Beside]) -> str:
 
 
 def _word(target: Target) -> str:
-    if not target.is_settled:
-        return "open"
-    return "met" if target.met else "**missed**"
+    return {None: "open", True: "met", False: "**missed**"}[target.met]
 
 
 def _made(results: Results) -> str:

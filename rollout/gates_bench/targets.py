@@ -30,22 +30,17 @@ LATE_MAX, REGRET_MAX, COST_MAX_US = 1.5, 2.5, 5.0
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A line of the target table. `found`: None if most runs never got there."""
+    """A line of the target table.
+
+    `found`: None if most runs never got there; `met`: None while the interval holds the limit.
+    """
 
     name: str
     limit: float
     found: float | None
     ci95: tuple[float | None, float | None] | None
     scenario: str
-    met: bool
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the interval, if there is one, lies on one side of the limit."""
-        if self.ci95 is None:
-            return True
-        low, high = self.ci95
-        return (high is not None and high <= self.limit) or (low is None or low > self.limit)
+    met: bool | None
 
 
 def summary(rows: Iterable[Row]) -> dict[str, Any]:
@@ -96,7 +91,13 @@ def _target(
     name: str, limit: float, found: float | None, ci95: tuple[float | None, float | None] | None, scenario: str
 ) -> Target:
     known = found if found is not None and math.isfinite(found) else None
-    return Target(name, limit, known, ci95, scenario, known is not None and known <= limit)
+    met = known is not None and known <= limit if ci95 is None or _is_settled(limit, *ci95) else None
+    return Target(name, limit, known, ci95, scenario, met)
+
+
+def _is_settled(limit: float, low: float | None, high: float | None) -> bool:
+    """Whether an interval lies on one side of the limit; None: beyond all that was seen."""
+    return (high is not None and high <= limit) or (low is None or low > limit)
 
 
 def _ratio(one: Median | None, other: Median | None) -> float:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.core.outcome import UNDER_WAY, Record
-from gateway.unit_collector import Requests, UnitCollector
+from gateway.unit_collector import JUDGED_AT_ONCE, SENT_AT_ONCE, Requests, UnitCollector
 from rollout.adapters.sqlite import SqliteStore
-from rollout.core.claims import CLAIMS_PER_FLUSH_MAX, REMEMBER_FLUSH_S, Claim
+from rollout.core.claims import REMEMBER_FLUSH_S, Claim
 from rollout.core.errors import InvalidArgument, StoreUnavailable
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.evidence.ledger import MetricSums, noninferiority_log_value, total
@@ -218,11 +218,30 @@ async def test_what_is_due_is_bounded_and_the_oldest_stay(world: World, monkeypa
 
 async def test_more_than_a_flush_holds_goes_with_the_next(world: World) -> None:
     spread = 0x9E3779B97F4A7C15
-    world.one.take([request(number * spread % (2**63 - 1) + 1) for number in range(CLAIMS_PER_FLUSH_MAX + 10)])
+    world.one.take([request(number * spread % (2**63 - 1) + 1) for number in range(SENT_AT_ONCE + 10)])
     await world.pass_to(161.0)
-    assert (await world.counted()).moments.units >= CLAIMS_PER_FLUSH_MAX - 1
+    assert (await world.counted()).moments.units == SENT_AT_ONCE
     await world.pass_to(162.0)
-    assert (await world.counted()).moments.units >= CLAIMS_PER_FLUSH_MAX + 8
+    assert (await world.counted()).moments.units == SENT_AT_ONCE + 10
+
+
+async def test_a_look_lets_requests_through_and_one_that_is_cut_short_loses_nobody(world: World) -> None:
+    requests_max = 4 * JUDGED_AT_ONCE
+    world.one.take([request(number + 1) for number in range(requests_max)])
+    world.wall_s = 161.0
+
+    async def settled() -> None:
+        pass
+
+    running = asyncio.get_running_loop().create_task(world.one.run(Requests(settled, lambda _: [])))
+    async with asyncio.timeout(60):
+        while not 0 < len(world.one._flushes) < requests_max:  # noqa: ASYNC110  seen between two steps
+            await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+    await world.one.close()
+    assert (await world.counted()).moments.units == requests_max
+    assert world.one.lost == 0
 
 
 @pytest.mark.parametrize("fault", [InvalidArgument("no room"), ZeroDivisionError()])

@@ -221,8 +221,10 @@ def test_how_fast_requests_settle_changes_nothing_about_who_stands_for_whom(requ
 
 def test_requests_that_are_no_units_dont_wait() -> None:
     waiting = waiting_room()
-    waiting.add([request(0, 100.0), request(1, 100.0, attempts=0)])
+    others = [request(0, 100.0), request(1, 100.0, attempts=0)]
+    waiting.add(others)
     assert len(waiting) == 0
+    assert waiting.due(500.0, others) == []
 
 
 def test_each_revision_has_its_age() -> None:

@@ -9,6 +9,7 @@ from rollout.core.evidence.plans import (
     EPOCH_S,
     MARGINS_MAX,
     ErrorCounts,
+    began_s_of,
     epoch_of,
     error_counts,
     errors_key,
@@ -92,6 +93,11 @@ def test_a_floor_is_a_rate_of_good_ones() -> None:
     assert floor_of(replace(FLOOR, direction="higher")) == 0.1
     assert floor_of(replace(FLOOR, metric="total_p50", limit=3.0)) == 0.5
     assert floor_of(replace(FLOOR, limit=None)) == 1.0
+
+
+def test_a_gate_is_about_its_step_or_the_ramp() -> None:
+    assert began_s_of(PROOF, flag()) == 2_000.5
+    assert began_s_of(replace(PROOF, scope="ramp"), flag()) == 1_000.0
 
 
 def test_as_many_margins_as_a_vector_holds() -> None:
