@@ -163,3 +163,10 @@ def test_a_series_that_can_not_be_read_keeps_no_other_from_being_folded(unit_sum
     assert any(name.startswith("errors.") for name in whole)
     assert any(name.startswith("thumbs.") for name in whole)
     assert not any(name.startswith("form.") for name in whole)
+
+
+def test_gates_that_ask_for_more_than_a_vector_holds_have_nothing_to_fold(unit_sums) -> None:
+    many = tuple(replace(HARM, name=f"g{number}", margin=0.01 * number) for number in range(1, 30))
+    told: list[str] = []
+    assert list(folds_of(replace(STEPS[0], gates=many), unit_sums(0, 0, 5, 1), 1e6, told.append)) == []
+    assert told == []
