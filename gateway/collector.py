@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.additions import Additions
 from gateway.core.costs import Costs
 from gateway.core.sum_parts import in_parts
+from gateway.core.units import is_unit
 from gateway.flushes import Flushes
 from rollout.core.cost import PICOUSD
 from rollout.core.cost_sums import ELEMENTS, cost_key, has_begun, is_counted, shadow_key, vector_of
+from rollout.core.evidence.names import gathers
+from rollout.core.evidence.silence import Watched, watched_key
 from rollout.core.model import EMPTY_SNAPSHOT, Arm, Reason
 from rollout.core.ramp_flag import is_watched
 from rollout.core.request_sums import BASELINE, CANDIDATE, requests_key
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.pairs import PairSink
     from rollout.core.cost import TokenPrice
     from rollout.core.model import FeatureFlag, Snapshot
+    from rollout.core.ramp_model import Progress
     from rollout.core.sums import SumKey
 
 _REVISIONS_KEPT = 64
@@ -39,6 +43,8 @@ class _Places(NamedTuple):
     requests: SumKey | None
     costs: tuple[SumKey, SumKey] | None
     shadows: SumKey | None
+    watched: Progress | None
+    """Where units are looked at: a sink of its own counts those, and `silence` compares."""
 
 
 class Collector:
@@ -57,6 +63,7 @@ class Collector:
         self._seen = EMPTY_SNAPSHOT
         self._places: dict[str, dict[int, _Places]] = {}
         self._pending: dict[SumKey, list[int]] = {}
+        self._watched: dict[SumKey, int] = {}
         self._costs = Costs(prices)
         self._flushes: Flushes[None] = Flushes(self._begin, clock, "requests")
         self._unplaced = 0
@@ -84,6 +91,12 @@ class Collector:
                 self._pending.setdefault(places.requests, [0, 0])[arm] += 1
             if places.costs is not None:
                 self._costs.count(places.costs[arm], record)
+            if places.watched is not None and is_unit(record):
+                self._watch(record, places.watched)
+
+    def _watch(self, record: Record, progress: Progress) -> None:
+        key = watched_key(record.feature, progress, record.at_s - record.duration_s)
+        self._watched[key] = self._watched.get(key, 0) + 1
 
     def take_shadow(self, feature: str, revision: int, answered: Answered) -> None:
         """Count what the answer to a shadow call cost."""
@@ -109,14 +122,16 @@ class Collector:
 
     def _begin(self, _: Sequence[None]) -> tuple[int, Additions] | None:
         """As much of what is pending as one flush may hold: it goes on adding up here while it waits."""
-        if not self._pending and not self._costs:
+        if not self._pending and not self._costs and not self._watched:
             return None
         counted = {key: self._pending.pop(key) for key in list(self._pending)[:_KEYS_MAX]}
         costs = self._costs.take(_KEYS_MAX - len(counted))
         for key, sums in costs.items():
             self._spent((key.feature, key.name.rpartition(".")[2]), sums.picousd / PICOUSD)
         requests = max(sum(map(sum, counted.values())), sum(sums.requests for sums in costs.values()))
-        deltas = counted | {key: vector_of(sums) for key, sums in costs.items()}
+        watched = {key: Watched(requests=self._watched.pop(key)) for key in list(self._watched)[:_KEYS_MAX]}
+        deltas: dict[SumKey, Sequence[int]] = {**counted, **watched}
+        deltas |= {key: vector_of(sums) for key, sums in costs.items()}
         return 0, Additions(self._store, requests, lambda flush_id: in_parts(deltas, flush_id))
 
     def _learn(self) -> None:
@@ -153,4 +168,5 @@ def _places_of(flag: FeatureFlag) -> _Places:
         requests_key(name, progress) if is_watched(flag) else None,
         costs if is_counted(flag) else None,
         shadow_key(name, progress) if has_begun(flag) else None,
+        progress if gathers(flag) else None,
     )

@@ -122,6 +122,7 @@ def _spawn(line: int, listeners: tuple[int, ...]) -> subprocess.Popen[bytes]:
             [sys.executable, *here, "-m", "gateway.worker", str(line)],
             stdin=subprocess.DEVNULL,
             pass_fds=(line, *listeners),
+            env={"OPENBLAS_NUM_THREADS": "1", **os.environ},  # numpy would start a thread for each core, for nothing
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

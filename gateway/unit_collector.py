@@ -17,7 +17,7 @@ from gateway.core.check_results import CheckResults
 from gateway.core.held_units import HeldUnits, Ratings
 from gateway.core.judged_unit import Judged
 from gateway.core.sum_parts import in_parts
-from gateway.core.unit_sums import Books
+from gateway.core.unit_sums import Books, looked_at
 from gateway.core.units import Waiting
 from gateway.flushes import Flushes
 from gateway.steady_clock import SteadyClock
@@ -195,7 +195,7 @@ class UnitCollector:
         def made(flush_id: str, is_new: Sequence[bool]) -> Made:
             new = [unit for unit, fresh in zip(units, is_new, strict=True) if fresh]
             self._held.add(self._books.held(new))
-            deltas = self._books.summed(new)
+            deltas = self._books.summed(new) | looked_at(units)
             parts = [*in_parts(deltas, flush_id), *in_parts(self._books.rated(rated), f"{flush_id}.rated")]
             return Made(parts, len(new) + len(rated))
 

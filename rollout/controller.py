@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.core import gates
 from rollout.core.audit import record_change
-from rollout.core.errors import DamagedFlags, RevisionConflict, RolloutError, StaleWriter
+from rollout.core.errors import DamagedFlags, InvalidArgument, RevisionConflict, RolloutError, StaleWriter
 from rollout.core.evidence.arms import sample_ratio_of
 from rollout.core.evidence.folding import folds_of
 from rollout.core.evidence.known import KnownSums, same_or_new
@@ -82,6 +82,8 @@ class Controller:
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._known: dict[str, KnownSums] = {}
+        self._left: dict[str, set[str]] = {}
+        """Why sums were not folded, as it was told."""
         self.shown: dict[str, Shown] = {}
         self.conflicts = 0
 
@@ -109,11 +111,12 @@ class Controller:
         lease = await self._hold()
         flags = None if lease is None else await self._trusted()
         if lease is None or flags is None:
-            self.shown, self._known = {}, {}
+            self.shown, self._known, self._left = {}, {}, {}
             return
         watched = [flag for flag in flags.values() if is_watched(flag)]
         self.shown = {flag.feature: self.shown[flag.feature] for flag in watched if flag.feature in self.shown}
         self._known = {flag.feature: self._known[flag.feature] for flag in watched if flag.feature in self._known}
+        self._left = {flag.feature: self._left[flag.feature] for flag in watched if flag.feature in self._left}
         for flag in watched:
             if flag.feature not in self._looks:
                 self._looks[flag.feature] = asyncio.create_task(self._in_turn(flag, lease))
@@ -223,8 +226,19 @@ class Controller:
             await self._store.put_memory(flag.feature, revision, encode_memory(made.memory, shown), fencing=lease)
             if self._is_held(lease):
                 self.shown[flag.feature] = shown
-        for each in folds_of(flag, sums or {}, now_s):  # found otherwise by now: another look does it
-            await self._store.replace_sums(each)
+        await self._fold(flag, sums or {}, now_s)
+
+    async def _fold(self, flag: FeatureFlag, sums: Mapping[SumKey, tuple[int, ...]], now_s: float) -> None:
+        """Replace what is over; what can't be is told once, and stays."""
+        left: set[str] = set()
+        for each in folds_of(flag, sums, now_s, left.add):
+            try:
+                await self._store.replace_sums(each)  # found otherwise by now: another look does it
+            except InvalidArgument as fault:
+                left.add(fault.cause)
+        for cause in sorted(left - self._left.get(flag.feature, set())):
+            _log.warning("%s: sums of evidence are not folded: %s", flag.feature, cause)
+        self._left[flag.feature] = left
 
     async def _commit(self, flag: FeatureFlag, made: Transition, lease: Lease, now_s: float) -> int:
         """Write and tell what a tick decided; the flag's revision afterwards."""

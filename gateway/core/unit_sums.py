@@ -24,6 +24,7 @@ from rollout.core.evidence.ledger import gathered
 from rollout.core.evidence.names import ERRORS, FORM, LATENCY, THUMBS
 from rollout.core.evidence.plans import ErrorCounts, epoch_of, vector_of
 from rollout.core.evidence.score import RunningMean, Units
+from rollout.core.evidence.silence import Watched, watched_key
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
@@ -179,6 +180,12 @@ class Books:
                 self._means.clear()
             mean = self._means[key] = RunningMean(prior=_usual(series.metric))
         return round(mean.value * _PREDICTION_STEPS) / _PREDICTION_STEPS
+
+
+def looked_at(units: Iterable[Judged]) -> Deltas:
+    """What units that have come of age add, new or known: that somebody looks at them, see `silence`."""
+    counts = Counter(watched_key(unit.place.flag.feature, unit.place.flag.progress, unit.arrived_s) for unit in units)
+    return {key: list(Watched(units=count)) for key, count in counts.items()}
 
 
 def _usual(metric: str) -> float:

@@ -164,6 +164,8 @@ def _fault(ramp: Ramp, seen: Observations) -> str | None:
     ratio = seen.sample_ratio
     if ratio is not None and ratio.result is Result.FAIL:
         return f"the arms' sizes contradict the share: {ratio.reason}"
+    if ratio is not None and ratio.result in BLIND:
+        return f"nobody can tell whether the arms' sizes fit the share: {ratio.reason}"
     if seen.faults:
         return f"the configuration has a fault: {seen.faults[0]}"
     if ramp.plan is not None and ramp.progress.step >= len(ramp.plan.steps):

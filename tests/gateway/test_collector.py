@@ -9,13 +9,17 @@ from gateway.core.outcome import Record
 from gateway.core.shadowing import Answered, ShadowPair
 from gateway.core.sse import Usage
 from gateway.pairs import PairQueue
+from gateway.unit_collector import UnitCollector
 from rollout.adapters.sqlite import SqliteStore
 from rollout.core.cost import TokenPrice, add, one
 from rollout.core.cost_sums import cost_key, shadow_key, sums_of
 from rollout.core.errors import InvalidArgument, StoreUnavailable
 from rollout.core.evaluate import compile_snapshot
+from rollout.core.evidence.plans import EPOCH_S
+from rollout.core.evidence.silence import watched_key
+from rollout.core.evidence.verdicts import verdicts_of
 from rollout.core.model import Arm, FeatureFlag, Snapshot
-from rollout.core.ramp_model import Phase, Progress, RampPlan, Step
+from rollout.core.ramp_model import Evidence, Gate, GateKind, Phase, Progress, RampPlan, Role, Step
 from rollout.core.request_sums import requests_key
 from rollout.core.sums import REMEMBER_FLUSH_S, SumKey
 from tests.gateway.test_recorder import RECORD
@@ -237,3 +241,58 @@ async def test_features_that_are_no_more_are_forgotten(world: World) -> None:
     world.put(replace(FLAG, feature="ask"))
     world.collector.take([RECORD])
     assert (list(world.collector._places), world.collector.lost) == (["ask"], 0)
+
+
+GATES = (
+    Gate(name="worse", role=Role.HARD, source="evidence", kind=GateKind.HARM, metric="errors", margin=0.05),
+    Gate(name="fine", role=Role.HARD, source="evidence", kind=GateKind.NONINFERIORITY, metric="errors", margin=0.05),
+)
+GATHERS = replace(
+    drawn(),
+    gates=GATES,
+    share_millipct=50_000,
+    evidence=Evidence(age="60s"),
+    progress=replace(FLAG.progress, ramp_began_s=10.0),
+)
+
+
+def unit(digest: int, arrived_s: float, **changes: object) -> Record:
+    return replace(RECORD, unit_digest=digest, at_s=arrived_s + 0.5, duration_s=0.5, **changes)
+
+
+async def test_requests_that_may_stand_for_a_unit_are_watched_by_when_they_arrived(world: World) -> None:
+    world.put(GATHERS)
+    others = [unit(0, 20.0), unit(5, 20.0, client_retries=1), unit(5, 20.0, reason="PINNED")]
+    world.collector.take([unit(5, 20.0), unit(5, 21.0), unit(6, 10.0 + EPOCH_S), *others])
+    sums = await world.sums()
+    watched = {key.name: row for key, row in sums.items() if key.name.startswith("watch.")}
+    assert watched == {"watch.0": (2, 0), "watch.1": (1, 0)}
+    world.put(replace(GATHERS, gates=()))
+    world.collector.take([unit(7, 20.0)])
+    assert (await world.sums())[watched_key("draft", GATHERS.progress, 20.0)] == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("digests", "dies", "found"),
+    [("new", True, "NO_DATA"), ("new", False, "PASS"), ("known", False, "PASS"), ("none", True, "PASS")],
+    ids=["dead", "alive", "ids that come again", "a quiet night"],
+)
+async def test_gates_do_not_pass_while_units_get_lost(world: World, digests: str, dies: bool, found: str) -> None:  # noqa: FBT001  pytest's
+    """A request each 30 s; of the first two the units are counted."""
+    world.put(GATHERS)
+    now_s = 1_000.0
+    units = UnitCollector(world.ledger.store, lambda: world.snapshot, lambda: now_s, lambda: now_s)
+    for number in range(60):
+        now_s = 1_000.0 + 30.0 * number
+        if digests != "none" or number < 2:
+            records = [unit(1 + number % (2 if digests == "known" else 1_000), now_s)]
+            world.collector.take(records)
+            units.take(records)
+        await world.collector.flush()
+        if not dies or number < 6:
+            units.look(())
+            await units.flush()
+    sums = await world.ledger.store.read_sums("draft")
+    verdict = verdicts_of(GATHERS, sums, now_s)["worse"]
+    assert str(verdict.result) == found
+    assert ("no unit of them has come of age" in verdict.reason) is (found == "NO_DATA")

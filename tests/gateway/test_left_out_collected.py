@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from gateway import cluster_collector, unit_collector
 from gateway.core.outcome import Outcome
 from gateway.core.unit_places import place_of
 from rollout.adapters.sqlite import SqliteStore
@@ -74,8 +73,7 @@ async def test_what_the_store_does_not_take_for_minutes_is_missing_by_arm(told: 
 
 
 async def test_more_than_the_store_keeps_up_with_is_missing(told: Told, monkeypatch) -> None:
-    for module in (unit_collector, cluster_collector):
-        monkeypatch.setattr(module, "DUE_MAX", 1)
+    monkeypatch.setattr("gateway.flushes.WAITING_MAX", 1)
     told.world.one.take([told.request(number, assigned="candidate") for number in (1, 2, 3)])
     await told.world.pass_to(AGED_S)
     assert (await told.stored(), told.world.one.lost) == (Counts(lost_candidates=2), 2)

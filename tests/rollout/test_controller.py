@@ -37,6 +37,7 @@ from rollout.core.ramp_plan import Findings
 from rollout.core.ramp_shown import decode_shown
 from rollout.core.readings import measured, no_data, unusable
 from rollout.core.request_sums import requests_key
+from rollout.core.sums import SumKey
 
 GATE = Gate(
     name="errors",
@@ -556,3 +557,53 @@ async def test_what_was_worked_out_of_the_same_sums_is_kept(running, seeded, mak
     await seeded.put_if_revision(at_rest, flag.revision, entry)
     await look(controller)
     assert not controller._known
+
+
+async def foreign(store, running, clock, name: str):
+    """A ramp with gates of both sources, and a sum of theirs that nobody of this version writes."""
+    entry = record_change(running, running, actor="ann", command="apply", reason="gates", at_s=clock.at_s)
+    gates = (replace(GATE, failure=None), HARM, replace(HARM, name="form", metric="form"))
+    flag = await store.put_if_revision(replace(running, gates=gates), running.revision, entry)
+    await store.add_sums({SumKey("summarize", flag.progress.attempt, name): [1, 2, 3, 4, 5]}, "foreign")
+    return flag
+
+
+@pytest.mark.parametrize("name", ["errors.30.0.0.50000", "errors.30.0", "folded.errors.30.bets1.0.02"])
+async def test_sums_of_another_version_cost_a_gate_no_more_than_its_own_answer(
+    running, seeded, make, clock, meter, caplog, name: str
+) -> None:
+    await foreign(seeded, running, clock, name)
+    controller = make()
+    await turns(controller, clock, 3)
+    results = {each.gate: each for each in controller.shown["summarize"].verdicts}
+    assert [results[gate].result for gate in ("errors", "worse")] == [Result.PASS, Result.ERROR]
+    assert repr(name) in results["worse"].reason
+    assert results["form"].result is not Result.ERROR
+    told = [each for each in caplog.messages if "not folded" in each]
+    assert len(told) == (0 if "bets1" in name else 1)  # nothing is over yet
+    meter.value = 0.5
+    await look(controller)
+    assert (await seeded.get("summarize")).progress.phase is Phase.ROLLED_BACK
+
+
+async def test_a_sample_ratio_that_nobody_can_read_pauses_the_ramp(running, seeded, make, clock) -> None:
+    await foreign(seeded, running, clock, "units.x")
+    await look(make())
+    paused = (await seeded.get("summarize")).progress
+    assert (paused.phase, paused.paused.by) == (Phase.PAUSED, "system")
+    assert "'units.x' can't be read" in paused.paused.reason
+
+
+async def test_a_replacement_that_no_store_takes_is_told_once_and_costs_no_look(
+    running, seeded, make, clock, meter, caplog
+) -> None:
+    flag = await foreign(seeded, running, clock, "new.sum")
+    for epoch in (0, 1):
+        await seeded.add_sums({errors_key(flag, epoch): [2**61, 0, 2**62 - 1, 0]}, f"{epoch}")
+    clock.at_s = flag.progress.ramp_began_s + 5 * EPOCH_S + 700.0
+    controller = make()
+    await turns(controller, clock, 3)
+    meter.value = 0.5
+    await look(controller)
+    assert len([each for each in caplog.messages if "leaves the range" in each]) == 1
+    assert (await seeded.get("summarize")).progress.phase is Phase.ROLLED_BACK

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import sample_ratio
 from rollout.core.evidence.counts import ArmCounts
 from rollout.core.evidence.eprocess import value_of
+from rollout.core.evidence.stored_rows import counts_in, numbers_in
 from rollout.core.gates import Result, Verdict
 from rollout.core.model import BUCKETS
 from rollout.core.sums import SumKey
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 CANDIDATE, BASELINE = 0, 1
 """Elements of the vector."""
 _PREFIX = "units."
+_NAME = "sample-ratio"
+_ARMS = 2
 
 
 def units_key(feature: str, progress: Progress, share_millipct: int) -> SumKey:
@@ -31,27 +35,36 @@ def units_key(feature: str, progress: Progress, share_millipct: int) -> SumKey:
 
 
 def arms_of(feature: str, progress: Progress, sums: Mapping[SumKey, Sequence[int]]) -> ArmCounts:
-    """The units of each arm that were counted in this attempt, by share."""
+    """The units of each arm that were counted in this attempt, by share; InvalidArgument for what can't be read."""
     found = sorted(
-        (int(key.name.removeprefix(_PREFIX)), vector[CANDIDATE], vector[BASELINE])
+        _row(key.name, vector)
         for key, vector in sums.items()
         if (key.feature, key.epoch) == (feature, progress.attempt) and key.name.startswith(_PREFIX)
     )
     return ArmCounts(tuple(row for row in found if 0 < row[0] < BUCKETS))
 
 
+def _row(name: str, vector: Sequence[int]) -> tuple[int, int, int]:
+    (share,) = numbers_in(name, name.removeprefix(_PREFIX), 1)
+    counts = counts_in(name, vector, _ARMS, least=_ARMS)
+    return share, counts[CANDIDATE], counts[BASELINE]
+
+
 def sample_ratio_of(
     feature: str, progress: Progress, sums: Mapping[SumKey, Sequence[int]], now_s: float
 ) -> Verdict | None:
-    """What the arms' sizes say; FAIL once they are proven wrong. None where no unit was counted."""
-    arms = arms_of(feature, progress, sums)
+    """What the arms' sizes say; FAIL once they are proven wrong, ERROR if they can't be read. None of no unit."""
+    try:
+        arms = arms_of(feature, progress, sums)
+    except InvalidArgument as fault:
+        return Verdict(_NAME, Result.ERROR, fault.cause, now_s, from_s=progress.ramp_began_s)
     if not arms.by_share:
         return None
     candidates = sum(row[1] for row in arms.by_share)
     units = candidates + sum(row[2] for row in arms.by_share)
     expected = sum(share * (candidate + baseline) for share, candidate, baseline in arms.by_share) / BUCKETS
     return Verdict(
-        "sample-ratio",
+        _NAME,
         Result.FAIL if sample_ratio.mismatch(arms) else Result.PASS,
         f"{candidates} of {units} units are the candidate's, {expected:.0f} were expected",
         now_s,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rollout.core.evidence.plans import EPOCH_S
 from rollout.core.evidence.restart import Carried
+from rollout.core.evidence.stored_rows import unreadable
 from rollout.core.sums import REMEMBER_FLUSH_S, Replacement, SumKey
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ EPOCHS_AT_ONCE = 16
 SETTLED_S = REMEMBER_FLUSH_S
 """Nobody sends a unit again for so long."""
 _MANTISSA = 2.0**53
+_EXPONENT_MAX = 62
+"""Of a logarithm: sums stay below 2**62 themselves."""
 
 
 def folded_name(prefix: str, *parts: object) -> str:
@@ -46,17 +49,26 @@ def vector_of_carried(carried: Carried) -> list[int]:
     return row
 
 
-def carried_of(vector: Sequence[int]) -> Carried | None:
-    """The inverse; None of nothing."""
+def carried_of(name: str, vector: Sequence[int], bets: int) -> Carried | None:
+    """The inverse, of the sum of this name; None of nothing, InvalidArgument for what is none of so many bets."""
     if not vector:
         return None
-    pairs = zip(vector[1::2], vector[2::2], strict=True)
+    mantissas, exponents = vector[1::2], vector[2::2]
+    sizes_fit = len(vector) == 1 + 2 * bets and vector[0] >= 0
+    if not sizes_fit or max(map(abs, mantissas)) > _MANTISSA or max(exponents) > _EXPONENT_MAX:
+        raise unreadable(name)
+    pairs = zip(mantissas, exponents, strict=True)
     return Carried(vector[0], tuple(math.ldexp(mantissa / _MANTISSA, exponent) for mantissa, exponent in pairs))
 
 
 def vector_at(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], name: str) -> Sequence[int]:
     """What the store has under a name in this attempt."""
     return sums.get(SumKey(flag.feature, flag.progress.attempt, name), ())
+
+
+def carried_at(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], name: str, bets: int) -> Carried | None:
+    """What the store has carried over under a name, see `carried_of`."""
+    return carried_of(name, vector_at(flag, sums, name), bets)
 
 
 def replacing(

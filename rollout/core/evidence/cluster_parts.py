@@ -25,6 +25,7 @@ from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.clusters import GROUPS, ClusterSums
 from rollout.core.evidence.names import age_s_of
 from rollout.core.evidence.plans import Series, series_of, step_of
+from rollout.core.evidence.stored_rows import numbers_in, unreadable
 from rollout.core.model import UnitKind
 from rollout.core.sums import ELEMENTS_MAX, VALUES_PER_EPOCH_MAX, VALUES_PER_FLUSH_MAX, SumKey
 
@@ -142,8 +143,10 @@ def stored(
     head = f"{part.name}."
     for key, vector in sums.items():
         if key.name.startswith(head) and (key.feature, key.epoch) == (feature, progress.attempt):
-            step, window, group = key.name.removeprefix(head).split(".")
-            rows[Cell(int(step), int(window))][group] = vector
+            when, _, group = key.name.removeprefix(head).rpartition(".")
+            if group != _ALL and numbers_in(key.name, group, 1)[0] >= GROUPS:
+                raise unreadable(key.name)
+            rows[Cell(*numbers_in(key.name, when, 2))][group] = vector
     index = part.series.index(series)
     return {cell: _sums_of(part, index, rows[cell]) for cell in sorted(rows)}
 

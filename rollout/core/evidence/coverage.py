@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from rollout.core.coverage import ArmCoverage, Coverage
 from rollout.core.evidence.names import THUMBS
 from rollout.core.evidence.plans import series_of, step_of
+from rollout.core.evidence.stored_rows import counts_in
 from rollout.core.gates import Result
 from rollout.core.ramp_model import GateKind
 from rollout.core.sums import SumKey, merge
@@ -107,12 +108,14 @@ def shadow_key(feature: str, progress: Progress) -> SumKey:
 
 def counts_of(gate: Gate, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], of: str, prefix: str) -> Counts:
     """What was counted beside a series in the gate's scope, the step or the ramp; `prefix`: of the series."""
-    return Counts(*_added(gate, flag, sums, f"{_HEADS[of]}{looks_of(series_of(flag))[prefix]}"))
+    head = f"{_HEADS[of]}{looks_of(series_of(flag))[prefix]}"
+    return Counts(*counts_in(head, _added(gate, flag, sums, head), ELEMENTS))
 
 
 def shadow_coverage(gate: Gate, flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]]) -> Coverage:
     """How many of the shadow calls in the gate's scope were answered; the others give no pair."""
-    calls = ShadowCalls(*_added(gate, flag, sums, _HEADS[SHADOW_CALLS]))
+    head = _HEADS[SHADOW_CALLS]
+    calls = ShadowCalls(*counts_in(head, _added(gate, flag, sums, head), len(ShadowCalls._fields)))
     return Coverage(
         SHADOW_CALLS,
         ArmCoverage(calls.candidate_answered, calls.candidate_failed),

@@ -8,7 +8,7 @@ from rollout.core.evidence import error_bets, restart
 from rollout.core.evidence.carrying import (
     EPOCHS_AT_ONCE,
     NOT_FOLDED,
-    carried_of,
+    carried_at,
     folded_name,
     last_over,
     replacing,
@@ -17,6 +17,7 @@ from rollout.core.evidence.carrying import (
 )
 from rollout.core.evidence.names import ERRORS, is_gathered
 from rollout.core.evidence.plans import ErrorCounts, error_counts, final_margins
+from rollout.core.evidence.stored_rows import counts_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from rollout.core.evidence.restart import Carried
     from rollout.core.model import FeatureFlag
     from rollout.core.sums import Replacement, SumKey
+
+_COUNTS = len(ErrorCounts._fields)
 
 
 class Seen(NamedTuple):
@@ -41,8 +44,11 @@ class Seen(NamedTuple):
 
 def seen_of(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]]) -> Seen:
     """What was counted in this attempt. What came for an epoch after it was folded is left out."""
-    head = vector_at(flag, sums, folded_name(_prefix(flag)))
-    folded, before = (head[0], ErrorCounts(*head[1:])) if head else (NOT_FOLDED, ErrorCounts())
+    name = folded_name(_prefix(flag))
+    head = vector_at(flag, sums, name)
+    folded, before = (
+        (head[0], ErrorCounts(*counts_in(name, head[1:], _COUNTS))) if head else (NOT_FOLDED, ErrorCounts())
+    )
     by_epoch: dict[int, dict[int, ErrorCounts]] = {}
     for _, epoch, share, found in error_counts(flag, sums):
         if epoch > folded:
@@ -83,7 +89,7 @@ def _margins(flag: FeatureFlag) -> set[float]:
 
 
 def _carried(flag: FeatureFlag, margin: float, sums: Mapping[SumKey, Sequence[int]]) -> Carried | None:
-    return carried_of(vector_at(flag, sums, _carried_name(flag, margin)))
+    return carried_at(flag, sums, _carried_name(flag, margin), len(error_bets.BETS))
 
 
 def _carried_name(flag: FeatureFlag, margin: float) -> str:

@@ -11,6 +11,7 @@ Folded or not, verdicts have the same bits. What comes for an epoch after it was
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.core.errors import InvalidArgument
@@ -18,22 +19,25 @@ from rollout.core.evidence import restart
 from rollout.core.evidence.carrying import (
     EPOCHS_AT_ONCE,
     NOT_FOLDED,
-    carried_of,
+    carried_at,
     folded_name,
     last_over,
     replacing,
     vector_at,
     vector_of_carried,
 )
+from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.error_harm import errors_fold
 from rollout.core.evidence.fixed_point import real
 from rollout.core.evidence.known import once
 from rollout.core.evidence.ledger import MetricSums, add, nothing
 from rollout.core.evidence.names import age_s_of
 from rollout.core.evidence.plans import series_of, step_of, stored, sums_of, vector_of
+from rollout.core.evidence.silence import silence_fold
+from rollout.core.evidence.stored_rows import UNUSABLE, told, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rollout.core.evidence.plans import Series
     from rollout.core.evidence.restart import Carried
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from rollout.core.sums import Replacement, SumKey
 
 _RAMP, _STEP = "ramp", "step"
+_OF_HEAD = 2
 
 
 class Gathered(NamedTuple):
@@ -83,15 +88,28 @@ def _gathered(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[
     return Gathered(of_step, of_ramp, by_epoch, folded.carried)
 
 
-def folds_of(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], now_s: float) -> Iterator[Replacement]:
-    """What is to be replaced in the store at Unix time `now_s`. Sums that can't be read stay: their gates say so."""
+def folds_of(
+    flag: FeatureFlag,
+    sums: Mapping[SumKey, Sequence[int]],
+    now_s: float,
+    left: Callable[[str], None] = lambda _: None,
+) -> Iterator[Replacement]:
+    """What is to be replaced in the store at Unix time `now_s`. Sums that can't be read stay: `left` is told why."""
     if not flag.progress.attempt:
         return
     try:
-        found = [_fold(flag, series, sums, now_s) for series in series_of(flag)]
-    except InvalidArgument:
+        series = series_of(flag)
+    except InvalidArgument:  # its gates ask too much, and say so: nothing was gathered
         return
-    yield from (each for each in (*found, errors_fold(flag, sums, now_s)) if each is not None)
+    folds = (partial(_fold, flag, each, sums, now_s) for each in series)
+    for fold in (*folds, partial(errors_fold, flag, sums, now_s), partial(silence_fold, flag, sums, now_s)):
+        try:
+            found = fold()
+        except UNUSABLE as fault:
+            left(told(fault))
+        else:
+            if found is not None:
+                yield found
 
 
 def _fold(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]], now_s: float) -> Replacement | None:
@@ -143,10 +161,16 @@ def _folded(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[in
     def part(*name: object) -> Sequence[int]:
         return vector_at(flag, sums, folded_name(series.prefix, *name))
 
-    up_to, step = part() or (NOT_FOLDED, NOT_FOLDED)
+    head = part()
+    if len(head) not in {0, _OF_HEAD}:
+        raise unreadable(folded_name(series.prefix))
+    up_to, step = head or (NOT_FOLDED, NOT_FOLDED)
     none = nothing(series.plan)
     of_step, of_ramp = (sums_of(series.plan, vector) if vector else none for vector in (part(_STEP), part(_RAMP)))
-    return _Folded(up_to, step, of_step, of_ramp, tuple(carried_of(part(row)) for row in range(len(_bets(none)))))
+    carried = tuple(
+        carried_at(flag, sums, folded_name(series.prefix, row), len(LAMBDAS)) for row in range(len(_bets(none)))
+    )
+    return _Folded(up_to, step, of_step, of_ramp, carried)
 
 
 def _bets(sums: MetricSums) -> tuple[tuple[int, ...], ...]:

@@ -23,6 +23,7 @@ from rollout.core.evidence.ledger import MetricPlan, MetricSums, digest
 from rollout.core.evidence.names import JUDGE, is_gathered
 from rollout.core.evidence.pairwise import EVEN, MARGIN_MAX, for_harm, for_noninferiority, harm_fall, scores_of
 from rollout.core.evidence.plans import MARGINS_MAX, final_margins, floor_of, key_of, proven_margins, sums_of
+from rollout.core.evidence.stored_rows import counts_in, numbers_in
 from rollout.core.ramp_model import GateKind
 from rollout.core.sums import SumKey
 
@@ -125,8 +126,9 @@ def by_version(flag: FeatureFlag, plan: MetricPlan, sums: Mapping[SumKey, Sequen
     found: dict[str, list[tuple[int, int, MetricSums]]] = {}
     for key, vector in sums.items():
         if (key.feature, key.epoch) == (flag.feature, flag.progress.attempt) and key.name.startswith(prefix):
-            version, step, epoch = key.name.removeprefix(prefix).split(".")
-            found.setdefault(version, []).append((int(step), int(epoch), sums_of(plan, vector)))
+            version, _, when = key.name.removeprefix(prefix).partition(".")
+            step, epoch = numbers_in(key.name, when, 2)
+            found.setdefault(version, []).append((step, epoch, sums_of(plan, vector)))
     versions = (VersionSums(version, tuple(parts)) for version, parts in found.items())
     return tuple(sorted(versions, key=lambda each: (each.last, each.first, each.version)))
 
@@ -140,7 +142,7 @@ def replies_of(flag: FeatureFlag, version: str, sums: Mapping[SumKey, Sequence[i
     """How often this version was asked in this attempt. What was lost before anybody had said who it is counts too."""
     whose = {version} if version == OVER else {version, UNKNOWN}
     keys = (replies_key(flag.feature, flag.progress, each) for each in whose)
-    counts = [Replies(*sums[key]) for key in keys if key in sums]
+    counts = [Replies(*counts_in(key.name, sums[key], len(Replies._fields))) for key in keys if key in sums]
     return Replies(sum(each.scored for each in counts), sum(each.lost for each in counts))
 
 

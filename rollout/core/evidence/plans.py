@@ -23,6 +23,7 @@ from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.interval import Moments
 from rollout.core.evidence.ledger import MetricPlan, MetricSums, digest
 from rollout.core.evidence.names import DRAWN, ERRORS, LATENCY, age_of, is_gathered
+from rollout.core.evidence.stored_rows import counts_in, numbers_in, unreadable
 from rollout.core.ramp_model import GateKind
 from rollout.core.sums import ELEMENTS_MAX, SumKey
 
@@ -141,7 +142,8 @@ def stored(
         head, _, rest = key.name.rpartition(".")
         head, _, step = head.rpartition(".")
         if (key.feature, key.epoch, head) == (feature, progress.attempt, series.prefix):
-            yield int(step), int(rest), sums_of(series.plan, vector)
+            number, epoch = numbers_in(key.name, f"{step}.{rest}", 2)
+            yield number, epoch, sums_of(series.plan, vector)
 
 
 class ErrorCounts(NamedTuple):
@@ -151,6 +153,9 @@ class ErrorCounts(NamedTuple):
     baseline_errors: int = 0
     candidate_units: int = 0
     baseline_units: int = 0
+
+
+_COUNTS = len(ErrorCounts._fields)
 
 
 def errors_key(flag: FeatureFlag, epoch: int) -> SumKey:
@@ -163,12 +168,18 @@ def errors_key(flag: FeatureFlag, epoch: int) -> SumKey:
 def error_counts(
     flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]]
 ) -> Iterator[tuple[int, int, int, ErrorCounts]]:
-    """What was counted in this attempt at this age: step, epoch, share in millipct and counts of each vector."""
+    """What was counted in this attempt at this age: step, epoch, share in millipct and counts of each vector.
+
+    InvalidArgument for what is named or counted otherwise.
+    """
     head = f"{ERRORS}.{round(flag.evidence.age_s)}."
     for key, vector in sums.items():
         if (key.feature, key.epoch) == (flag.feature, flag.progress.attempt) and key.name.startswith(head):
-            step, epoch, share = map(int, key.name.removeprefix(head).split("."))
-            yield step, epoch, share, ErrorCounts(*vector)
+            step, epoch, share = numbers_in(key.name, key.name.removeprefix(head), 3)
+            found = ErrorCounts(*counts_in(key.name, vector, _COUNTS, least=_COUNTS))
+            if found.candidate_errors > found.candidate_units or found.baseline_errors > found.baseline_units:
+                raise unreadable(key.name)
+            yield step, epoch, share, found
 
 
 def _of_latency(evidence: Evidence, metric: str, gates: Sequence[Gate]) -> Iterator[Series]:

@@ -6,6 +6,7 @@
 | pairs | of each window and each step, for each version of the judge |
 | users | see `cluster_parts.VALUES_MAX` |
 | left out | of each step |
+| silence | of the epochs that get units still, and three others |
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 from typing import TYPE_CHECKING
 
 from rollout.core.errors import InvalidArgument
-from rollout.core.evidence import pairs
+from rollout.core.evidence import pairs, silence
 from rollout.core.evidence.carrying import SETTLED_S
 from rollout.core.evidence.cluster_parts import is_clustered, parts_of
 from rollout.core.evidence.coverage import ELEMENTS, ShadowCalls, looks_of
@@ -50,7 +51,7 @@ def values_of(flag: FeatureFlag) -> int:
     """The most there are at once in an attempt; InvalidArgument for what can't be gathered at all."""
     units = sum(_of_series(flag, each) for each in series_of(flag))
     others = (_OTHERS_OF_A_STEP + _of_coverage(flag)) * (_steps(flag) + 1)
-    return units + _of_errors(flag) + _of_pairs(flag) + _of_users(flag) + others
+    return units + _of_errors(flag) + _of_silence(flag) + _of_pairs(flag) + _of_users(flag) + others
 
 
 def _of_series(flag: FeatureFlag, series: Series) -> int:
@@ -64,6 +65,11 @@ def _of_errors(flag: FeatureFlag) -> int:
     counts = len(ErrorCounts._fields)
     carried = len(margins) * (1 + _OF_CARRIED * len(BETS))
     return _epochs_at_once(flag.evidence.age_s) * counts + 1 + counts + carried
+
+
+def _of_silence(flag: FeatureFlag) -> int:
+    """Of epochs that are over three are kept."""
+    return (_epochs_at_once(flag.evidence.age_s) + 3) * silence.ELEMENTS
 
 
 def _of_pairs(flag: FeatureFlag) -> int:

@@ -8,7 +8,8 @@
 
 Neither is INCONCLUSIVE, which holds; so is proof or a floor that has left out too many units (see coverage). `value` is
 an e-value, `limit` what it must reach. No unit at all is NO_DATA, so silence never passes; but where one arm has
-everything nothing is drawn, and nothing is asked of what needs a draw.
+everything nothing is drawn, and nothing is asked of what needs a draw. Where requests go on, and units of them are no
+longer looked at (see silence), all but a FAIL is NO_DATA as well.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from rollout.core.errors import InvalidArgument
 from rollout.core.evidence import cluster_verdicts, error_harm, pair_verdicts
 from rollout.core.evidence.coverage import UNITS, counts_of, coverage_of, covered
 from rollout.core.evidence.eprocess import value_of
@@ -40,6 +40,8 @@ from rollout.core.evidence.names import (
 )
 from rollout.core.evidence.plans import EPOCH_S, UNDER_WAY_S, began_s_of, floor_of, series_for, series_of
 from rollout.core.evidence.rollback import HARM_WARNS, HarmValue, combined
+from rollout.core.evidence.silence import silence_of
+from rollout.core.evidence.stored_rows import UNUSABLE, told
 from rollout.core.gates import NOT_ASKED, Estimate, Result, Verdict
 from rollout.core.model import UnitKind
 from rollout.core.ramp_model import Gate, GateKind
@@ -76,17 +78,20 @@ def verdicts_of(flag: FeatureFlag, sums: Sums, now_s: float) -> dict[str, Verdic
 def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:
     """What one gate of `flag` says by itself at Unix time `now_s`; ERROR for sums or margins that can't be used."""
     judge = _BY_METRIC.get(gate.metric) or _BY_UNIT.get(flag.bucket_by) or _KINDS[gate.kind]
+    drawn = gate.metric in DRAWN
     try:
         verdict = judge(gate, flag, sums, now_s)
-    except InvalidArgument as fault:
-        return Verdict(gate.name, Result.ERROR, fault.cause, now_s, metric=gate.metric)
-    asked = gate.metric not in DRAWN or is_asked(gate, flag.share_millipct)
-    if not asked and verdict.result not in _STAYS:
+        silence = silence_of(gate, flag, sums, now_s) if drawn else ""
+    except UNUSABLE as fault:
+        return Verdict(gate.name, Result.ERROR, told(fault), now_s, metric=gate.metric)
+    if verdict.result in _STAYS:
+        return verdict
+    if drawn and not is_asked(gate, flag.share_millipct):
         share = "the candidate" if flag.share_millipct else "the baseline"
         return replace(
             verdict, result=Result.PASS, reason=f"{NOT_ASKED}: everybody has {share}", value=verdict.value or 1.0
         )
-    return verdict
+    return replace(verdict, result=Result.NO_DATA, reason=f"{silence}; {verdict.reason}") if silence else verdict
 
 
 def _noninferiority(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdict:

@@ -8,7 +8,7 @@ from gateway.core import unit_sums as module
 from gateway.core.checks.sampling import CheckSample
 from gateway.core.held_units import Held
 from gateway.core.judged_unit import Judged
-from gateway.core.unit_sums import Books
+from gateway.core.unit_sums import Books, looked_at
 from gateway.core.units import End, Unit
 from rollout.core.claims import Claim, draw_of
 from rollout.core.evaluate import compile_snapshot
@@ -19,6 +19,7 @@ from rollout.core.evidence.eprocess import NOTHING
 from rollout.core.evidence.ledger import gathered
 from rollout.core.evidence.plans import EPOCH_S, errors_key, key_of, series_of, stored, sums_of, vector_of
 from rollout.core.evidence.score import Units, floor_fall
+from rollout.core.evidence.silence import watched_key
 from rollout.core.model import BUCKETS, FeatureFlag
 from rollout.core.ramp_model import Evidence, GateKind, Phase
 from tests.gateway.core.test_unit_places import FLAG as HARM_ONLY
@@ -267,3 +268,9 @@ def test_left_out_units_may_come_in_any_batch(batch: list[Unit], parts: int) -> 
     books, whole = learned(FLAG), [each._replace(success=None) for each in batch]
     vectors = [summed(books, whole[start::parts])[KEY] for start in range(parts) if whole[start::parts]]
     assert [sum(column) for column in zip(*vectors, strict=True)] == expected(whole, 1.0)
+
+
+def test_who_is_looked_at_is_counted_by_arrival_known_or_new() -> None:
+    units = learned(FLAG).judged(2_000.0, [unit(1), unit(2), unit(3, arrived_s=1_010.0 + EPOCH_S)])
+    keys = [watched_key("draft", FLAG.progress, 1_010.0 + each * EPOCH_S) for each in (0, 1)]
+    assert looked_at([*units, units[0]]) == {keys[0]: [0, 3], keys[1]: [0, 1]}

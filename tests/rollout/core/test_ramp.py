@@ -176,6 +176,11 @@ RATIO = Verdict("srm", Result.FAIL, "p = 0.0001", NOW)
     ("ramp", "observed", "reason"),
     [
         (ramp_of(), seen()._replace(sample_ratio=RATIO), "contradict the share: p = 0.0001"),
+        (
+            ramp_of(),
+            seen()._replace(sample_ratio=replace(RATIO, result=Result.ERROR, reason="it can't be read")),
+            "nobody can tell whether the arms' sizes fit the share: it can't be read",
+        ),
         (ramp_of(), seen()._replace(faults=("no upstream", "no key")), "has a fault: no upstream"),
         (ramp_of(plan=None), seen(), "has no plan any more"),
         (ramp_of(replace(STEP_0, step=3)), seen(), "step 3 is not in the plan any more"),

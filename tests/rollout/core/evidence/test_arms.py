@@ -41,3 +41,18 @@ def test_an_arm_that_loses_units_is_found() -> None:
 
 def test_nothing_counted_says_nothing() -> None:
     assert sample_ratio_of("draft", PROGRESS, {}, 2_000.0) is None
+
+
+@pytest.mark.parametrize("name", ["units.x", "units.", "units.50000.1", "units.-1"])
+def test_a_name_of_another_form_is_a_fault_that_says_so(name: str) -> None:
+    verdict = sample_ratio_of("draft", PROGRESS, {SumKey("draft", 2, name): (1, 1)}, 2_000.0)
+    assert verdict is not None
+    assert (verdict.result, verdict.from_s) == (Result.ERROR, 1_000.0)
+    assert verdict.reason == f"the store's sum {name!r} can't be read"
+
+
+@pytest.mark.parametrize("row", [(), (1,), (1, 2, 3), (-1, 2)])
+def test_so_are_counts_of_another_form(row: tuple[int, ...]) -> None:
+    verdict = sample_ratio_of("draft", PROGRESS, {units_key("draft", PROGRESS, 50_000): row}, 2_000.0)
+    assert verdict is not None
+    assert verdict.result is Result.ERROR

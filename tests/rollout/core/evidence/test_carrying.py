@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.carrying import (
+    carried_at,
     carried_of,
     folded_name,
     last_over,
@@ -21,11 +23,11 @@ FLAG = FeatureFlag(feature="draft", candidate="a", baseline="b", progress=Progre
 SUMS = {SumKey("draft", 2, "old"): (1, 2), SumKey("draft", 1, "new"): (9,)}
 
 
-@given(st.integers(0, 9_999), st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
+@given(st.integers(0, 9_999), st.lists(st.floats(-1e15, 1e15), min_size=1, max_size=20))
 def test_what_is_carried_comes_back_bit_for_bit(epoch: int, logs: list[float]) -> None:
     carried = Carried(epoch, tuple(logs))
     vector = vector_of_carried(carried)
-    back = carried_of(vector)
+    back = carried_of("n", vector, len(logs))
     assert back == carried
     assert back is not None
     assert [math.copysign(1.0, each) for each in back.logs if each] == [
@@ -35,7 +37,16 @@ def test_what_is_carried_comes_back_bit_for_bit(epoch: int, logs: list[float]) -
 
 
 def test_nothing_is_carried_as_nothing() -> None:
-    assert carried_of(()) is None
+    assert carried_of("n", (), 2) is None
+    assert carried_at(FLAG, SUMS, "new", 2) is None
+
+
+@pytest.mark.parametrize(
+    "vector", [(1,), (1, 2), (1, 2, 3), (1, 2, 3, 4, 5, 6), (-1, 2, 3, 4, 5), (1, 2**54, 0, 1, 0), (1, 1, 63, 1, 0)]
+)
+def test_what_was_carried_otherwise_is_refused_by_its_name(vector: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidArgument, match=r"'folded\.x' can't be read"):
+        carried_of("folded.x", vector, 2)
 
 
 @pytest.mark.parametrize(("now_s", "last"), [(0.0, -15), (1_000.0 + 120 + 600 + 29, -1), (1_750.0, 0), (1_870.0, 1)])

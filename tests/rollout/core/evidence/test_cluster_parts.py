@@ -187,3 +187,11 @@ def test_damaged_sums_are_refused(damaged: str) -> None:
             continue
         with pytest.raises(InvalidArgument, match="not of this plan"):
             stored(part, part.series[0], "draft", FLAG.progress, broken)
+
+
+@pytest.mark.parametrize("rest", ["1.0.128", "1.0.x", "1.5", "1.0.0.5", "x.0.all", ""])
+def test_a_name_that_is_none_of_a_cell_is_refused(rest: str) -> None:
+    part = parts_of(FLAG)[0]
+    name = f"{part.name}.{rest}"
+    with pytest.raises(InvalidArgument, match="can't be read"):
+        stored(part, part.series[0], "draft", FLAG.progress, {SumKey("draft", 2, name): (1,) * part.width})

@@ -151,3 +151,22 @@ def test_nothing_is_folded_before_its_time_nor_without_an_attempt(unit_sums) -> 
 def test_sums_that_cannot_be_read_stay_where_they_are(unit_sums) -> None:
     sums = {key: vector[:-1] for key, vector in unit_sums(0, 1, 5, 1).items()}
     assert list(folds_of(STEPS[0], sums, 1e6)) == []
+
+
+@pytest.mark.parametrize("head", [(1,), (1, 2, 3)])
+def test_a_series_that_can_not_be_read_keeps_no_other_from_being_folded(unit_sums, head) -> None:
+    sums, told = unit_sums(0, 0, 5, 1), []
+    prefix = next(each.prefix for each in series_of(STEPS[0]) if each.metric == "form")
+    sums[SumKey("draft", 1, f"folded.{prefix}")] = head
+    whole = [name for each in folds_of(STEPS[0], sums, after_s(1), told.append) for name in each.found]
+    assert told == [f"the store's sum 'folded.{prefix}' can't be read"]
+    assert any(name.startswith("errors.") for name in whole)
+    assert any(name.startswith("thumbs.") for name in whole)
+    assert not any(name.startswith("form.") for name in whole)
+
+
+def test_gates_that_ask_for_more_than_a_vector_holds_have_nothing_to_fold(unit_sums) -> None:
+    many = tuple(replace(HARM, name=f"g{number}", margin=0.01 * number) for number in range(1, 30))
+    told: list[str] = []
+    assert list(folds_of(replace(STEPS[0], gates=many), unit_sums(0, 0, 5, 1), 1e6, told.append)) == []
+    assert told == []

@@ -164,3 +164,9 @@ def test_failed_units_are_counted_by_step_epoch_and_share() -> None:
     others += [key_of("draft", PROGRESS, series_of(asked)[0].prefix, 4)]
     found = list(error_counts(asked, {key: (1, 2, 30, 40)} | dict.fromkeys(others, (9, 9, 9, 9))))
     assert found == [(2_000_500, 4, 1_000, ErrorCounts(1, 2, 30, 40))]
+
+
+@pytest.mark.parametrize("vector", [(1, 2), (1, 2, 3, 4, 5), (-1, 0, 3, 4), (4, 0, 3, 4), (0, 5, 3, 4)])
+def test_errors_that_are_counted_otherwise_are_refused(vector: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidArgument, match="can't be read"):
+        list(error_counts(flag(HARM), {errors_key(flag(HARM), 0): vector}))
