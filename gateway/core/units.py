@@ -91,13 +91,16 @@ def unit_of(record: Record, age_s: float) -> Unit:
 
 
 def success_of(record: Record) -> float | None:
-    """Whether the assigned arm gave an answer: 1 or 0, None if that is not for the arm to say."""
+    """Whether the assigned arm gave an answer: 1 or 0, None if that is not for the arm to say.
+
+    Who leaves an answer that has begun was given one, as who is still reading it at its age.
+    """
     if record.attempts > 1:
         return 0.0
     if record.outcome == UNDER_WAY:
         return float(_begun(record))
     if record.outcome == Outcome.CANCELLED:
-        return 0.0 if _gave_up(record) else None
+        return 1.0 if _begun(record) else 0.0 if _gave_up(record) else None
     if record.cause in NOT_THE_ARMS:
         return None
     return float(record.outcome == Outcome.OK)

@@ -34,7 +34,8 @@ def test_an_answer_is_good_and_a_failure_bad() -> None:
     outcomes = RequestOutcomes()
     assert outcomes.of(answered(1), PLAIN) == (1.0,)
     assert outcomes.of(answered(2, outcome="timeout"), PLAIN) == (0.0,)
-    assert outcomes.of(answered(3, outcome="cancelled"), PLAIN) == (None,)
+    assert outcomes.of(answered(3, outcome="cancelled"), PLAIN) == (1.0,)
+    assert outcomes.of(answered(4, outcome="cancelled", status=0), PLAIN) == (None,)
 
 
 def test_ratings_are_of_the_request_and_the_last_one_counts() -> None:
