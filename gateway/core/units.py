@@ -46,6 +46,7 @@ class Unit(NamedTuple):
     `age_s`: when it is looked at, after its arrival. `success`: 1 or 0; None when it is left out, that is to be scored
     at its prediction. Times since arrival: `total_s` so far or in all, `ttft_s` None if no content has come, or not in
     a stream; `gap_s` between tokens, None where there are none to speak of. `stream`: whether one was asked for.
+    `tenant`: whose request it was; ids of two tenants may be the same.
     """
 
     arrived_s: float
@@ -61,6 +62,7 @@ class Unit(NamedTuple):
     ttft_s: float | None = None
     gap_s: float | None = None
     stream: bool = False
+    tenant: str = ""
 
 
 def is_unit(record: Record) -> bool:
@@ -87,6 +89,7 @@ def unit_of(record: Record, age_s: float) -> Unit:
         record.ttft_s,
         _gap_s(record),
         record.stream,
+        record.tenant,
     )
 
 

@@ -22,7 +22,7 @@ def waiting_room(most: int = 50_000) -> Waiting:
 
 def test_a_unit_is_what_was_assigned_whoever_served_it() -> None:
     found = unit_of(FIRST, AGE_S)
-    assert found == Unit(99.5, 7, "draft", 1, True, AGE_S, FIRST.request_id, 1.0, End.ANSWERED, 0.5)
+    assert found == Unit(99.5, 7, "draft", 1, True, AGE_S, FIRST.request_id, 1.0, End.ANSWERED, 0.5, tenant="acme")
     hidden = unit_of(replace(FIRST, served="baseline", attempts=2, failed_outcome="timeout"), AGE_S)
     assert hidden == found._replace(success=0.0)
     assert not unit_of(replace(FIRST, assigned="baseline", served="baseline"), AGE_S).candidate
