@@ -181,7 +181,8 @@ class Checking:
                 return
             ending = ending_of(body, stream=sample.streamed)
             verdicts = check(text, ending, asked(sample.call.fields, operation))
-            self._found(checked(sample.request_id, self._clock(), sample.decision, verdicts))
+            tenant = sample.call.subject.tenant or ""
+            self._found(checked(sample.request_id, self._clock(), sample.decision, verdicts, tenant))
         except Exception:  # noqa: BLE001  the others shall not wait for it for ever
             _log.exception("an answer could not be checked")
             self._skipped(sample.decision.feature, Unchecked.DEFECT)

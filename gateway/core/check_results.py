@@ -12,11 +12,14 @@ RESULTS_MAX = 16_384
 
 
 class CheckResults:
-    """One worker's; beyond `most` the oldest are forgotten, of both arms alike."""
+    """One worker's; beyond `most` the oldest are forgotten, of both arms alike.
+
+    Callers choose request ids: those of two tenants may be the same.
+    """
 
     def __init__(self, most: int = RESULTS_MAX) -> None:
         self._most = most
-        self._flawed: dict[tuple[int, str], bool] = {}
+        self._flawed: dict[tuple[int, str, str], bool] = {}
 
     def __len__(self) -> int:
         return len(self._flawed)
@@ -24,18 +27,18 @@ class CheckResults:
     def add(self, answer: CheckedAnswer) -> None:
         """Keep what was found if it is of a unit."""
         if answer.unit_digest:
-            self.put(answer.unit_digest, answer.request_id, flawed=answer.checks.flawed)
+            self.put(answer.unit_digest, answer.tenant, answer.request_id, flawed=answer.checks.flawed)
 
-    def put(self, digest: int, request_id: str, *, flawed: bool) -> None:
+    def put(self, digest: int, tenant: str, request_id: str, *, flawed: bool) -> None:
         """Keep what was found of a unit's request."""
         if len(self._flawed) >= self._most:
             del self._flawed[next(iter(self._flawed))]
-        self._flawed[digest, request_id] = flawed
+        self._flawed[digest, tenant, request_id] = flawed
 
     def take(self, unit: Unit) -> bool | None:
         """Whether a fault was found in the answer to a unit's first request; None if it was not checked. Once."""
-        return self.pop(unit.digest, unit.request_id)
+        return self.pop(unit.digest, unit.tenant, unit.request_id)
 
-    def pop(self, digest: int, request_id: str) -> bool | None:
+    def pop(self, digest: int, tenant: str, request_id: str) -> bool | None:
         """The same, of any request."""
-        return self._flawed.pop((digest, request_id), None)
+        return self._flawed.pop((digest, tenant, request_id), None)

@@ -38,13 +38,13 @@ _REVISIONS_KEPT = 64
 class Handed(NamedTuple):
     """Requests that wait for one age, on their way to another worker. `flags`: those under which they were drawn.
 
-    `checks`: what free checks found of some: digest of the unit, request id, whether there was a fault.
+    `checks`: what free checks found of some: digest of the unit, tenant, request id, whether there was a fault.
     """
 
     age_s: float
     records: tuple[Record, ...]
     flags: tuple[FeatureFlag, ...]
-    checks: tuple[tuple[int, str, bool], ...]
+    checks: tuple[tuple[int, str, str, bool], ...]
 
 
 class ClusterPlace(msgspec.Struct, frozen=True, eq=False, dict=True):

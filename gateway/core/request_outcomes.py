@@ -61,15 +61,15 @@ class RequestOutcomes:
         units = [unit_of(record, part.age_s) for record, part in due if latencies_of([part])]
         self._yardsticks.learn(now_s, units, {feature: found for feature, found in wanted.items() if found})
 
-    def give_away(self, records: Iterable[Record]) -> tuple[tuple[int, str, bool], ...]:
-        """Hand over what was checked of requests: digest, request id, whether there was a fault. Once."""
-        found = ((each.unit_digest, each.request_id) for each in records)
+    def give_away(self, records: Iterable[Record]) -> tuple[tuple[int, str, str, bool], ...]:
+        """Hand over what was checked of requests: digest, tenant, request id, whether there was a fault. Once."""
+        found = ((each.unit_digest, *key_of(each)) for each in records)
         return tuple((*each, flawed) for each in found if (flawed := self._checks.pop(*each)) is not None)
 
-    def receive(self, checks: Iterable[tuple[int, str, bool]]) -> None:
+    def receive(self, checks: Iterable[tuple[int, str, str, bool]]) -> None:
         """Take over what another worker gave away."""
-        for digest, request_id, flawed in checks:
-            self._checks.put(digest, request_id, flawed=flawed)
+        for digest, tenant, request_id, flawed in checks:
+            self._checks.put(digest, tenant, request_id, flawed=flawed)
 
     def _form(self, unit: Unit) -> Outcome:
         sampled = unit.request_id in self._sampled

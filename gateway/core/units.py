@@ -46,6 +46,7 @@ class Unit(NamedTuple):
     `age_s`: when it is looked at, after its arrival. `success`: 1 or 0; None when it is left out, that is to be scored
     at its prediction. Times since arrival: `total_s` so far or in all, `ttft_s` None if no content has come, or not in
     a stream; `gap_s` between tokens, None where there are none to speak of. `stream`: whether one was asked for.
+    `tenant`: whose request it was; ids of two tenants may be the same.
     """
 
     arrived_s: float
@@ -61,6 +62,7 @@ class Unit(NamedTuple):
     ttft_s: float | None = None
     gap_s: float | None = None
     stream: bool = False
+    tenant: str = ""
 
 
 def is_unit(record: Record) -> bool:
@@ -87,17 +89,21 @@ def unit_of(record: Record, age_s: float) -> Unit:
         record.ttft_s,
         _gap_s(record),
         record.stream,
+        record.tenant,
     )
 
 
 def success_of(record: Record) -> float | None:
-    """Whether the assigned arm gave an answer: 1 or 0, None if that is not for the arm to say."""
+    """Whether the assigned arm gave an answer: 1 or 0, None if that is not for the arm to say.
+
+    Who leaves an answer that has begun was given one, as who is still reading it at its age.
+    """
     if record.attempts > 1:
         return 0.0
     if record.outcome == UNDER_WAY:
         return float(_begun(record))
     if record.outcome == Outcome.CANCELLED:
-        return 0.0 if _gave_up(record) else None
+        return 1.0 if _begun(record) else 0.0 if _gave_up(record) else None
     if record.cause in NOT_THE_ARMS:
         return None
     return float(record.outcome == Outcome.OK)

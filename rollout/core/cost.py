@@ -193,7 +193,10 @@ def saving_in_full(strata: Sequence[Stratum], gpu_picousd: int, confidence: floa
 
 
 def cost_cap_picousd(baseline_p999_picousd: int) -> int:
-    """Where the cost of a request is cut off for the evidence; fixed before the first unit that it applies to."""
+    """Where the cost of a request is cut off for the evidence; fixed before the first unit that it applies to.
+
+    No gate is on cost yet, so nothing but its tests calls this and `cost_score`.
+    """
     return max(1, CAP_FACTOR * baseline_p999_picousd)
 
 

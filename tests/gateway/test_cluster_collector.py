@@ -179,8 +179,8 @@ async def test_ratings_have_an_age_of_their_own_and_checks_are_joined(store: Sql
     first, second = world.request(1), world.request(2)
     world.one.take([first, second])
     feature = world.flag.feature
-    world.one.take_check(CheckedAnswer("r1", 1.0, feature, 1, "candidate", "user", 5, Checks(empty=True), 1))
-    world.one.take_check(CheckedAnswer("x", 1.0, "other", 1, "candidate", "user", 5, Checks(empty=True), 1))
+    world.one.take_check(CheckedAnswer("r1", 1.0, feature, 1, "candidate", "user", 5, Checks(empty=True), 1, "acme"))
+    world.one.take_check(CheckedAnswer("x", 1.0, "other", 1, "candidate", "user", 5, Checks(empty=True), 1, "acme"))
     await world.pass_to(131.0)
     world.one.take_rating(second, "thumbs", 0.0)
     world.one.take_rating(replace(second, unit_digest=0), "thumbs", 1.0)
@@ -215,7 +215,8 @@ async def test_a_worker_that_is_replaced_hands_over_what_waits(store: SqliteStor
     old.take(later)
     for each in (*first, *later):
         checks = Checks(empty=each is later[0])
-        old.take_check(CheckedAnswer(each.request_id, 1.0, each.feature, 1, "x", "user", 5, checks, each.unit_digest))
+        owner = each.unit_digest, each.tenant
+        old.take_check(CheckedAnswer(each.request_id, 1.0, each.feature, 1, "x", "user", 5, checks, *owner))
     await world.pass_to(134.0)  # three have come of age
     await old.close(handing_over=True)
     for handed in old.give_away(2):

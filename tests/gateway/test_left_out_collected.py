@@ -15,7 +15,7 @@ from rollout.core.sums import REMEMBER_FLUSH_S
 from tests.gateway import test_cluster_collector as by_user
 from tests.gateway import test_unit_collector as by_unit
 
-LEFT = {"outcome": Outcome.CANCELLED, "cause": "left", "status": 200}
+LEFT = {"outcome": Outcome.CANCELLED, "cause": "left", "status": 0}
 World = by_unit.World | by_user.World
 REQUEST = {UNITS: by_unit.request, REQUESTS: by_user.request}
 

@@ -116,7 +116,7 @@ async def test_checks_are_joined_to_their_units(store: SqliteStore) -> None:
     for digest, empty in ((1, True), (2, False)):
         checks = Checks(empty=empty)
         worker.take_check(
-            CheckedAnswer(RECORD.request_id, 1.0, "draft", 1, "candidate", "conversation", 0, checks, digest)
+            CheckedAnswer(RECORD.request_id, 1.0, "draft", 1, "candidate", "conversation", 0, checks, digest, "acme")
         )
     world.wall_s = 161.0
     worker.look(())

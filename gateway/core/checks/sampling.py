@@ -34,7 +34,7 @@ class Unchecked(StrEnum):
 class CheckedAnswer(msgspec.Struct, frozen=True):
     """The verdicts on one answer and whose it was. Holds nothing of what was written.
 
-    `assigned`: the arm, whoever answered. `unit_digest`: as in Records.
+    `assigned`: the arm, whoever answered. `unit_digest`, `tenant`: as in Records.
     """
 
     request_id: str
@@ -46,6 +46,7 @@ class CheckedAnswer(msgspec.Struct, frozen=True):
     bucket: int
     checks: Checks
     unit_digest: int = 0
+    tenant: str = ""
 
 
 def features_checked(snapshot: Snapshot, *, every_feature: bool) -> tuple[str, ...]:
@@ -77,7 +78,7 @@ class CheckSample:
         self.millipct = -(-self.millipct // 2)
 
 
-def checked(request_id: str, at_s: float, decision: Decision, checks: Checks) -> CheckedAnswer:
+def checked(request_id: str, at_s: float, decision: Decision, checks: Checks, tenant: str = "") -> CheckedAnswer:
     """The verdicts with where they belong."""
     unit_kind = decision.unit_kind or ""
     return CheckedAnswer(
@@ -90,6 +91,7 @@ def checked(request_id: str, at_s: float, decision: Decision, checks: Checks) ->
         decision.bucket,
         checks,
         decision.unit_digest,
+        tenant,
     )
 
 

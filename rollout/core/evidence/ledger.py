@@ -1,4 +1,4 @@
-"""From observations to sums and back: what a recorder adds up, a store merges, a gate reads and an audit replays.
+"""From observations to sums and back: what a recorder adds up, a store merges, a gate reads, and a log replays.
 
 An observation holds all that its unit adds (the prediction included), so the sums are a function of the *set* of
 observations: replay in any order, in batches of any size, gives the same bits.
@@ -153,7 +153,11 @@ def floor_log_value(
 
 
 def replay(plans: Mapping[str, MetricPlan], log: Iterable[Observation]) -> dict[SumsKey, MetricSums]:
-    """The sums that `log` adds up to, by key; `plans` by metric."""
+    """The sums that `log` adds up to, by key; `plans` by metric.
+
+    For who has recorded observations. The gateway writes no such log: its workers add with `gathered`, as this does;
+    tests hold by it that order and batches make no difference.
+    """
     waiting: dict[SumsKey, list[Observation]] = {}
     sums: dict[SumsKey, MetricSums] = {}
     for each in log:

@@ -18,6 +18,13 @@ def test_what_was_found_is_told_once_to_the_unit_of_the_answer() -> None:
     assert results.take(UNIT._replace(request_id="s")) is False
 
 
+def test_the_same_id_of_another_tenant_is_another_answer() -> None:
+    results = CheckResults()
+    results.add(replace(FOUND, tenant="acme"))
+    results.add(replace(FOUND, tenant="zoo", checks=Checks(empty=False)))
+    assert [results.take(UNIT._replace(tenant=tenant)) for tenant in ("", "zoo", "acme")] == [None, False, True]
+
+
 def test_answers_of_no_unit_are_not_kept() -> None:
     results = CheckResults()
     results.add(replace(FOUND, unit_digest=0))
@@ -35,7 +42,7 @@ def test_beyond_the_bound_the_oldest_are_forgotten() -> None:
 def test_what_another_worker_found_is_found_here() -> None:
     before, after = CheckResults(), CheckResults()
     before.add(FOUND)
-    flawed = before.pop(7, "r")
-    assert (flawed, before.pop(7, "r")) == (True, None)
-    after.put(7, "r", flawed=True)
+    flawed = before.pop(7, "", "r")
+    assert (flawed, before.pop(7, "", "r")) == (True, None)
+    after.put(7, "", "r", flawed=True)
     assert after.take(UNIT) is True

@@ -25,7 +25,7 @@ EXAMPLES = [
     say.Counts((Series("f", ("a", "b"), (1.0, 2.0)), Series("h", (), (1.0, 0.5), (Exemplar(0, "a" * 32, 0.5, 9.0),)))),
     say.Handover((RECORD,), (("acme", "r", "rating", 0.5),)),
     say.Handover((), (), (Held(700.0, 100.0, "draft", 1, 7, True),)),
-    say.Handover(handed=Handed(30.0, (RECORD,), (FLAG,), ((7, "r", True),))),
+    say.Handover(handed=Handed(30.0, (RECORD,), (FLAG,), ((7, "acme", "r", True),))),
     say.Ask(1, say.Collect()),
     say.Ask(1, say.CatchUp(("draft",))),
     say.Ask(2, say.FindAnswer("acme", "r"), 7),

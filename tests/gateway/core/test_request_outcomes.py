@@ -34,7 +34,8 @@ def test_an_answer_is_good_and_a_failure_bad() -> None:
     outcomes = RequestOutcomes()
     assert outcomes.of(answered(1), PLAIN) == (1.0,)
     assert outcomes.of(answered(2, outcome="timeout"), PLAIN) == (0.0,)
-    assert outcomes.of(answered(3, outcome="cancelled"), PLAIN) == (None,)
+    assert outcomes.of(answered(3, outcome="cancelled"), PLAIN) == (1.0,)
+    assert outcomes.of(answered(4, outcome="cancelled", status=0), PLAIN) == (None,)
 
 
 def test_ratings_are_of_the_request_and_the_last_one_counts() -> None:
@@ -48,7 +49,7 @@ def test_ratings_are_of_the_request_and_the_last_one_counts() -> None:
 @pytest.mark.parametrize(("millipct", "found"), [(0, ABSENT), (ALL, 0.0)])
 def test_checks_are_of_a_sample(millipct: int, found: float) -> None:
     outcomes, one = RequestOutcomes(CheckSample(millipct)), answered(1)
-    outcomes.add_check(CheckedAnswer("r1", 1.0, "draft", 1, "candidate", "user", 5, Checks(empty=True), 1))
+    outcomes.add_check(CheckedAnswer("r1", 1.0, "draft", 1, "candidate", "user", 5, Checks(empty=True), 1, "acme"))
     assert outcomes.of(one, CHECKED) == (found,)
     assert outcomes.of(answered(2), CHECKED) == ((ABSENT if not millipct else None),)
 
@@ -97,12 +98,21 @@ def test_ratings_of_two_tenants_are_kept_apart_whatever_their_ids() -> None:
     assert outcomes.of(second, RATED) == (0.0,)
 
 
+def test_checks_of_two_tenants_are_kept_apart_whatever_their_ids() -> None:
+    outcomes = RequestOutcomes(CheckSample(ALL))
+    of_acme = CheckedAnswer("same", 1.0, "draft", 1, "candidate", "user", 5, Checks(empty=True), 1, "acme")
+    outcomes.add_check(of_acme)
+    outcomes.add_check(replace(of_acme, checks=Checks(empty=False), tenant="zoo"))
+    first, second = (answered(1, request_id="same", tenant=tenant) for tenant in ("acme", "zoo"))
+    assert [outcomes.of(each, CHECKED) for each in (first, second)] == [(0.0,), (1.0,)]
+
+
 def test_what_was_checked_goes_with_the_requests_that_are_handed_over() -> None:
     before, after = RequestOutcomes(CheckSample(ALL)), RequestOutcomes(CheckSample(ALL))
-    before.add_check(CheckedAnswer("r1", 1.0, "draft", 1, "candidate", "user", 5, Checks(empty=True), 1))
+    before.add_check(CheckedAnswer("r1", 1.0, "draft", 1, "candidate", "user", 5, Checks(empty=True), 1, "acme"))
     requests = [answered(1), answered(2)]
     handed = before.give_away(requests)
-    assert handed == ((1, "r1", True),)
+    assert handed == ((1, requests[0].tenant, "r1", True),)
     assert before.give_away(requests) == ()
     after.receive(handed)
     assert [after.of(each, CHECKED) for each in requests] == [(0.0,), (None,)]

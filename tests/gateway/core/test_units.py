@@ -22,7 +22,7 @@ def waiting_room(most: int = 50_000) -> Waiting:
 
 def test_a_unit_is_what_was_assigned_whoever_served_it() -> None:
     found = unit_of(FIRST, AGE_S)
-    assert found == Unit(99.5, 7, "draft", 1, True, AGE_S, FIRST.request_id, 1.0, End.ANSWERED, 0.5)
+    assert found == Unit(99.5, 7, "draft", 1, True, AGE_S, FIRST.request_id, 1.0, End.ANSWERED, 0.5, tenant="acme")
     hidden = unit_of(replace(FIRST, served="baseline", attempts=2, failed_outcome="timeout"), AGE_S)
     assert hidden == found._replace(success=0.0)
     assert not unit_of(replace(FIRST, assigned="baseline", served="baseline"), AGE_S).candidate
@@ -65,8 +65,9 @@ def test_the_gap_is_what_lies_between_tokens(change: dict, gap_s: float | None) 
                 *(Outcome.TIMEOUT, Outcome.TRUNCATED, Outcome.REFUSED),
             )
         ),
-        ({"outcome": Outcome.CANCELLED, "status": 200}, None),
-        ({"outcome": Outcome.CANCELLED, "status": 200, "duration_s": 50.0}, None),
+        ({"outcome": Outcome.CANCELLED, "status": 200}, 1.0),
+        ({"outcome": Outcome.CANCELLED, "status": 200, "duration_s": 50.0}, 1.0),
+        ({"outcome": Outcome.CANCELLED, "status": 200, "attempts": 2}, 0.0),
         ({"outcome": Outcome.CANCELLED, "status": 0, "duration_s": PATIENCE_S - 1}, None),
         ({"outcome": Outcome.CANCELLED, "status": 0, "duration_s": PATIENCE_S}, 0.0),
         ({"outcome": Outcome.CANCELLED, "status": 503, "duration_s": PATIENCE_S}, 0.0),
@@ -106,6 +107,17 @@ def test_how_far_it_came_for_its_caller(change: dict, end: End) -> None:
 def test_the_arm_has_no_say_in_how_it_is_judged(arm: str, outcome, attempts, status, took_s) -> None:
     record = request(7, 0.0, took_s, outcome=outcome, attempts=attempts, status=status)
     assert unit_of(replace(record, assigned=arm, served=arm, upstream=arm), AGE_S)[7:] == unit_of(record, AGE_S)[7:]
+
+
+@pytest.mark.parametrize("arm", ["candidate", "baseline"])
+@given(st.integers(0, 2), st.sampled_from([0, 200, 400, 503]), st.floats(0, 100))
+def test_leaving_an_answer_that_has_begun_changes_nothing(arm: str, attempts, status, took_s) -> None:
+    reading = request(7, 0.0, took_s, outcome=UNDER_WAY, attempts=attempts, status=status, assigned=arm)
+    left = replace(reading, outcome=Outcome.CANCELLED, cause="left")
+    if status == 200 or attempts > 1:
+        assert success_of(left) == success_of(reading)
+    else:
+        assert success_of(left) == (0.0 if took_s >= PATIENCE_S else None)
 
 
 def test_units_become_due_at_their_age_in_order_of_arrival() -> None:

@@ -41,9 +41,11 @@ def test_a_sample_is_thinned_by_half_and_never_to_nothing() -> None:
 def test_verdicts_belong_to_the_assigned_arm() -> None:
     flag = FeatureFlag(feature="draft", candidate="inhouse", baseline="partner", revision=7, share_millipct=BUCKETS)
     decision = decide(compile_snapshot({"draft": flag}, 1), "draft", Subject(user="u"))
-    found = checked("r-1", 5.0, decision, Checks(empty=True))
+    found = checked("r-1", 5.0, decision, Checks(empty=True), "acme")
     unit = decision.unit_kind or ""
-    assert found == CheckedAnswer("r-1", 5.0, "draft", 7, "candidate", unit, decision.bucket, Checks(empty=True))
+    assert found == CheckedAnswer(
+        "r-1", 5.0, "draft", 7, "candidate", unit, decision.bucket, Checks(empty=True), 0, "acme"
+    )
 
 
 FORM = Gate(name="form", role="required", source="evidence", kind=GateKind.NONINFERIORITY, metric="form", margin=0.02)
