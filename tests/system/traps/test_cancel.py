@@ -12,8 +12,6 @@ from tests.system.traps.conftest import World, until
 
 pytestmark = pytest.mark.system
 
-WITHIN_S = 1.0 + 2.0
-"""A second, and what a busy machine adds; every phase lasts longer by itself."""
 SLOW_STREAM = fault("slow_body", delay_s=0.05) + "[[tokens:400]]"
 LATE = fault("slow_headers", delay_s=30)
 HALF = fault("slow_body", delay_s=8)
@@ -56,7 +54,7 @@ async def test_01_the_upstream_sees_within_a_second_that_the_caller_left(world: 
     leave(line)
     await until(lambda: aborts(world, request_id))
     (abort,) = aborts(world, request_id)
-    assert abort["at_s"] - left_at_s < WITHIN_S
+    assert abort["at_s"] - left_at_s < 1.0
     await until(world.at_rest)
     logged = await world.logged(request_id)
     assert (logged["outcome"], logged["cause"]) == ("cancelled", "caller_gone")
@@ -81,7 +79,7 @@ async def test_01_who_leaves_with_another_request_in_the_pipeline_is_noticed(wor
     left_at_s = time.time()
     line.reset()
     await until(lambda: aborts(world, "piped-1"))
-    assert aborts(world, "piped-1")[0]["at_s"] - left_at_s < WITHIN_S
+    assert aborts(world, "piped-1")[0]["at_s"] - left_at_s < 1.0
     await until(world.at_rest)
     assert world.simulator.tally("piped-2")["arrived"] == 0
 
