@@ -71,8 +71,8 @@ class Fleet:
         self._numbers = count(1)
         self._rolling = asyncio.Lock()
         self._ending = False
-        self._first: tuple[WorkerProcess, ...] | None = None
-        """Those `spawn` started, until all of them accept: if one of them dies, this start has failed."""
+        self._started = False
+        """Until all accept nobody is replaced: if a worker dies, this start has failed."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def unready(self) -> str | None:
@@ -83,15 +83,13 @@ class Fleet:
 
     async def spawn(self) -> None:
         """Start the processes of the configured slots; they load while the supervisor does what comes first."""
-        self._first = ()
         for number in range(self.configuration.settings.server.workers):
             self._slots.append(Slot())
-            worker = self._slots[number].current = await self._spawn(number)
-            self._first = (*self._first, worker)
+            self._slots[number].current = await self._spawn(number)
 
     async def start(self) -> None:
         """Tell the spawned workers what to be; return when all accept. Raises `StartError`."""
-        first = self._first or ()
+        first = [slot.current for slot in self._slots if slot.current is not None]
         for worker in first:
             worker.channel.send(self._given(self.configuration, worker))
         try:
@@ -103,7 +101,7 @@ class Fleet:
             if worker.state is not State.READY:
                 hint = worker.failure.hint if worker.failure else "see its message above"
                 raise StartError(f"a worker can't start: {worker.end}", hint)
-        self._first = None
+        self._started = True
 
     async def reload(self, configuration: Configuration) -> None:
         """Replace all workers, one after the other; if a new one can't start, the old ones stay."""
@@ -240,7 +238,7 @@ class Fleet:
         slot = self._slots[worker.slot]
         if slot.predecessor is worker:
             slot.predecessor = None
-        if slot.current is worker and self._first is None and not self._ending:
+        if slot.current is worker and self._started and not self._ending:
             slot.current = None
             self._rebalance()
             await self._revive(worker, slot)

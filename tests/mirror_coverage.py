@@ -47,6 +47,9 @@ class Contexts:
         self._measured = measured
         self.failures: dict[str, str] = {}
 
+    def pytest_collectstart(self, collector: pytest.Collector) -> None:
+        self.pytest_runtest_logstart(collector.nodeid)  # what a test file runs when it is imported is its own, too
+
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._measured.switch_context(nodeid.partition("::")[0])
 
@@ -101,6 +104,7 @@ def _judge(module: Path, measured: coverage.Coverage, failures: dict[str, str]) 
 def shortfalls(modules: list[Path]) -> list[str]:
     """Check `modules`, in as many processes as there are processors."""
     shares = min(os.cpu_count() or 1, len(modules))
+    # One share each: a process that has imported modules for another can't see them being imported.
     with multiprocessing.get_context("fork").Pool(shares, maxtasksperchild=1) as pool:
         found = pool.map(shortfalls_of, [modules[first::shares] for first in range(shares)], chunksize=1)
     return [each for share in found for each in share]

@@ -95,7 +95,7 @@ async def test_old_windows_vanish(store: Store, windows: Callable[[], int], unti
     for window in range(50):
         asked = QuotaAsk("tenant:acme:requests", 100 + window, 1, 10, time.time() + 0.05)
         assert await store.lease_quota([asked]) == [QuotaGrant(1, 1)]
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while windows() > before:
         assert time.monotonic() < deadline_s
         await asyncio.sleep(0.01)

@@ -46,7 +46,7 @@ async def public(relay_gateway, upstream, wire, stack) -> Public:
             base_url=f"http://127.0.0.1:{gateway.port}",
             headers={"authorization": f"Bearer {wire.key}"},
             trust_env=False,
-            timeout=20,
+            timeout=60,
         )
     )
     return public

@@ -358,7 +358,7 @@ async def test_requests_spread_over_the_endpoints_of_an_upstream(upstream, relay
     callers = [await gateway.caller() for _ in range(9)]
     for caller in callers:
         caller.post({**CALL, "user": ""})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while [server.connections for server in servers] != [3, 3, 3]:  # noqa: ASYNC110  no event says so
             await asyncio.sleep(0.002)
     held.set()

@@ -92,7 +92,7 @@ async def test_a_slot_is_given_back_however_a_request_ends(limited, upstream, wi
         answer = await other.answer()
         assert (answer.status, answer.error["code"]) == (429, "too_many_concurrent_requests")
         await caller.close()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while gateway.held != (0, 0, 0, 0):  # noqa: ASYNC110  no event says so
                 await asyncio.sleep(0.002)
     await settled(gateway, 10)
@@ -124,7 +124,7 @@ def busy(relay_gateway, upstream, wire):
         gateway = await relay_gateway(candidate=server.port, baseline=server.port, shedding=places)
         first = await gateway.caller()
         first.post({**CALL, "user": "first"})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not server.requests:  # noqa: ASYNC110  no event says so
                 await asyncio.sleep(0.002)
         return gateway, server, first

@@ -18,7 +18,7 @@ async def test_it_says_when_it_answers_leaves_signals_alone_and_ends(until) -> N
         listener.listen()
         listener.setblocking(False)
         serving = asyncio.get_running_loop().create_task(port.serve([listener]))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await port.listening.wait()
         assert {each: signal.getsignal(each) for each in handlers} == handlers
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/here"
@@ -27,6 +27,6 @@ async def test_it_says_when_it_answers_leaves_signals_alone_and_ends(until) -> N
         assert (answer.status_code, answer.json()) == (200, "yes")
         assert "server" not in answer.headers
         port.should_exit = True
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await serving
     assert {each: signal.getsignal(each) for each in handlers} == handlers

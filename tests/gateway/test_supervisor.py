@@ -57,7 +57,7 @@ def gateway(command, tmp_path: Path):
 
 def get(url: str, key: str = "") -> httpx2.Response:
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    return httpx2.get(url, headers=headers, trust_env=False, timeout=20)
+    return httpx2.get(url, headers=headers, trust_env=False, timeout=60)
 
 
 @pytest.mark.system
@@ -105,7 +105,7 @@ def test_metrics_show_what_happened(gateway) -> None:
     process, url, admin = gateway(GLIDEPATH_BOOTSTRAP_KEY="k")
     body = json.dumps({"model": "copilot/draft", "user": "u"})
     answer = httpx2.post(
-        f"{url}/v1/chat/completions", content=body, headers={"authorization": "Bearer k"}, trust_env=False, timeout=20
+        f"{url}/v1/chat/completions", content=body, headers={"authorization": "Bearer k"}, trust_env=False, timeout=60
     )
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
@@ -140,7 +140,7 @@ def test_a_store_that_lost_its_data_is_not_begun_anew(gateway, tmp_path: Path) -
     headers = {"authorization": f"Bearer {key}", "if-match": "1"}
     body = {"share": "25%", "reason": "a step"}
     path = f"{admin}/api/v1/features/draft/share"
-    assert httpx2.put(path, json=body, headers=headers, trust_env=False, timeout=20).status_code == 200
+    assert httpx2.put(path, json=body, headers=headers, trust_env=False, timeout=60).status_code == 200
     assert process.stop() == 0
     for part in (tmp_path / "glidepath-data").glob("glidepath.db*"):
         part.unlink()
@@ -160,8 +160,8 @@ def test_sdks_of_feature_flags_read_the_same_decision(gateway) -> None:
     process, url, _ = gateway(GLIDEPATH_BOOTSTRAP_KEY="k")
     path = f"{url}/ofrep/v1/evaluate/flags/draft"
     asked = {"context": {"targetingKey": "c-1"}}
-    answer = httpx2.post(path, json=asked, headers={"authorization": "Bearer k"}, trust_env=False, timeout=20)
+    answer = httpx2.post(path, json=asked, headers={"authorization": "Bearer k"}, trust_env=False, timeout=60)
     assert (answer.status_code, answer.json()["variant"], answer.json()["value"]) == (200, "baseline", "partner")
-    refused = httpx2.post(path, json=asked, trust_env=False, timeout=20)
+    refused = httpx2.post(path, json=asked, trust_env=False, timeout=60)
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
     assert process.stop() == 0

@@ -35,7 +35,7 @@ def configure(**changes: object) -> say.Configure:
 @pytest.fixture
 def line():
     ours, theirs = socket.socketpair()
-    ours.settimeout(20)
+    ours.settimeout(60)
     with ours, theirs:
         yield ours, theirs
 

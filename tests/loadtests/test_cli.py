@@ -43,10 +43,10 @@ def test_the_simulator_announces_itself_answers_and_ends_with_0(tmp_path: Path, 
         base_url = ready(tmp_path / "ready", process)
         prompt = json.loads(PROMPTS.read_text().splitlines()[0])
         body = {"model": "simulated-partner", "messages": prompt["messages"]}
-        answer = httpx2.post(f"{base_url}/chat/completions", json=body, timeout=10)
+        answer = httpx2.post(f"{base_url}/chat/completions", json=body, timeout=60)
         assert answer.json()["choices"][0]["message"]["content"] == prompt["reference"]
         process.send_signal(number)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=60)
     finally:
         process.kill()
         process.communicate()
@@ -87,10 +87,10 @@ def test_a_key_is_taken_from_the_environment_not_from_the_command_line(tmp_path:
     )  # fmt: skip
     try:
         base_url = ready(tmp_path / "ready", process)
-        assert httpx2.post(f"{base_url}/chat/completions", json={}, timeout=10).status_code == 401
+        assert httpx2.post(f"{base_url}/chat/completions", json={}, timeout=60).status_code == 401
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 @pytest.mark.system

@@ -34,19 +34,19 @@ def start(family: Family, *argv: str) -> subprocess.Popen[bytes]:
 )
 def test_the_status_is_the_servers(family: Family, code: str, status: int) -> None:
     with start(family, sys.executable, "-c", code) as process:
-        assert process.wait(timeout=20) == status
+        assert process.wait(timeout=60) == status
 
 
 def test_a_server_that_cannot_be_started_is_said_in_the_log(family: Family) -> None:
     with start(family, "/nonexistent/python") as process:
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 71
     assert b"cannot start /nonexistent/python" in output
 
 
 def test_what_the_server_leaves_behind_is_killed(family: Family) -> None:
     with start(family, sys.executable, "-c", STRAY) as process:
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     assert family.pids() == set()
 
 
@@ -55,7 +55,7 @@ def test_the_end_of_stdin_ends_everything(family: Family, eventually: Callable[.
         eventually(lambda: len(family.pids()) == 3)
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(timeout=20) == 137
+        assert process.wait(timeout=60) == 137
     assert family.pids() == set()
 
 
@@ -68,7 +68,7 @@ def test_sigterm_is_the_servers_affair(family: Family, eventually: Callable[...,
         eventually(lambda: len(family.pids()) == 2)
         (pid,) = set(family.pids()) - {process.pid}
         os.kill(pid, signal.SIGTERM)
-        assert process.wait(timeout=20) == 5
+        assert process.wait(timeout=60) == 5
 
 
 def test_the_server_dies_with_a_killed_guard(family: Family, eventually: Callable[..., None]) -> None:

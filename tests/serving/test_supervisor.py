@@ -297,6 +297,6 @@ def test_sigterm_of_the_supervisor_ends_with_status_0(
     with subprocess.Popen([*argv, "--port", port], env=family.env, stdout=subprocess.DEVNULL) as supervisor:
         eventually(ready.exists)
         supervisor.terminate()
-        assert supervisor.wait(timeout=20) == 0
+        assert supervisor.wait(timeout=60) == 0
     assert not ready.exists()
     assert family.pids() == set()

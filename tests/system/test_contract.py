@@ -395,7 +395,7 @@ def test_when_the_caller_goes_the_upstream_sees_it_within_a_second(slow: System)
         aborts = httpx2.get(f"{slow.baseline_url}/simulator/stats", timeout=30).json()["aborts"]
         time.sleep(0.02)
     assert aborts
-    assert aborts[0]["at_s"] - left_at_s < 1.0 + 2.0  # what a busy machine adds
+    assert aborts[0]["at_s"] - left_at_s < 1.0
     assert slow.gateway.stop() == 0
 
 

@@ -47,7 +47,7 @@ class Heard:
         self.ended.set()
 
     async def end(self) -> "Heard":
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.ended.wait()
         assert not self.told_after_end
         return self

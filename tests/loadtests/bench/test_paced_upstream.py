@@ -26,7 +26,7 @@ def test_each_write_is_one_event_and_all_of_them_are_the_stream() -> None:
 def test_streams_come_event_by_event_and_again_on_the_same_connection(tmp_path: Path) -> None:
     (port,) = servers.free_ports(1)
     with servers.running(servers.own_upstream("paced", port, CORE, 0.001), tmp_path, paced()):
-        caller = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        caller = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         for _ in range(2):
             caller.request("POST", "/v1/chat/completions", paced().body("u"))
             assert caller.getresponse().read().decode() == stream().answer

@@ -20,12 +20,12 @@ def urls(command) -> tuple[str, str]:
 
 def ask(origin: str, fault: dict | str, **more: object) -> httpx2.Response:
     headers = {"x-simulator-fault": fault if isinstance(fault, str) else json.dumps(fault)}
-    return httpx2.post(f"{origin}/v1/chat/completions", json=CHAT | more, headers=headers, timeout=10, trust_env=False)
+    return httpx2.post(f"{origin}/v1/chat/completions", json=CHAT | more, headers=headers, timeout=60, trust_env=False)
 
 
 def test_new_connections_are_refused_while_the_control_port_answers(urls) -> None:
     control, origin = urls
-    with httpx2.Client(trust_env=False, timeout=10) as operator:
+    with httpx2.Client(trust_env=False, timeout=60) as operator:
         answer = operator.post(f"{control}/simulator/listener", json={"refuse_s": 600, "drop": True})
         assert answer.status_code == 200
         with pytest.raises(httpx2.ConnectError):
@@ -46,7 +46,7 @@ def test_all_that_was_written_arrives_before_a_reset(urls) -> None:
     url = f"{urls[1]}/v1/chat/completions"
     arrived: list[bytes] = []
     with (
-        httpx2.Client(timeout=10, trust_env=False) as client,
+        httpx2.Client(timeout=60, trust_env=False) as client,
         client.stream("POST", url, json=CHAT | {"stream": True}, headers=headers) as answer,
         pytest.raises(httpx2.ReadError),
     ):

@@ -55,7 +55,7 @@ class Load:
 
 async def test_17_probes_answer_under_full_load(world: World) -> None:
     probes = [f"{base}/{probe}" for base in (world.url, world.admin_url) for probe in ("healthz", "readyz")]
-    async with Load(world).running() as load, httpx2.AsyncClient(timeout=30) as client:
+    async with Load(world).running() as load, httpx2.AsyncClient(timeout=2) as client:
         before = load.ok
         for _ in range(15):
             answers = await asyncio.gather(*(client.get(probe) for probe in probes))
@@ -69,7 +69,7 @@ async def test_17_a_dead_upstream_makes_neither_probe_fail(world: World) -> None
     for line in lines:
         await line.send(chat(fault("black_hole"), "patient"))
     await until(lambda: world.samples()["glidepath_requests_in_flight"] == len(lines))
-    async with httpx2.AsyncClient(timeout=30) as client:
+    async with httpx2.AsyncClient(timeout=5) as client:
         for base in (world.url, world.admin_url):
             assert (await client.get(f"{base}/healthz")).status_code == 200
             assert (await client.get(f"{base}/readyz")).status_code == 200
@@ -79,7 +79,7 @@ async def test_17_a_dead_upstream_makes_neither_probe_fail(world: World) -> None
 
 
 async def test_18_on_sigterm_who_heeds_readiness_loses_nothing(own_world) -> None:
-    world = own_world(server="drain_grace_s = 6\n")  # in which a busy machine must get to ask twice
+    world = own_world(server="drain_grace_s = 8\n")
 
     def probe(name: str) -> int:
         return httpx2.get(f"{world.admin_url}/{name}", timeout=30).status_code
@@ -113,6 +113,6 @@ async def test_18_a_stream_without_end_is_told_so_and_the_drain_is_bounded(own_w
     assert (refused.status, refused.error["code"]) == (503, "draining")
     assert int(refused.headers["retry-after"]) >= 1
     assert await asyncio.to_thread(world.gateway.end) == 0
-    assert time.monotonic() - began_s < 8 + 30
+    assert time.monotonic() - began_s < 8 + 10
     for line in (long, short, silent):
         line.close()

@@ -61,9 +61,9 @@ async def test_06_a_black_holed_redis_delays_no_request_and_recovery_is_automati
         await until(lambda: world.samples()["glidepath_quota_store_down"] == 1)
         for _ in range(3):
             elapsed = await some(key)
-            # Every wait for the store would be a second; a busy machine may hold up a few of the 300 by itself.
-            assert sum(each_s > 0.9 for each_s in elapsed) <= 4
-            assert statistics.median(elapsed) < max(0.25, 10 * usual)
+            # Every wait for the store would be a second: none is among 300.
+            assert max(elapsed) < 0.9
+            assert statistics.median(elapsed) < max(0.05, 10 * usual)
         for path in ("/healthz", "/readyz"):
             (answer,) = await over_lines(world.url, [path], lambda line, at: line.ask(None, path=at, method="GET"))
             assert answer.status == 200
