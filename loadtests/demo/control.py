@@ -10,7 +10,7 @@ from loadtests.demo.course import Standing, standing_of
 from loadtests.demo.errors import ConflictError, DemoError
 from loadtests.demo.judge import Quality
 
-_LIMIT_S = 10.0
+_LIMIT_S = 60.0
 _REASON = "glidepath demo"
 _ATTEMPTS = 5
 _HISTORY = 500

@@ -10,7 +10,7 @@ from loadtests.demo.errors import DemoError
 from loadtests.demo.layout import TRIALS, trial_model
 from loadtests.demo.plan import BREAKING, SLOWED_BY_S, SLOWING
 
-_LIMIT_S: Final = 10.0
+_LIMIT_S: Final = 60.0
 FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     BREAKING: {"kind": "status", "status": 503},
     SLOWING: {"kind": "slow_headers", "delay_s": SLOWED_BY_S},
