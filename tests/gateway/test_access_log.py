@@ -6,35 +6,19 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.access_log import BATCHES_MAX, AccessLog, pieces
-from gateway.core.outcome import Outcome, Record
 from gateway.core.trace import Trace
+from tests.gateway.records import SETTLED
 
-RECORD = Record(
-    request_id="r",
+RECORD = replace(
+    SETTLED,
     at_s=1.5,
-    operation="chat",
-    feature="draft",
-    assigned="candidate",
     served="baseline",
     reason="split",
-    unit_kind="user",
-    bucket=5,
-    revision=1,
-    tenant="acme",
     upstream="partner",
-    stream=False,
-    status=200,
-    outcome=Outcome.OK,
-    cause="",
     attempts=2,
-    client_retries=0,
-    sent_s=0.001,
-    ttft_s=None,
-    duration_s=0.5,
-    prompt_tokens=None,
-    completion_tokens=None,
     key_id="key_1",
     failed_cause="reset",
     trace=Trace("a" * 32, "b" * 16),

@@ -4,36 +4,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pydantic import ValidationError
 
-from gateway.core.outcome import Record
 from gateway.feedback import AnswerIndex, Feedback, LateFeedbackError, UnknownAnswerError
 from gateway.metrics import Metrics
 from tests.examples import fewer
+from tests.gateway.records import SETTLED
 
-RECORD = Record(
-    request_id="r",
-    at_s=100.0,
-    operation="chat",
-    feature="draft",
-    assigned="candidate",
-    served="baseline",
-    reason="SPLIT",
-    unit_kind="user",
-    bucket=5,
-    revision=1,
-    tenant="acme",
-    upstream="partner",
-    stream=False,
-    status=200,
-    outcome="ok",
-    cause="",
-    attempts=2,
-    client_retries=0,
-    sent_s=0.001,
-    ttft_s=None,
-    duration_s=0.5,
-    prompt_tokens=None,
-    completion_tokens=None,
-)
+RECORD = replace(SETTLED, at_s=100.0, served="baseline", upstream="partner", attempts=2)
 LABELS = ("draft", "candidate", "rating")
 
 

@@ -13,32 +13,9 @@ from gateway.metrics import Metrics
 from gateway.recorder import BATCH, Recorder
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.model import FeatureFlag, Snapshot
+from tests.gateway.records import SETTLED
 
-RECORD = Record(
-    request_id="r",
-    at_s=1.0,
-    operation="chat",
-    feature="draft",
-    assigned="candidate",
-    served="candidate",
-    reason="SPLIT",
-    unit_kind="user",
-    bucket=5,
-    revision=1,
-    tenant="acme",
-    upstream="inhouse",
-    stream=False,
-    status=200,
-    outcome="ok",
-    cause="",
-    attempts=1,
-    client_retries=0,
-    sent_s=0.001,
-    ttft_s=None,
-    duration_s=0.5,
-    prompt_tokens=None,
-    completion_tokens=None,
-)
+RECORD = SETTLED
 REQUEST = ("draft", "candidate", "candidate", "SPLIT", "ok")
 MODEL = ("chat", "copilot/draft", "inhouse", "candidate")
 

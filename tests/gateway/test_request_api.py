@@ -6,7 +6,6 @@ from fastapi import FastAPI
 from msgspec.structs import replace
 
 from gateway.core.messages import Requests, Unheard
-from gateway.core.outcome import Record
 from gateway.core.trace import Trace
 from gateway.request_api import Sought, request_router, sought
 from rollout.adapters.clock import WallClock
@@ -15,11 +14,20 @@ from rollout.core.errors import StoreUnavailable
 from rollout.follower import Follower
 from rollout.operations import Operations
 from rollout.seed import ensure_features
+from tests.gateway.records import SETTLED
 
-RECORD = Record(
-    "a/b+c=d", 100.0, "chat", "draft", "candidate", "candidate", "SPLIT", "user", 5, 2, "acme", "inhouse", False, 200,
-    "ok", "", 1, 0, 0.1, None, 0.2, 3, 4, "key_1", trace=Trace("a" * 32, "b" * 16),
-)  # fmt: skip
+RECORD = replace(
+    SETTLED,
+    request_id="a/b+c=d",
+    at_s=100.0,
+    revision=2,
+    sent_s=0.1,
+    duration_s=0.2,
+    prompt_tokens=3,
+    completion_tokens=4,
+    key_id="key_1",
+    trace=Trace("a" * 32, "b" * 16),
+)
 SINCE_S = 50.0
 
 

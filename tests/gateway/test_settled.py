@@ -6,11 +6,9 @@ from gateway.feedback import AnswerIndex, Feedback
 from gateway.metrics import Metrics
 from gateway.recorder import Recorder
 from gateway.settled import Settled
+from tests.gateway.records import SETTLED
 
-RECORD = Record(
-    "r", 10.0, "chat", "draft", "candidate", "candidate", "SPLIT", "user", 5, 1, "acme", "inhouse", False, 200,
-    "ok", "", 1, 0, 0.1, None, 0.2, None, None,
-)  # fmt: skip
+RECORD = replace(SETTLED, at_s=10.0, sent_s=0.1, duration_s=0.2)
 REFUSED = replace(RECORD, served="", upstream="", status=429, outcome="refused", cause="overloaded", attempts=0)
 BYPASSED = replace(RECORD, feature="", assigned="bypass", served="bypass", reason="bypass", unit_kind="", bucket=-1)
 STRANGER = replace(REFUSED, tenant="", feature="", assigned="", reason="", cause="invalid_api_key")

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from gateway.core.judging.score import Result, Scored
 from gateway.core.keeping import ANSWER_MAX_CHARS, Mark, Texts, id_of
-from gateway.core.outcome import Record
 from gateway.pairs import PairQueue
 from gateway.settings import Settings, TenantSettings
 from gateway.settings.spool import SpoolSettings
@@ -17,15 +16,26 @@ from gateway.spool import PairsKeptToo, ScoresKeptToo, Spool
 from gateway.spool_files import SpoolFiles
 from gateway.tenants import Tenants
 from rollout.core.model import Keep
+from tests.gateway.records import SETTLED
 from tests.gateway.texts import NOW_S, flag, pair, snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-RECORD = Record(
-    "r-1", 100.0, "chat", "draft", "baseline", "baseline", "SPLIT", "user", 5, 2, "acme", "partner", False, 200,
-    "ok", "", 1, 0, 0.1, None, 0.2, 3, 4, "key_1",
-)  # fmt: skip
+RECORD = replace(
+    SETTLED,
+    request_id="r-1",
+    at_s=100.0,
+    assigned="baseline",
+    served="baseline",
+    revision=2,
+    upstream="partner",
+    sent_s=0.1,
+    duration_s=0.2,
+    prompt_tokens=3,
+    completion_tokens=4,
+    key_id="key_1",
+)
 SCORED = Scored(
     "r-1", "draft", 7, "acme", "user", "u", "baseline", "inhouse", "partner", 1.0, Result.CANDIDATE, "third", "v1",
     NOW_S, NOW_S + 5,

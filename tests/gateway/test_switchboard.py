@@ -10,14 +10,11 @@ from msgspec.structs import replace
 from gateway.channel import Channel, open_channel
 from gateway.core import messages as say
 from gateway.core.lives import State
-from gateway.core.outcome import Outcome, Record
 from gateway.core.series import Reading, Series
 from gateway.switchboard import Switchboard
+from tests.gateway.records import SETTLED
 
-RECORD = Record(
-    "r", 1.0, "chat", "draft", "candidate", "baseline", "SPLIT", "user", 5, 1, "acme", "partner", False, 200,
-    Outcome.OK, "", 1, 0, 0.1, None, 0.2, None, 3,
-)  # fmt: skip
+RECORD = replace(SETTLED, served="baseline", upstream="partner", sent_s=0.1, duration_s=0.2, completion_tokens=3)
 READING = Reading("g", "text", (), (((), 1.0),))
 
 

@@ -5,38 +5,26 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from gateway.core.outcome import Outcome, Record
+from gateway.core.outcome import Outcome
 from gateway.core.trace import Trace
 from gateway.tracing import QUEUE_MAX, SpanSink, span_of
+from tests.gateway.records import SETTLED
 
 TRACE = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "b7ad6b7169203331")
-RECORD = Record(
+RECORD = replace(
+    SETTLED,
     request_id="req_1",
     at_s=1_000.5,
-    operation="chat",
-    feature="draft",
-    assigned="candidate",
-    served="candidate",
     reason="split",
-    unit_kind="user",
-    bucket=5,
     revision=3,
-    tenant="acme",
-    upstream="inhouse",
     stream=True,
-    status=200,
-    outcome=Outcome.OK,
-    cause="",
-    attempts=1,
-    client_retries=0,
-    sent_s=0.001,
     ttft_s=0.25,
-    duration_s=0.5,
     prompt_tokens=7,
     completion_tokens=9,
     trace=TRACE,

@@ -5,10 +5,8 @@ Both upstreams are simulators; the gateway is `glidepath gateway --config FILE`.
 
 import asyncio
 import json
-import os
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -25,16 +23,6 @@ MESSAGES = [{"role": "user", "content": "say something"}]
 SHARES = [1_000, 5_000, 25_000, 50_000, 100_000]
 INSTANT = ("--ttft-median-s", "0", "--inter-token-median-s", "0")
 ARM_HEADERS = ("feature", "arm", "assigned", "model", "flag-version", "reason", "attempts")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_proxy() -> Iterator[None]:
-    """A proxy in the environment is meant for the internet, not for this machine."""
-    names = [name for name in os.environ if name.lower().endswith("_proxy")]
-    with pytest.MonkeyPatch.context() as patch:
-        for name in names:
-            patch.delenv(name)
-        yield
 
 
 class System(NamedTuple):

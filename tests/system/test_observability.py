@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import signal
 import ssl
 import threading
@@ -50,15 +49,6 @@ model = "partner-sim"
 candidate = "inhouse"
 baseline = "partner"
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_proxy() -> Iterator[None]:
-    """A proxy in the environment is meant for the internet, not for this machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-            patch.delenv(name)
-        yield
 
 
 class Collector(ThreadingHTTPServer):

@@ -87,15 +87,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made.stop()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_proxy() -> Iterator[None]:
-    """A proxy in the environment is meant for the internet, not for this machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-            patch.delenv(name)
-        yield
-
-
 @pytest.fixture
 def provider() -> Any:
     try:

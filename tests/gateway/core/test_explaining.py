@@ -6,29 +6,15 @@ from gateway.core.outcome import Record
 from gateway.core.trace import Trace
 from rollout.core.audit import AuditEntry
 from rollout.core.model import FeatureFlag, Holdout, Kill
+from tests.gateway.records import SETTLED
 
-RECORD = Record(
-    request_id="r",
+RECORD = replace(
+    SETTLED,
     at_s=100.0,
-    operation="chat",
-    feature="draft",
-    assigned="candidate",
-    served="candidate",
-    reason="SPLIT",
-    unit_kind="user",
     bucket=1_234,
     revision=7,
-    tenant="acme",
-    upstream="inhouse",
     stream=True,
-    status=200,
-    outcome="ok",
-    cause="",
-    attempts=1,
-    client_retries=0,
-    sent_s=0.001,
     ttft_s=0.25,
-    duration_s=0.5,
     prompt_tokens=11,
     completion_tokens=7,
     key_id="key_1",

@@ -2,18 +2,18 @@ from typing import get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from gateway.core import messages as say
 from gateway.core.cluster_requests import Handed
 from gateway.core.held_units import Held
-from gateway.core.outcome import Outcome, Record
 from gateway.core.series import Exemplar, Reading, Series
 from tests.gateway.core.test_cluster_requests import FLAG
+from tests.gateway.records import SETTLED
 
-RECORD = Record(
-    "r", 1.0, "chat", "draft", "candidate", "baseline", "SPLIT", "user", 5, 1, "acme", "partner", False, 200,
-    Outcome.OK, "", 2, 0, 0.1, None, 0.2, None, 3,
-)  # fmt: skip
+RECORD = replace(
+    SETTLED, served="baseline", upstream="partner", attempts=2, sent_s=0.1, duration_s=0.2, completion_tokens=3
+)
 READING = Reading("g", "text", ("a",), ((("x",), float("inf")),), "max")
 EXAMPLES = [
     say.Configure(1, "0.1", 3, (5, 6), b"{}", {"a": None}, {"a": "u:p"}, {"j": None}, b"", ("draft",)),

@@ -4,11 +4,19 @@ from msgspec.structs import replace
 
 from gateway.core.outcome import Record
 from gateway.core.recent import Recent
+from tests.gateway.records import SETTLED
 
-RECORD = Record(
-    "r", 1.0, "chat", "draft", "candidate", "", "SPLIT", "user", 5, 1, "acme", "", False, 429,
-    "refused", "overloaded", 0, 0, None, None, 0.2, None, None,
-)  # fmt: skip
+RECORD = replace(
+    SETTLED,
+    served="",
+    upstream="",
+    status=429,
+    outcome="refused",
+    cause="overloaded",
+    attempts=0,
+    sent_s=None,
+    duration_s=0.2,
+)
 
 
 def at(second: int, tenant: str = "acme") -> Record:

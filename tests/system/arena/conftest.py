@@ -53,15 +53,6 @@ baseline = "partner"
 """
 
 
-@pytest.fixture(scope="session", autouse=True)
-def no_proxy() -> Iterator[None]:
-    """A proxy in the environment is meant for the internet, not for this machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-            patch.delenv(name)
-        yield
-
-
 @pytest.fixture(scope="session")
 def chromium() -> None:
     """Where it must be there, its absence is a failure."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import time
 from contextlib import ExitStack, closing
@@ -214,15 +213,6 @@ def start_world(start: Callable[..., Any], folder: Path, simulator: Simulator, t
     (folder / "glidepath.toml").write_text(text or config(simulator.url), "utf-8")
     gateway = start("gateway", "--config", "glidepath.toml", GLIDEPATH_BOOTSTRAP_KEY=KEY)
     return World(gateway, simulator, folder)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_proxy() -> Iterator[None]:
-    """A proxy in the environment is meant for the internet, not for this machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-            patch.delenv(name)
-        yield
 
 
 @pytest.fixture(scope="module")
