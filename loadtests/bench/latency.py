@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -46,6 +47,7 @@ def _attempt(stage: Stage, one: Standing, workload: Workload, rate_per_s: int, t
     except BenchError as error:  # the others' figures are still worth having
         stage.skip(title, f"{error.cause}: {error.hint}")
         return
+    time.sleep(one.subject.rests_s)
     stage.answered.append(_answered(turn, one.subject.name, rate_per_s, result))
     shown = ", ".join(f"{percentile} {value * 1e3:.2f} ms" for percentile, value in result.latency_s.items())
     stage.say(f"{title}: {shown or 'no good answer'}")

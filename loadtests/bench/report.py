@@ -18,7 +18,9 @@ _NOTES = (
     "hold the interval of order statistics that covers the median (95 % where there are turns enough). A dagger: the "
     "subject's cores weren't full, so load generator or upstream were the limit and the subject could do more. "
     "Of paced streams, whose events come one by one, the pace sets the rate: their CPU tells. "
-    "nginx only passes bytes on; the routers balance; glidepath does that with keys, flags, metrics and evidence on."
+    "nginx only passes bytes on; the routers balance; glidepath does that with keys, flags and metrics. "
+    "With *evidence* it also gathers that of three metrics for each single request, in a ramp (real "
+    "conversations are fewer than requests); its CPU is that until the last request has been looked at."
 )
 _OPEN_LOOP = (
     "Open loop: requests leave when they are due whatever came back, time runs from when a request was due. "

@@ -31,7 +31,7 @@ from loadtests.bench.plot import svg
 from loadtests.bench.report import markdown
 from loadtests.bench.results import DecisionRow, Document, SkippedRow, encode
 from loadtests.bench.stage import Stage
-from loadtests.bench.subjects import OURS, Place, Subject
+from loadtests.bench.subjects import GATHERING, OURS, Place, Subject
 from loadtests.bench.workloads import stream
 
 if TYPE_CHECKING:
@@ -106,9 +106,13 @@ def _measure(stage: Stage) -> None:
     one = [stage.cores.subject]
     plan = stage.plan
     plain, streams = plan.plain[0].workload, plan.streams[0].workload
-    with stage.upstream(plain) as direct, stage.all_standing(direct.subject.port, plain, one) as standing:
-        throughput.measure(stage, [direct, *standing], plan.plain, "plain")
-        latency.measure(stage, [direct, *standing], plain)
+    with (
+        stage.upstream(plain) as direct,
+        stage.all_standing(direct.subject.port, plain, one) as standing,
+        stage.standing(GATHERING, direct.subject.port, stage.cores.subject, plain) as gathering,
+    ):
+        throughput.measure(stage, [direct, *standing, gathering], plan.plain, "plain")
+        latency.measure(stage, [direct, *standing, gathering], plain)
     with stage.upstream(streams) as direct, stage.all_standing(direct.subject.port, streams, one) as standing:
         throughput.measure(stage, [direct, *standing], plan.streams, "streams")
     _measure_paced(stage)

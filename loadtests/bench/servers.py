@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import resource
@@ -121,22 +120,6 @@ def form_of(metrics: str) -> str:
     """Read the form from a metrics page."""
     found = re.search(r'^glidepath_build_info\{[^}]*compiled="(true|false)"', metrics, re.MULTILINE)
     return "unknown" if found is None else {"true": "compiled", "false": "interpreted"}[found[1]]
-
-
-def split_traffic(admin_port: int) -> None:
-    """Give the candidate half of the traffic, so that the split is part of what is measured. Raises `BenchError`."""
-    url = f"http://127.0.0.1:{admin_port}/api/v1/features/summarize"
-    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
-    body = json.dumps({"share": "50%", "reason": "benchmark"}).encode()
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5) as answer:
-            revision = answer.headers["etag"]
-        change = urllib.request.Request(  # noqa: S310  loopback
-            f"{url}/share", body, headers | {"if-match": revision}, method="PUT"
-        )
-        urllib.request.urlopen(change, timeout=5).close()  # noqa: S310  loopback
-    except OSError as error:
-        raise BenchError(f"could not set the share: {error}", "see the gateway's log") from None
 
 
 def free_ports(count: int) -> list[int]:

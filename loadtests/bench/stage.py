@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from loadtests.bench import servers, subjects
+from loadtests.bench import operating, servers, subjects
 from loadtests.bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Stage:
         self.plan = plan
         self.cores = cores
         self.makers = makers
+        self.variants = {subjects.GATHERING: subjects.gathering}
+        """Of this gateway, to be measured beside it where it matters."""
         self.figures: dict[str, list[Figure]] = {}
         self.answered: list[Answered] = []
         self.held: list[Held] = []
@@ -75,10 +77,11 @@ class Stage:
     def standing(self, name: str, upstream_port: int, cores: tuple[int, ...], workload: Workload) -> Iterator[Standing]:
         """One subject, running. Raises `BenchError`."""
         port, second = servers.free_ports(2)
-        subject = self.makers[name](subjects.Place(self.folder, upstream_port, port, second, cores))
+        subject = (self.makers | self.variants)[name](subjects.Place(self.folder, upstream_port, port, second, cores))
         with servers.running(subject, self.folder, workload) as session:
             if subject.admin_port:
-                servers.split_traffic(subject.admin_port)
+                operated = operating.begin_ramp if subject.rests_s else operating.split_traffic
+                operated(subject.admin_port)
                 self.form = servers.form(subject.admin_port)
             yield Standing(subject, session)
 

@@ -12,6 +12,11 @@ from loadtests.bench.workloads import MODEL
 
 KEY = "sk-bench-key"  # LiteLLM takes no others
 OURS = "glidepath"
+GATHERING = "glidepath, evidence"
+FEATURE = "summarize"
+AGE_S = 1
+"""At which the gathering subject looks at a request: as short as can be, so that it is done with one turn soon."""
+_RESTS_S = 2 * AGE_S + 1.0
 NGINX = "nginx"
 DIRECT = "direct"
 _SLOW_EVERY = 3
@@ -27,6 +32,8 @@ class Subject(NamedTuple):
     environment: dict[str, str]
     admin_port: int = 0
     slow: bool = False
+    rests_s: float = 0.0
+    """How long it works on what it was asked after its last answer: that is its cost, and nobody else's."""
 
     def takes_part(self, turn: int) -> bool:
         """Slow subjects sit out two of three turns: they would take most of the time and move no target."""
@@ -117,10 +124,15 @@ def glidepath(place: Place) -> Subject:
         f"[server]\nport = {place.port}\nworkers = {len(place.cores)}\n[admin]\nport = {place.second_port}\n"
         f'[store]\nurl = "sqlite:///{place.folder}/store-{place.port}.db"\n'
         f'state_dir = "{place.folder}/state-{place.port}"\n{arms}'
-        '[features.summarize]\ncandidate = "inhouse"\nbaseline = "partner"\n',
+        f'[features.{FEATURE}]\ncandidate = "inhouse"\nbaseline = "partner"\n',
         encoding="utf-8",
     )
     argv = (*place.pinned, sys.executable, "-m", "gateway.cli", "gateway", "--config", str(config))
     # The tree this runs from, compiled or not: the server is started in a folder of its own.
     environment = {"GLIDEPATH_BOOTSTRAP_KEY": KEY, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     return Subject(OURS, argv, place.port, place.cores, environment, admin_port=place.second_port)
+
+
+def gathering(place: Place) -> Subject:
+    """The same with a ramp under way, and evidence gathered of each request."""
+    return glidepath(place)._replace(name=GATHERING, rests_s=_RESTS_S)

@@ -59,8 +59,11 @@ def _one(stage: Stage, one: Standing, cells: Cells, lua: Path, turn: int) -> Fig
     url = f"http://127.0.0.1:{subject.port}{PATH}"
     if turn == 0:
         wrk.run(url, lua, connections=cells.connections, duration_s=_WARM_UP_S, core=stage.cores.load)
+        time.sleep(subject.rests_s)
     cores, before, began_s = procfs.cores_s(), procfs.used(one.session).cpu_s, time.perf_counter()
     load = wrk.run(url, lua, connections=cells.connections, duration_s=stage.plan.measure_s, core=stage.cores.load)
+    busy_s = procfs.used(one.session).cpu_s - before
+    time.sleep(subject.rests_s)
     wall_s = time.perf_counter() - began_s
     cpu_s = procfs.used(one.session).cpu_s - before
     return Figure(
@@ -71,6 +74,6 @@ def _one(stage: Stage, one: Standing, cells: Cells, lua: Path, turn: int) -> Fig
         load.p50_s,
         load.p99_s,
         load.failures,
-        cpu_s / (load.duration_s * len(subject.cores)),
+        busy_s / (load.duration_s * len(subject.cores)),
         machine.foreign_share(subject.cores, cores, cpu_s, wall_s),
     )

@@ -22,11 +22,11 @@ def test_a_quick_run_measures_everything_without_a_failure(tmp_path: Path) -> No
     assert text == (tmp_path / "latest.md").read_text()
     assert (tmp_path / "latest.svg").read_text().startswith("<svg ")
     single = [row for row in document.throughput if row.workers == 1]
-    assert {(row.workload, row.subject) for row in single} == {
-        (workload, subject)
-        for workload in ("1 KB request", "100 KB request", "stream of 64 events")
-        for subject in ("direct", "nginx", "glidepath")
-    } | {("paced stream of 64 events", subject) for subject in ("nginx", "glidepath")}
+    proxies, plain = ("nginx", "glidepath"), ("1 KB request", "100 KB request")
+    measured = {(each, subject) for each in (*plain, "stream of 64 events") for subject in ("direct", *proxies)}
+    measured |= {(each, "glidepath, evidence") for each in plain}
+    measured |= {("paced stream of 64 events", subject) for subject in proxies}
+    assert {(row.workload, row.subject) for row in single} == measured
     assert all(row.requests_per_s.value > 0 and row.cpu_s_per_1000.value > 0 for row in single)
     assert sum(row.failures for row in document.throughput) == 0
     assert sum(row.failures for row in document.latency) == 0

@@ -25,6 +25,14 @@ def test_the_gateway_is_configured_with_two_arms_a_key_and_a_worker_per_core(pla
     assert (Path(subject.environment["PYTHONPATH"]) / "gateway" / "cli.py").is_file()
 
 
+def test_the_gateway_with_evidence_is_the_same_and_is_waited_for(place: Place) -> None:
+    plain, gathering = subjects.glidepath(place), subjects.gathering(place)
+    assert gathering.argv == plain.argv
+    assert (plain.name, plain.rests_s) == (subjects.OURS, 0.0)
+    assert gathering.name == subjects.GATHERING
+    assert gathering.rests_s > 2 * subjects.AGE_S
+
+
 def test_litellm_serves_the_same_model_with_the_same_key(place: Place) -> None:
     subject = subjects.litellm(Path("/p/litellm"), place)
     config = json.loads(Path(subject.argv[subject.argv.index("--config") + 1]).read_text())
