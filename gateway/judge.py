@@ -127,9 +127,6 @@ class Judge:
     def _settle_unasked(self, pair: ShadowPair) -> bool:
         now_s = self._clock()
         why = Miss.STALE if now_s - pair.at_s > self._bounds.stale_s else self._barred(pair)
-        if why is None and _is_same(pair) and self._version != NO_VERSION:
-            self._results.score(pair, SAME, self._version)
-            return True
         if why is None and self._budget.spent(now_s):
             why = Miss.BUDGET
         if why is not None:
@@ -140,7 +137,15 @@ class Judge:
         return self._breaker.admits(now_s) and self._budget.take(self._clock())
 
     def _begin(self, pair: ShadowPair, now_s: float) -> bool:
-        """Begin to judge a pair that has been counted by the budget; whether that took time."""
+        """Begin to judge a pair that has been counted by the budget; whether that took time.
+
+        Equal answers need no question, but wait for place, budget and judge as all do, and are asked about where the
+        judge is only being tried: else what is scored would depend on the answers, and be ½ more often than it is.
+        """
+        if _is_same(pair) and self._version != NO_VERSION and self._breaker.state is BreakerState.HEALTHY:
+            self._budget.give_back()
+            self._score_same(pair)
+            return False
         request = request_text(pair.operation, pair.prompt)
         if request is None:
             self._budget.give_back()
@@ -152,6 +157,13 @@ class Judge:
         self._tasks.add(task)
         task.add_done_callback(partial(self._on_end, pair))
         return True
+
+    def _score_same(self, pair: ShadowPair) -> None:
+        try:
+            self._results.score(pair, SAME, self._version)
+        except Exception:  # noqa: BLE001  one pair is lost, the judge goes on
+            _log.exception("a pair of answers could not be judged")
+            self._miss(pair, Miss.DEFECT)
 
     def _on_end(self, pair: ShadowPair, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

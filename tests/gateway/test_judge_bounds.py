@@ -7,9 +7,12 @@ from time import perf_counter
 
 import pytest
 
+from gateway.core.breaker import BreakerState
 from gateway.core.judging.score import Miss
 from rollout.core.model import Kill, State
-from tests.gateway.bench import NOW_S, pair, prefers_ours, stalls, start_bench, start_judge
+from tests.gateway.bench import NOW_S, completion, pair, prefers_ours, stalls, start_bench, start_judge, verdict
+
+DIFFERENT, EQUAL = ("ours", "theirs"), ("same", "same")
 
 
 @pytest.fixture
@@ -45,6 +48,60 @@ async def test_all_workers_together_show_no_more_pairs_than_a_day_has(judge_serv
     here.judges.take(pair(11, at_s=here.now_s))
     await here.settled()
     assert here.results == {"candidate": 4}
+
+
+async def test_equal_answers_are_not_judged_when_the_days_pairs_are_through(judge_server, bench) -> None:
+    """Else what is scored from then on would be equal pairs alone, and look like half a win."""
+    here = bench((await judge_server(prefers_ours)).port, pairs_per_day=2, concurrent=1)
+    for number, (ours, theirs) in enumerate([DIFFERENT, EQUAL, EQUAL, DIFFERENT, EQUAL, DIFFERENT, EQUAL]):
+        here.judges.take(pair(number, ours, theirs))
+        await here.settled()
+    assert (here.results, here.missed) == ({"candidate": 2, "same": 2}, {Miss.BUDGET: 3})
+
+
+async def test_equal_answers_wait_for_a_place_as_others_do(upstream, bench, wire) -> None:
+    async def answers_once_and_stalls(peer) -> None:
+        for _ in range(2):
+            await peer.request()
+            peer.send(wire.plain(completion(verdict("tie"))))
+        await stalls(peer)
+
+    here = bench((await upstream(answers_once_and_stalls)).port, concurrent=1)
+    here.judges.take(pair(0))
+    await here.settled()
+    here.judges.take(pair(1))
+    await here.until(lambda: here.judge.counts == (0, 1))
+    here.judges.take(pair(2, *EQUAL))
+    for _ in range(10):
+        await here.turn()
+    assert (here.judge.counts, here.results) == ((1, 1), {"tie": 1})
+
+
+async def test_equal_answers_wait_while_the_judge_is_ejected_and_are_asked_about_as_probes(
+    upstream, bench, wire
+) -> None:
+    texts = iter([verdict("tie")] * 2 + ["hm"] * 4 + [verdict("first"), verdict("first")])
+
+    async def script(peer) -> None:
+        while True:
+            await peer.request()
+            peer.send(wire.plain(completion(next(texts))))
+
+    here = bench((await upstream(script)).port, concurrent=1)
+    for number in range(4):
+        here.judges.take(pair(number))
+        await here.settled()
+    assert (here.judge.state, here.results, here.missed) == (BreakerState.EJECTED, {"tie": 1}, {Miss.NONSENSE: 3})
+    here.judges.take(pair(5, *EQUAL))
+    for _ in range(10):
+        await here.turn()
+    assert here.judge.counts == (1, 0)
+    await here.until(lambda: here.judge.counts == (0, 0), later_s=3_600)
+    assert (here.results, here.missed) == ({"tie": 1}, {Miss.NONSENSE: 4})
+    here.judges.take(pair(6, *EQUAL))
+    await here.until(lambda: here.judge.counts == (0, 0), later_s=36_000)
+    assert here.results == {"tie": 1, "same": 1}
+    assert next(texts, None) is None
 
 
 @pytest.mark.parametrize(

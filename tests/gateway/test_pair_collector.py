@@ -235,7 +235,7 @@ async def test_versions_of_a_judge_beyond_the_bound_are_told_once(world: World, 
     assert world.one.lost == 2
     work = asyncio.ensure_future(world.one.run())
     sums: Mapping[SumKey, Sequence[int]] = {}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not replies_of(FLAG, OVER, sums).lost or "more than 8 versions" not in caplog.text:
             await asyncio.sleep(0.005)
             sums = await world.store.read_sums("draft")
