@@ -96,10 +96,12 @@ async def test_equal_answers_wait_while_the_judge_is_ejected_and_are_asked_about
     for _ in range(10):
         await here.turn()
     assert here.judge.counts == (1, 0)
-    await here.until(lambda: here.judge.counts == (0, 0), later_s=3_600)
+    await here.turn(later_s=3_600)
+    await here.settled()
     assert (here.results, here.missed) == ({"tie": 1}, {Miss.NONSENSE: 4})
     here.judges.take(pair(6, *EQUAL))
-    await here.until(lambda: here.judge.counts == (0, 0), later_s=36_000)
+    await here.turn(later_s=36_000)
+    await here.settled()
     assert here.results == {"tie": 1, "same": 1}
     assert next(texts, None) is None
 
