@@ -86,7 +86,9 @@ def test_get_shows_all_features_or_one(calm: Cli) -> None:
     shown = calm.text("get")
     assert "draft" in shown
     assert "inhouse" in shown
-    assert "draft" not in calm.text("get", "summarize")
+    one = calm.text("get", "summarize")
+    assert one.startswith("store ok\n")
+    assert "draft" not in one
 
 
 def test_set_share_moves_the_share(cli: Cli) -> None:
