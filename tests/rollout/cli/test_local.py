@@ -36,7 +36,7 @@ def test_the_folders_configuration_says_where(tmp_path: Path, admin: str, url: s
     assert find(None, None, {"GLIDEPATH_ADMIN__PORT": "77"}).admin_url.endswith(":77")
 
 
-@pytest.mark.parametrize("text", ["not toml", "admin = 3", "store = 'x'"])
+@pytest.mark.parametrize("text", ["not toml", "admin = 3", "store = 'x'", "store = {state_dir = 3}"])
 def test_a_bad_configuration_is_not_this_commands_business(tmp_path: Path, text: str) -> None:
     (tmp_path / "glidepath.toml").write_text(text)
     assert find(None, None, {}) == Local("http://127.0.0.1:8081", None)
