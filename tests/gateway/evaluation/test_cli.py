@@ -74,6 +74,7 @@ def test_a_judge_is_asked_too(model: Model, folder: Path, capsys: pytest.Capture
 
 
 def test_through_a_gateway_with_the_callers_key(model: Model, folder: Path) -> None:
+    model.reply = lambda _: says("yes")
     arguments = ["eval", "p.jsonl", "--candidate", "inhouse", "--baseline", "partner", "--base-url", model.base_url]
     assert main([*arguments, "--temperature", "none", "--max-drop", "1", "--limit", "5", "--output", "there"]) == 0
     assert {key for _, key in model.asked} == {"Bearer gp-key"}
