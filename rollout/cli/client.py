@@ -39,6 +39,8 @@ class Client:
 
     replayed = False
     """Whether the last answer was given before, to a command with the same idempotency key."""
+    why_none = ""
+    """What the last answer in pieces says of why it has none."""
 
     def __init__(self, admin_url: str, api_key: str | None) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -197,6 +199,7 @@ class Client:
             if not answer.is_success or answer.headers.get("content-type") != NDJSON:
                 answer.read()
                 raise self._fault(answer)
+            self.why_none = answer.headers.get("x-glidepath-why", "")
             yield from answer.iter_bytes()
 
     @contextmanager
