@@ -33,6 +33,12 @@ def find(admin_url: str | None, api_key: str | None, environment: Mapping[str, s
     return Local(url, api_key or find_key(state_dir, environment))
 
 
+def judges_here() -> frozenset[str] | None:
+    """The judges in this folder's configuration; None where there is none."""
+    config = _read_config()
+    return frozenset(_section(config, "judges")) if config else None
+
+
 def find_key(state_dir: Path, environment: Mapping[str, str] = os.environ) -> str | None:
     """The environment's key, else the first one of the gateway that keeps its state there; None if there is none.
 
