@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from gateway.core.arena import candidate_is_left, choice_of, chosen, opened, sealed
+from gateway.core.arena import LOOKED_AT_MAX, candidate_is_left, choice_of, chosen, opened, sealed
+from gateway.core.kept_counts import count_kept, why_no_pair
+from gateway.shadow_budget import Quotas, is_spent
 from rollout.core.errors import InvalidArgument, UnknownFeature
 from rollout.core.evidence.bradley_terry import rate
 from rollout.core.votes import Vote, comparisons
@@ -25,7 +28,7 @@ SHOWN_MAX = 10_000
 _KEY_BYTES, _NONCE_BYTES = 32, 12
 
 
-class VoteStore(Protocol):
+class VoteStore(Quotas, Protocol):
     """What of the store it needs."""
 
     async def put_vote(self, vote: Vote) -> None:
@@ -81,6 +84,14 @@ class Arena:
         lines = self._files.read(feature, newest_first=True)
         texts = await asyncio.to_thread(chosen, lines, mine, counts, secrets.randbelow)
         return None if texts is None else self._show(feature, voter, texts)
+
+    async def why_none(self, feature: str, voter: str) -> str:
+        """Say why `next_pair` shows none, in a line. UnknownFeature; StoreUnavailable."""
+        shadow = self._known(feature).shadow
+        mine = frozenset(vote.pair for vote in await self._store.votes(feature) if vote.voter == voter)
+        lines = islice(self._files.read(feature, newest_first=True), LOOKED_AT_MAX)
+        kept = await asyncio.to_thread(count_kept, lines, mine)
+        return why_no_pair(kept, shadow, spent=await is_spent(self._store, feature, shadow.daily_budget, self._clock()))
 
     async def vote(self, feature: str, voter: str, ticket: str, verdict: Verdict) -> Revealed:
         """Keep a vote, the first one: after it the voter knows whose answers they were. The same one may come again.

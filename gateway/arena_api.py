@@ -33,12 +33,16 @@ class MessageView(BaseModel):
 
 
 class PairView(BaseModel):
-    """A pair to vote on; `pair` is null when nothing is left. What is left and right is drawn for each showing."""
+    """A pair to vote on; when nothing is left `ticket` is null, and `why` says so.
+
+    What is left and right is drawn for each showing.
+    """
 
     ticket: str | None = None
     messages: list[MessageView] = []
     left: str = ""
     right: str = ""
+    why: str = ""
 
 
 class VoteOrder(BaseModel):
@@ -95,7 +99,7 @@ def arena_router(arena: Arena, authorize: Authorize) -> APIRouter:
         response.headers["cache-control"] = _NO_STORE
         shown = await arena.next_pair(feature, actor)
         if shown is None:
-            return PairView()
+            return PairView(why=await arena.why_none(feature, actor))
         messages = [MessageView(**asdict(message)) for message in shown.messages]
         return PairView(ticket=shown.ticket, messages=messages, left=shown.left, right=shown.right)
 

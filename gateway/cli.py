@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     from loadtests.cli import add_commands as add_loadtests
     from loadtests.demo.cli import add_commands as add_demo
     from loadtests.soak.cli import add_commands as add_soak
+    from rollout.cli.local import find_key
     from rollout.cli.verbs import add_commands as add_rollout
     from rollout.keys.cli import add_commands as add_keys
     from rollout.requests.cli import add_commands as add_explain
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add_keys(commands)
     add_explain(commands)
     add_serving(commands)
-    add_evaluation(commands)
+    add_evaluation(commands, find_key)
     add_loadtests(commands)
     add_demo(commands)
     add_bench(commands)

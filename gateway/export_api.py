@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -14,7 +15,9 @@ from fastapi.responses import StreamingResponse
 
 from gateway.arena import VoteStore
 from gateway.core.keeping import Texts
+from gateway.core.kept_counts import count_kept, why_no_preference, why_no_rating
 from gateway.core.training import marks_of, preferences, rated
+from gateway.shadow_budget import is_spent
 from gateway.spool_files import SpoolFiles
 from rollout.api.problems import ProblemRoute
 from rollout.core.errors import RolloutError, UnknownFeature
@@ -23,6 +26,8 @@ from rollout.core.votes import majorities
 
 _log = logging.getLogger(__name__)
 _NDJSON = "application/x-ndjson"
+WHY_HEADER = "x-glidepath-why"
+"""Of an export without lines: why there are none."""
 Authorize = Callable[..., Callable[..., Awaitable[str] | str]]
 Feature = Annotated[str, InPath(pattern=NAME_PATTERN)]
 Format = Literal["preference", "rated"]
@@ -68,9 +73,21 @@ def export_router(exports: Exports, authorize: Authorize) -> APIRouter:
         voted = majorities(await exports.store.votes(feature)) if wanted == "preference" else {}
         await asyncio.to_thread(_note, exports, actor, feature, wanted, since_s)
         lines = _lines(exports.files, feature, wanted, since_s, voted)
-        return StreamingResponse(lines, media_type=_NDJSON, headers={"cache-control": "no-store"})
+        first = await asyncio.to_thread(next, lines, b"")
+        headers = {"cache-control": "no-store"}
+        if not first:
+            headers[WHY_HEADER] = await _why_none(exports, flags[feature], wanted, since_s)
+        return StreamingResponse(chain((first,), lines), media_type=_NDJSON, headers=headers)
 
     return routes
+
+
+async def _why_none(exports: Exports, flag: FeatureFlag, format_: Format, since_s: float) -> str:
+    """Say in a line why there is nothing to export."""
+    kept = await asyncio.to_thread(count_kept, exports.files.read(flag.feature, since_s))
+    spent = await is_spent(exports.store, flag.feature, flag.shadow.daily_budget, exports.clock())
+    tell = why_no_preference if format_ == "preference" else why_no_rating
+    return tell(kept, flag.shadow, spent=spent)
 
 
 def _lines(

@@ -94,6 +94,7 @@ model = "simulated-partner"
 # proxy_credentials_env = "PROXY_CREDENTIALS"         # user:password
 
 # Who compares both arms' answers to sampled requests (the flag's "shadow" names it); OpenAI's chat completions.
+# deploy/stage-table.json names "third": without it nobody compares, and its gates on "judge" hold.
 # [judges.third]
 # url = "http://127.0.0.1:8001/v1"
 # model = "judge-model"         # best of a family that neither arm belongs to

@@ -118,7 +118,7 @@ async function next() {
     const found = await call(`/features/${feature()}/ratings`);
     rate(found);
     show({ next: "Look again", ratings: found.votes > 0 });
-    say("There is nothing left for you to vote on here. New pairs come with new requests.");
+    say(`There is nothing left for you to vote on here: ${pair.why}.`);
     return;
   }
   const turns = pair.messages.flatMap(({ role, content }) => [

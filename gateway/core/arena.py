@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from gateway.core.keeping import Texts
+from gateway.core.kept_counts import differs
 from rollout.core.votes import Choice
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def chosen(
     for number, line in enumerate(lines):
         if number >= LOOKED_AT_MAX or len(found) >= CHOSEN_FROM:
             break
-        if isinstance(line, Texts) and line.id not in mine and _differ(line):
+        if isinstance(line, Texts) and line.id not in mine and differs(line):
             found[line.id] = line
     if not found:
         return None
@@ -75,10 +76,6 @@ def choice_of(verdict: Verdict, *, candidate_left: bool) -> Choice:
     if verdict == "right":
         return Choice.BASELINE if candidate_left else Choice.CANDIDATE
     return Choice(verdict)
-
-
-def _differ(texts: Texts) -> bool:
-    return texts.candidate is not None and texts.baseline is not None and texts.candidate.text != texts.baseline.text
 
 
 def _seal(key: bytes, use: bytes, *parts: str) -> bytes:

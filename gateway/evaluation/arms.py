@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _CHAT_KINDS = frozenset({"vllm", "openai"})
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  an address that was listened on
-API_KEY_VARIABLE = "GLIDEPATH_API_KEY"
 
 
 def arms_of_feature(settings: Settings, feature: str) -> tuple[str, str]:

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.evaluation.asking import EvalArm
     from gateway.settings import Settings
 
 _EXIT_CODES = {"passed": 0, "failed": 1, "undecided": 3}
 _CONCURRENCY_MAX = 1_024
+_ABOUT = (
+    "Asks both models of a feature every prompt, scores and checks the answers, and writes report.md and "
+    "report.json. Run again, it asks only what has no answer yet. Key: $GLIDEPATH_API_KEY, "
+    "$GLIDEPATH_BOOTSTRAP_KEY, the file $GLIDEPATH_KEY_FILE, else the first key of the configuration's "
+    "gateway. Exit code 0: the candidate is not worse by more than --max-drop; 1: it is; 3: too few prompts to "
+    "tell; 2: the run could not be made."
+)
 
 
-def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `eval`."""
+def add_commands(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], find_key: Callable[[Path], str | None]
+) -> None:
+    """Register `eval`. `find_key`: the caller's API key, by the state folder of the gateway that is asked."""
     parser = subparsers.add_parser(
         "eval",
         help="run a prompt set through both arms and compare them, before the first percent of traffic",
-        description=(
-            "Asks both models of a feature every prompt, scores and checks the answers, and writes report.md and "
-            "report.json. Run again, it asks only what has no answer yet. Exit code 0: the candidate is not worse by "
-            "more than --max-drop; 1: it is; 3: too few prompts to tell; 2: the run could not be made."
-        ),
+        description=_ABOUT,
     )
     parser.add_argument(
         "prompts", type=Path, metavar="PROMPTS.jsonl", help='{"prompt" or "messages", "reference"?} a line'
@@ -62,10 +69,10 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         "--judge", metavar="NAME", help="of [judges.NAME]: has it compare the answers too, in both orders"
     )
     parser.add_argument("--limit", type=int, metavar="N", help="the first N prompts only")
-    parser.set_defaults(run=_eval)
+    parser.set_defaults(run=partial(_eval, find_key=find_key))
 
 
-def _eval(args: argparse.Namespace) -> int:
+def _eval(args: argparse.Namespace, find_key: Callable[[Path], str | None]) -> int:
     from gateway.core.evaluation.report import headline
     from gateway.core.evaluation.scoring import Scorer
     from gateway.evaluation.judging import judge_of
@@ -75,7 +82,7 @@ def _eval(args: argparse.Namespace) -> int:
     request: dict[str, Any] = {"temperature": args.temperature, "max_tokens": args.max_tokens}
     settings = load(args.config)
     plan = EvalPlan(
-        *_arms(args, settings),
+        *_arms(args, settings, find_key),
         args.output,
         Scorer(args.scorer),
         args.max_drop,
@@ -90,8 +97,10 @@ def _eval(args: argparse.Namespace) -> int:
     return _EXIT_CODES[report.verdict]
 
 
-def _arms(args: argparse.Namespace, settings: Settings) -> tuple[EvalArm, EvalArm]:
-    from gateway.evaluation.arms import API_KEY_VARIABLE, arms_of_feature, directly, through_gateway
+def _arms(
+    args: argparse.Namespace, settings: Settings, find_key: Callable[[Path], str | None]
+) -> tuple[EvalArm, EvalArm]:
+    from gateway.evaluation.arms import arms_of_feature, directly, through_gateway
     from gateway.settings import SettingsError, upstream_keys
 
     candidate, baseline = args.candidate, args.baseline
@@ -103,7 +112,7 @@ def _arms(args: argparse.Namespace, settings: Settings) -> tuple[EvalArm, EvalAr
     if args.direct:
         keys = upstream_keys(settings)
         return directly(settings, candidate, "candidate", keys), directly(settings, baseline, "baseline", keys)
-    api_key = os.environ.get(API_KEY_VARIABLE)
+    api_key = find_key(Path(settings.store.state_dir))
     return (
         through_gateway(settings, candidate, "candidate", args.base_url, api_key),
         through_gateway(settings, baseline, "baseline", args.base_url, api_key),

@@ -54,7 +54,7 @@ class Conductor:
 
     def __init__(self, stack: Stack, operator: Operator, traffic: Traffic, say: Callable[[str], None]) -> None:
         self._stack, self._operator, self._traffic, self._say = stack, operator, traffic, say
-        injection = Injection(stack.running.simulator_url)
+        injection = Injection(stack.running.simulator_url, stack.log("simulator"))
         self._moving = Watcher(operator, MOVING)
         self._setbacks = [Setback(harm, stack, operator, injection, traffic) for harm in HARMS]
         self._kill = "not pulled"

@@ -1,6 +1,8 @@
 """The operator's side of the demo: ramps, shares and kills over the operator API, and what /metrics pages say."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import httpx2
@@ -22,7 +24,9 @@ _QUALITY = {"glidepath_quality_score_units": "units", "glidepath_quality_score_s
 class Operator:
     """A client of one gateway's admin port. Every fault is a DemoError."""
 
-    def __init__(self, admin_url: str, api_key: str) -> None:
+    def __init__(self, admin_url: str, api_key: str, log: Path | None = None) -> None:
+        """`log`: the gateway's, for hints."""
+        self._hint = "see the gateway's log" + ("" if log is None else f", {log}")
         self._http = httpx2.AsyncClient(
             base_url=admin_url, headers={"authorization": f"Bearer {api_key}"}, timeout=_LIMIT_S, trust_env=False
         )
@@ -87,12 +91,12 @@ class Operator:
 
     async def quality(self) -> dict[tuple[str, str], Quality]:
         """Return what the gateway measured from feedback, by (feature, assigned arm)."""
-        return quality_of(await fetch(self._http, "/metrics"))
+        return quality_of(await fetch(self._http, "/metrics", self._hint))
 
     async def _switch(self, feature: str, verb: str) -> int:
         answer = await self._call("POST", f"/features/{feature}/{verb}", {"reason": _REASON})
         if answer["flag"] is None:
-            raise DemoError(f"the {verb} of {feature} did not reach the store: {answer['store']}", "see gateway.log")
+            raise DemoError(f"the {verb} of {feature} did not reach the store: {answer['store']}", self._hint)
         return int(answer["flag"]["revision"])
 
     async def _call(
@@ -100,31 +104,41 @@ class Operator:
     ) -> dict[str, Any]:
         try:
             answer = await self._http.request(method, f"/api/v1{path}", json=body, headers=headers)
-            content = answer.json()
+            content = _content(answer)
         except (httpx2.RequestError, ValueError) as fault:
-            raise DemoError(
-                f"the operator API gave no answer: {fault or type(fault).__name__}", "see its log"
-            ) from None
+            cause = f"the operator API gave no answer to {method} {path}: {fault or type(fault).__name__}"
+            raise DemoError(cause, self._hint) from None
         if not answer.is_success:
             cause = f"the operator API refused {method} {path}: {content.get('detail', answer.status_code)}"
             kind = ConflictError if answer.status_code == _CONFLICT else DemoError
-            raise kind(cause, str(content.get("hint") or "see gateway.log"))
+            raise kind(cause, str(content.get("hint") or self._hint))
         return dict(content)
 
 
-async def fetch(client: httpx2.AsyncClient, url: str) -> str:
+def _content(answer: httpx2.Response) -> dict[str, Any]:
+    """Return the object it holds; {} of a refusal without one. ValueError where there should be one."""
+    with contextlib.suppress(ValueError):
+        content = answer.json()
+        if isinstance(content, dict):
+            return content
+    if answer.is_success:
+        raise ValueError("it is no JSON object")
+    return {}
+
+
+async def fetch(client: httpx2.AsyncClient, url: str, hint: str) -> str:
     """GET a page of metrics. Raises DemoError."""
     try:
         answer = (await client.get(url)).raise_for_status()
     except httpx2.HTTPError as fault:
-        raise DemoError(f"no metrics from {url}: {fault or type(fault).__name__}", "see the logs") from None
+        raise DemoError(f"no metrics from {url}: {fault or type(fault).__name__}", hint) from None
     return answer.text
 
 
 async def engine_requests(vllm_url: str) -> int:
     """Return how many requests vLLM has finished. Raises DemoError."""
     async with httpx2.AsyncClient(timeout=_LIMIT_S, trust_env=False) as client:
-        return engine_requests_of(await fetch(client, f"{vllm_url}/metrics"))
+        return engine_requests_of(await fetch(client, f"{vllm_url}/metrics", "see vLLM's log, beside the gateway's"))
 
 
 def engine_requests_of(page: str) -> int:

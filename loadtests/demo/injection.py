@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import httpx2
@@ -21,7 +22,9 @@ FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
 class Injection:
     """Tells one simulator of faults; those told before stay in force."""
 
-    def __init__(self, simulator_url: str) -> None:
+    def __init__(self, simulator_url: str, log: Path | None = None) -> None:
+        """`log`: the simulator's, for hints."""
+        self._hint = "see the simulator's log" + ("" if log is None else f", {log}")
         self._url = f"{simulator_url}/simulator/faults"
         self._faults: list[Mapping[str, Any]] = []
         # A list replaces the one before it, so they must arrive in their order.
@@ -36,4 +39,4 @@ class Injection:
                     (await client.post(self._url, json={"faults": self._faults})).raise_for_status()
             except httpx2.HTTPError as fault:
                 cause = f"the simulator can't be told to misbehave: {fault or type(fault).__name__}"
-                raise DemoError(cause, "see its log") from None
+                raise DemoError(cause, self._hint) from None

@@ -102,7 +102,7 @@ async def _traffic_and_verdicts(stack: Stack, running: Running, screen: Screen) 
     # A seed of its own for each run: its conversations are strangers to the gateway.
     source = Source(read_prompts(running.prompts), secrets.randbits(_SEED_BITS))
     traffic = Traffic(f"{running.gateway_url}/v1", running.api_key, source)
-    async with Operator(running.admin_url, running.api_key) as operator:
+    async with Operator(running.admin_url, running.api_key, stack.log("gateway")) as operator:
         conductor = Conductor(stack, operator, traffic, screen.say)
         seen, ramps = await under_watch(conductor.conduct(), conductor.show(screen.board))
         money = money_of(await operator.cost(MOVING))

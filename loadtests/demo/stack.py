@@ -123,6 +123,10 @@ class Stack:
             raise DemoError("the stack has not started", "wait for it")
         return self._running
 
+    def log(self, part: str) -> Path:
+        """Return the log of one part."""
+        return self._folder.log(part)
+
     async def start(self) -> Running:
         """Start everything that can be at once. Raises DemoError."""
         models = {upstream: served_name(spec) for upstream, spec in self._model_specs.items()}

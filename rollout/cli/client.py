@@ -39,6 +39,8 @@ class Client:
 
     replayed = False
     """Whether the last answer was given before, to a command with the same idempotency key."""
+    why_none = ""
+    """What the last answer in pieces says of why it has none."""
 
     def __init__(self, admin_url: str, api_key: str | None) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -197,6 +199,7 @@ class Client:
             if not answer.is_success or answer.headers.get("content-type") != NDJSON:
                 answer.read()
                 raise self._fault(answer)
+            self.why_none = answer.headers.get("x-glidepath-why", "")
             yield from answer.iter_bytes()
 
     @contextmanager
@@ -213,8 +216,14 @@ class Client:
         ours = content is not None and "detail" in content and ("hint" in content or answer.status_code in _AUTHORITY)
         if content is None or not ours:
             cause = f"{self._address} answered {answer.status_code}, not as the operator API does"
-            return ApiFault(cause, "is this the admin address of a gateway?", _UNREACHABLE, passing=True)
+            return ApiFault(cause, _strange(answer.status_code), _UNREACHABLE, passing=True)
         return _refusal(answer.status_code, content)
+
+
+def _strange(status: int) -> str:
+    """Say what to do about an answer that is no problem: a crash of the API is one, and so is any other server."""
+    is_admin = "is this the admin address of a gateway?"
+    return f"look in the gateway's log, that has the fault; else: {is_admin}" if status >= _SERVER_FAULT else is_admin
 
 
 def _path(feature: str) -> str:

@@ -101,9 +101,10 @@ def _validate(args: argparse.Namespace) -> int:
 
 def _findings(documents: Documents) -> tuple[list[str], list[str]]:
     """Give faults and warnings, each with its file."""
+    from rollout.cli.local import judges_here
     from rollout.core.applying import Known, findings_of, prerequisite_findings, warnings_of
 
-    known, flags = Known(), documents.flags
+    known, flags = Known(judges=judges_here()), documents.flags
     faults = [(name, each) for name, flag in flags.items() for each in findings_of(flag, known).faults]
     warnings = [(name, each) for name, flag in flags.items() for each in warnings_of(flag, known)]
     misfit = prerequisite_findings(flags)

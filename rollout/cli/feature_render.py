@@ -38,7 +38,8 @@ class Features:
     """What `get` shows of an answer of the API; `in_full`: also what the gates said, and to whom."""
 
     def __init__(self, answer: dict[str, Any], *, in_full: bool = False) -> None:
-        self._title = f"store {answer['store']}, version {answer['version']}"
+        version = answer["version"]  # of all features; one alone has none
+        self._title = f"store {answer['store']}" + ("" if version is None else f", version {version}")
         self._fault = answer.get("last_error")
         self._rows = [_row(flag, in_full=in_full) for flag in answer["features"]]
 

@@ -29,7 +29,32 @@ def find(admin_url: str | None, api_key: str | None, environment: Mapping[str, s
     """
     config = _read_config()
     url = admin_url or environment.get("GLIDEPATH_ADMIN_URL") or _url(config, environment)
-    return Local(url, api_key or _key(config, environment))
+    state_dir = Path(str(_section(config, "store").get("state_dir", _STATE_DIR)))
+    return Local(url, api_key or find_key(state_dir, environment))
+
+
+def judges_here() -> frozenset[str] | None:
+    """The judges in this folder's configuration; None where there is none."""
+    config = _read_config()
+    return frozenset(_section(config, "judges")) if config else None
+
+
+def find_key(state_dir: Path, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The environment's key, else the first one of the gateway that keeps its state there; None if there is none.
+
+    InvalidArgument for a key file that was named and can't be read.
+    """
+    for variable in _KEY_VARIABLES:
+        if environment.get(variable):
+            return environment[variable]
+    named = environment.get("GLIDEPATH_KEY_FILE")
+    path = Path(named) if named else state_dir / _DEV_KEY
+    if not named and not path.exists():
+        return None
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeError) as fault:
+        raise InvalidArgument(f"cannot read the key file {path}: {fault}", "see GLIDEPATH_KEY_FILE") from fault
 
 
 def _read_config() -> dict[str, Any]:
@@ -51,17 +76,3 @@ def _url(config: dict[str, Any], environment: Mapping[str, str]) -> str:
     port = environment.get("GLIDEPATH_ADMIN__PORT") or admin.get("port", _PORT)
     shown = _HOST if host in _ANY_HOST else f"[{host}]" if ":" in str(host) else host
     return f"http://{shown}:{port}"
-
-
-def _key(config: dict[str, Any], environment: Mapping[str, str]) -> str | None:
-    for variable in _KEY_VARIABLES:
-        if environment.get(variable):
-            return environment[variable]
-    named = environment.get("GLIDEPATH_KEY_FILE")
-    path = Path(named) if named else Path(_section(config, "store").get("state_dir", _STATE_DIR)) / _DEV_KEY
-    if not named and not path.exists():
-        return None
-    try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeError) as fault:
-        raise InvalidArgument(f"cannot read the key file {path}: {fault}", "see GLIDEPATH_KEY_FILE") from fault

@@ -8,6 +8,8 @@ from rollout.cli.client import ApiFault
 from rollout.cli.command_line import connect, say
 from rollout.cli.render import flag_line
 from rollout.core.errors import InvalidArgument, RolloutError, StoreUnavailable
+from rollout.core.ramp_model import Phase
+from rollout.core.share import format_share
 
 if TYPE_CHECKING:
     import argparse
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from rollout.cli.client import Client
 
 _ELSEWHERE = "kill it on every other replica too; this one, if it lives, tells the store once that is back"
+_WATCHED = (Phase.READY, Phase.PAUSED)
+"""What a ramp may be in after a kill was lifted, and be rolled back by its gates."""
 _ALL_ELSEWHERE = "repeat it at every other replica; this one, if it lives, tells the store once that is back"
 
 
@@ -79,6 +83,19 @@ def _refuse_partial(verb: str, answers: list[dict[str, Any]], faults: list[_Faul
 
 
 def _line(answer: dict[str, Any]) -> str:
-    if answer["flag"] is not None:
-        return flag_line(answer["flag"])
+    flag = answer["flag"]
+    if flag is not None:
+        return flag_line(flag) + _after(flag)
     return f"{answer['feature']}: killed" + ("" if answer["store"] == "ok" else " on this replica only")
+
+
+def _after(flag: dict[str, Any]) -> str:
+    """Say what a lifted kill has brought back, and before it is lifted how to bring back less."""
+    if flag["kill"]["on"] and flag["share_millipct"]:
+        return f"; unkill brings {flag['share']} back at once, for less first set-share"
+    if not flag["in_force_millipct"]:
+        return ""
+    ramp = flag["ramp_state"]
+    watched = ramp is not None and ramp["phase"] in _WATCHED
+    share = format_share(flag["in_force_millipct"])
+    return f"; the candidate has {share} back" + ("" if watched else ", and no gate watches it")

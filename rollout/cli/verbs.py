@@ -43,7 +43,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
     for name, about in (
         ("kill", "send everybody to the baseline now"),
-        ("unkill", "lift a kill; the share is then as before"),
+        ("unkill", "lift a kill: the share is at once what it was; a ramp that ran is paused there"),
     ):
         verb = add_verb(verbs, name, _stop, about)
         verb.add_argument("feature", nargs="?", metavar="FEATURE")

@@ -41,7 +41,8 @@ def _export(args: argparse.Namespace) -> int:
         pieces = client.training_data(args.feature, args.format, within_s)
         first = next(pieces, b"")  # no file is made for what is refused
         count = _write(args.out, chain((first,), pieces))
-    print(f"{count} lines, of the replica that answered; others have their own", file=sys.stderr)
+    why = f": {client.why_none}" if client.why_none else ""
+    print(f"{count} lines, of the replica that answered{why}; others have their own", file=sys.stderr)
     return 0
 
 

@@ -43,7 +43,7 @@ def read(client: Client, feature: str | None) -> dict[str, Any]:
     if feature is None:
         return client.features()
     flag = client.feature(feature)
-    return {"store": flag["store"], "version": "-", "features": [flag]}
+    return {"store": flag["store"], "version": None, "features": [flag]}
 
 
 def answers(

@@ -34,6 +34,10 @@ CLOCK_SKEW_S = 5.0
 NOT_ASKED = "not asked"
 """What the reason of a PASS begins with that nothing was measured for."""
 
+_EMPTY = "the answer is empty"
+_NOT_YET = "not yet: the answer is empty, as is usual when a {} has just begun"
+"""Counters need two scrapes before they can be seen to grow."""
+
 _FIRST_FAIL = FailureRule(count=1)
 _FRESH = GateRecord()
 
@@ -73,6 +77,8 @@ def judge(gate: Gate, measured: Reading | Verdict | None, *, now_s: float, since
         verdict = _verdict(gate, Result.ERROR, f"{gate.kind} needs the evidence's verdict, not a number", now_s)
     else:
         verdict = _compared(gate, measured, now_s)
+        if verdict.reason == _EMPTY and 0 <= now_s - since_s < gate.max_age_s:
+            verdict = replace(verdict, reason=_NOT_YET.format(gate.scope))
     in_time = verdict.from_s is not None and since_s <= verdict.from_s <= verdict.at_s  # false for NaN
     if verdict.result is Result.PASS and not in_time:
         return replace(verdict, result=Result.INCONCLUSIVE, reason=f"measured from before this {gate.scope} began")
@@ -179,7 +185,7 @@ def _number(gate: Gate, reading: Reading, now_s: float) -> _Number | tuple[Resul
     if doubt is not None:
         return doubt
     if reading.value is None or isnan(reading.value):
-        return Result.NO_DATA, "the answer is empty" if reading.value is None else "the value is NaN"
+        return Result.NO_DATA, _EMPTY if reading.value is None else "the value is NaN"
     if not isfinite(reading.value) or gate.limit is None or not isfinite(gate.limit):
         return Result.ERROR, f"{reading.value} can't be compared with {gate.limit}"
     if reading.samples is None and gate.min_samples:
@@ -194,7 +200,7 @@ def _doubt_of_answer(reading: Reading) -> tuple[Result, str] | None:
         return Result.ERROR, reading.error
     if reading.series > 1:
         return Result.ERROR, f"{reading.series} series where one was asked for"
-    return (Result.NO_DATA, "the answer is empty") if reading.series < 1 else None
+    return (Result.NO_DATA, _EMPTY) if reading.series < 1 else None
 
 
 def _doubt_of_time(gate: Gate, at_s: float, now_s: float) -> tuple[Result, str] | None:

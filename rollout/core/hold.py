@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 Number = float | str | None
 """What a hold shows: None is not known, and text stands as it is."""
 
-TEXT_CHARS_MAX = 300
+TEXT_CHARS_MAX = 400
+"""Shorter than a flag's lines: a pause may have it in its reason."""
 _WEEK_S = 6 * 86_400
 _GROUPED_FROM = 1_000
 
@@ -79,8 +80,15 @@ class Hold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 def _line(text: str) -> str:
     """Make it one line that can't do anything to a terminal."""
-    line = "".join(each if each.isprintable() else " " for each in " ".join(text.split()))
-    return line if len(line) <= TEXT_CHARS_MAX else f"{line[: TEXT_CHARS_MAX - 1]}…"
+    return cut("".join(each if each.isprintable() else " " for each in " ".join(text.split())), TEXT_CHARS_MAX)
+
+
+def cut(line: str, chars_max: int) -> str:
+    """Leave out of the middle of what is too long: who and what stand first, the effect and what to do last."""
+    if len(line) <= chars_max:
+        return line
+    last = chars_max // 2
+    return f"{line[: chars_max - last - 3]} … {line[-last:]}"
 
 
 def _written(number: Number, write: Callable[[float], str]) -> str:

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from rollout.core import ramp_moves as moves
 from rollout.core.gates import BLIND, Result, Verdict, has_failed, judge, remember
-from rollout.core.hold import Hold, HoldReason
+from rollout.core.hold import Hold, HoldReason, cut
 from rollout.core.ramp_holds import holds_of
 from rollout.core.ramp_model import LINE_CHARS_MAX, Cause, Gate, GateMemory, Phase, RampPlan, Role
 from rollout.core.ramp_table import Capacity, Event, Observations, Ramp, Transition, unchanged
@@ -177,7 +177,7 @@ def _told(verdict: Verdict) -> str:
     """One line that a flag can hold, however many gates it names: a rollback that can't be written would be none."""
     numbers = f" {verdict.value:g} against {verdict.limit:g}" if None not in (verdict.value, verdict.limit) else ""
     line = f"gate {verdict.gate} failed:{numbers} ({verdict.reason})"
-    return line if len(line) <= LINE_CHARS_MAX else f"{line[: LINE_CHARS_MAX - 1]}…"
+    return cut(line, LINE_CHARS_MAX)
 
 
 def _paused(ramp: Ramp) -> Hold:

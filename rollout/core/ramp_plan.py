@@ -108,7 +108,8 @@ def written(seconds: float) -> str:
         return "longer than can be said"
     for unit_s, unit in ((_DAY_S, "days"), (_HOUR_S, "h"), (_MINUTE_S, "min")):
         if seconds >= unit_s:
-            return f"{seconds / unit_s:.3g} {unit}"
+            number = f"{seconds / unit_s:.3g}"
+            return f"{number} {'day' if (number, unit) == ('1', 'days') else unit}"
     return f"{seconds:.3g} s"
 
 

@@ -3,10 +3,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
+from gateway.core.admission.meter import MONEY, Meter
 from rollout.adapters.sqlite import SqliteStore
+from rollout.core.model import Shadow
+from rollout.core.quota import QuotaAsk
 from tests.gateway.operators import Operators
-from tests.gateway.texts import texts
+from tests.gateway.texts import BOTH, texts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +41,22 @@ async def test_from_a_pair_to_a_vote_to_ratings(here: Operators) -> None:
     assert told["ratings"] == (await here.get("/features/draft/ratings")).json()
     assert (told["ratings"]["votes"], told["ratings"]["ratings"][0]["win"]) == (1, 0.5)
     nothing = (await here.get("/features/draft/arena/pair")).json()
+    why = nothing.pop("why")
     assert nothing == {"ticket": None, "messages": [], "left": "", "right": ""}
+    assert why == "1 pairs kept, you have voted on 1; the flag's shadow sample is 0 %"
+
+
+async def test_what_is_empty_says_why(here: Operators) -> None:
+    here.put(*(texts(number, theirs="ours") for number in range(3)))
+    kept = Shadow(millipct=5_000, daily_budget=10, max_concurrent=1, keep=BOTH)
+    here.flags["draft"] = replace(here.flags["draft"], shadow=kept)
+    why = (await here.get("/features/draft/arena/pair")).json()["why"]
+    assert why == "3 pairs kept, 3 of them equal; more come with new requests, of which 5% are sampled"
+    meter = Meter("shadow", "draft", MONEY, 10)
+    meter.roll(here.now_s)
+    await here.store.lease_quota([QuotaAsk(meter.name, meter.window, 10, 10, meter.until_s)])
+    why = (await here.get("/features/draft/arena/pair", "ann")).json()["why"]
+    assert why.endswith("the daily budget of 10 shadow calls is given out, more from midnight UTC")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.keeping import Mark
+from gateway.export_api import WHY_HEADER
 from rollout.adapters.sqlite import SqliteStore
 from rollout.core.errors import StoreUnavailable
 from rollout.core.votes import Choice, Vote
@@ -53,6 +54,19 @@ async def test_rated_answers(here: Operators) -> None:
         "accepted",
         {"role": "assistant", "content": "theirs"},
     )
+
+
+async def test_an_export_of_nothing_says_why(here: Operators) -> None:
+    here.put(texts(1, theirs="ours"), texts(2), Mark(texts(2).id, NOW_S, "judge", "third", 0.5))
+    answer = await here.get(PATH, "operator")
+    why = answer.headers[WHY_HEADER]
+    assert answer.content == b""
+    assert why.startswith("2 pairs kept, 1 of them equal, neither judge nor voters prefer an answer of the other 1; ")
+    assert why.endswith("; the flag's shadow sample is 0 %")
+    rated = (await here.get(PATH, "operator", format="rated")).headers[WHY_HEADER]
+    assert rated.startswith("2 answers kept, none rated; ")
+    here.put(Mark(texts(2).id, NOW_S, "feedback", "rating", 1.0))
+    assert WHY_HEADER not in (await here.get(PATH, "operator", format="rated")).headers
 
 
 async def test_only_what_is_new_enough(here: Operators) -> None:

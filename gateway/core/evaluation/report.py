@@ -33,11 +33,20 @@ def headline(report: EvalReport) -> str:
     failed = [_inline(name) for name, group in report.features.items() if group.verdict == "failed"]
     if failed:
         text += f" in {', '.join(failed)}"
-    if report.verdict == total.verdict == "undecided" and total.prompts_to_decide is not None:
-        text += f" (about {total.prompts_to_decide} prompts would decide)"
+    if report.verdict == total.verdict == "undecided":
+        text += _why_undecided(total)
     left_out = f" ({total.uncompared} left out: the baseline has no answer)" if total.uncompared else ""
     said = "" if report.judge is None else f"; by the judge {_difference(report.judge.total)}"
     return f"{text}; difference {_difference(total)}, {total.pairs.total} prompts{left_out}{said}"
+
+
+def _why_undecided(total: GroupReport) -> str:
+    arms = (total.candidate, total.baseline)
+    if all(arm.failed == arm.asked for arm in arms):
+        return ": neither arm has answered"
+    if not any(arm.good for arm in arms):
+        return ": neither arm has a good answer, look at the references and the scorer"
+    return "" if total.prompts_to_decide is None else f" (about {total.prompts_to_decide} prompts would decide)"
 
 
 def _lines(report: EvalReport) -> Iterator[str]:

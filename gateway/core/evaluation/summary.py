@@ -2,7 +2,8 @@
 
 An answer is *good* if it is right, where there is a reference to tell; else if no check found a fault in it. No answer
 of the candidate is not good: it gains nothing by failing on hard prompts. Where the baseline has none there is nothing
-to compare with, so the prompt is left out; too many of those, and nothing is decided.
+to compare with, so the prompt is left out; too many of those, and nothing is decided. Nor is it if no answer of either
+arm is good: then it is the prompts, the references or the scorer that were tried.
 """
 
 from __future__ import annotations
@@ -175,7 +176,8 @@ def _group(
     uncompared = len(trials) - len(compared)
     pairs = count_pairs((trial.candidate.good, trial.baseline.good) for trial in compared)
     interval = newcombe(pairs)
-    enough = uncompared <= UNCOMPARED_RATIO_MAX * len(trials)
+    good = pairs.total > pairs.neither
+    enough = good and uncompared <= UNCOMPARED_RATIO_MAX * len(trials)
     return GroupReport(
         _arm([trial.candidate for trial in trials], prices[0]),
         _arm([trial.baseline for trial in trials], prices[1]),

@@ -74,11 +74,29 @@ def test_a_judge_is_asked_too(model: Model, folder: Path, capsys: pytest.Capture
 
 
 def test_through_a_gateway_with_the_callers_key(model: Model, folder: Path) -> None:
+    model.reply = lambda _: says("yes")
     arguments = ["eval", "p.jsonl", "--candidate", "inhouse", "--baseline", "partner", "--base-url", model.base_url]
     assert main([*arguments, "--temperature", "none", "--max-drop", "1", "--limit", "5", "--output", "there"]) == 0
     assert {key for _, key in model.asked} == {"Bearer gp-key"}
     assert "temperature" not in model.asked[0][0]
     assert (folder / "there" / "report.json").exists()
+
+
+def test_without_a_key_that_of_the_configurations_gateway_is_used(
+    model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GLIDEPATH_API_KEY")
+    (folder / "there").mkdir()
+    (folder / "there" / "dev-key").write_text("gp-first\n")
+    with (folder / "glidepath.toml").open("a") as file:
+        file.write(f'[store]\nstate_dir = "{folder / "there"}"\n')
+    (folder / "glidepath.toml").rename(folder / "there" / "glidepath.toml")
+    arguments = ["eval", "p.jsonl", "--config", "there/glidepath.toml", "--feature", "draft", "--limit", "5"]
+    assert main([*arguments, "--base-url", model.base_url]) == 3
+    assert {key for _, key in model.asked} == {"Bearer gp-first"}
+    monkeypatch.setenv("GLIDEPATH_KEY_FILE", "absent")
+    assert main(arguments) == 2
+    assert "cannot read the key file absent" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("folder")

@@ -1,4 +1,5 @@
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -43,11 +44,12 @@ def test_quality_is_read_per_feature_and_arm_from_scores() -> None:
 
 async def test_nobody_there_is_one_line() -> None:
     nowhere = f"http://127.0.0.1:{free_ports().admin}"
-    async with Operator(nowhere, "k") as operator:
-        with pytest.raises(DemoError, match="the operator API gave no answer"):
+    async with Operator(nowhere, "k", Path("/there/gateway.log")) as operator:
+        with pytest.raises(DemoError, match="the operator API gave no answer to GET /features/draft") as unanswered:
             await operator.set_share("draft", 0)
-        with pytest.raises(DemoError, match="no metrics from /metrics"):
+        with pytest.raises(DemoError, match="no metrics from /metrics") as unmeasured:
             await operator.quality()
+    assert {unanswered.value.hint, unmeasured.value.hint} == {"see the gateway's log, /there/gateway.log"}
 
 
 async def test_a_refusal_is_one_line(simulate: Callable[..., Awaitable[RunningSimulator]]) -> None:
@@ -57,6 +59,19 @@ async def test_a_refusal_is_one_line(simulate: Callable[..., Awaitable[RunningSi
             await operator.kill("draft")
     with pytest.raises(DemoError, match="no metrics from http"):
         await engine_requests(simulator.origin)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(500, "refused GET /features/f: 500"), (200, "gave no answer to GET /features/f: it is no JSON")],
+)
+async def test_what_is_no_problem_says_where_to_look(
+    port: OperatorPort, operator: Operator, status: int, said: str
+) -> None:
+    port.answer("GET", "/features/f", [], status=status)
+    with pytest.raises(DemoError, match=said) as fault:
+        await operator.standing("f")
+    assert fault.value.hint == "see the gateway's log"
 
 
 async def test_a_ramps_command_is_for_the_revision_there_is(port: OperatorPort, operator: Operator) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +24,10 @@ async def test_each_harm_strikes_its_own_model_and_stays(simulate: Callable[...,
 
 
 async def test_a_simulator_that_is_not_there_is_one_line() -> None:
-    with pytest.raises(DemoError, match="can't be told to misbehave"):
-        await Injection(f"http://127.0.0.1:{free_ports().simulator}").harm(BREAKING)
+    log = Path("/there/simulator.log")
+    with pytest.raises(DemoError, match="can't be told to misbehave") as fault:
+        await Injection(f"http://127.0.0.1:{free_ports().simulator}", log).harm(BREAKING)
+    assert str(log) in fault.value.hint
 
 
 def test_all_that_is_injected_has_a_fault() -> None:

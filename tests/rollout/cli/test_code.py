@@ -80,6 +80,25 @@ def test_the_stage_table_is_applied_as_it_is(cli: Cli, folder: Path) -> None:
     assert (state["phase"], state["step"], state["step_share_millipct"]) == ("RUNNING", 0, 0)
 
 
+@pytest.mark.parametrize(("judges", "warnings"), [("", 1), ('[judges.third]\nurl = "http://h/v1"\n', 0)])
+def test_offline_too_a_judge_that_this_folder_lacks_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], judges: str, warnings: int
+) -> None:
+    """As `glidepath init` leaves it out, and the stage table names one."""
+    (folder / "stages.json").write_text((ROOT / "deploy" / "stage-table.json").read_text("utf-8"), "utf-8")
+    (tmp_path / "glidepath.toml").write_text(f"[admin]\n{judges}")
+    assert run("validate", "-f", str(folder)) == 0
+    assert capsys.readouterr().out.count("judge 'third' is no judge") == warnings
+
+
+@pytest.mark.parametrize("name", ["stage-table", "minutes"])
+def test_what_is_there_to_copy_is_in_order(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / f"{name}.json").write_text((ROOT / "deploy" / f"{name}.json").read_text("utf-8"), "utf-8")
+    assert run("validate", "-f", str(folder)) == 0
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    assert "are not asked in the last step" in warning
+
+
 def test_what_is_exported_shows_no_difference(cli: Cli, example: Path, tmp_path: Path) -> None:
     cli.text("apply", "-f", str(example), "--reason", "first ramp")
     for output in ("yaml", "json"):

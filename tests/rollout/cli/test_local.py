@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.cli.local import Local, find
+from rollout.cli.local import Local, find, judges_here
 from rollout.core.errors import InvalidArgument
 
 
@@ -36,10 +36,28 @@ def test_the_folders_configuration_says_where(tmp_path: Path, admin: str, url: s
     assert find(None, None, {"GLIDEPATH_ADMIN__PORT": "77"}).admin_url.endswith(":77")
 
 
-@pytest.mark.parametrize("text", ["not toml", "admin = 3", "store = 'x'"])
+@pytest.mark.parametrize("text", ["not toml", "admin = 3", "store = 'x'", "store = {state_dir = 3}"])
 def test_a_bad_configuration_is_not_this_commands_business(tmp_path: Path, text: str) -> None:
     (tmp_path / "glidepath.toml").write_text(text)
     assert find(None, None, {}) == Local("http://127.0.0.1:8081", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "judges"),
+    [
+        (None, None),
+        ("not toml", None),
+        ("[admin]\nport = 9001", frozenset()),
+        ('[judges.third]\nurl = "http://h/v1"', frozenset({"third"})),
+        ("judges = 3", frozenset()),
+    ],
+)
+def test_judges_are_those_of_the_folders_configuration(
+    tmp_path: Path, text: str | None, judges: frozenset[str] | None
+) -> None:
+    if text is not None:
+        (tmp_path / "glidepath.toml").write_text(text)
+    assert judges_here() == judges
 
 
 def test_keys_in_their_order(tmp_path: Path) -> None:

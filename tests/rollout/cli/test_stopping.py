@@ -25,11 +25,37 @@ def cli(url: str, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 def test_kill_and_unkill(cli: Cli) -> None:
     cli.text("set-share", "summarize", "50%", "--reason", "r")
-    assert "share 50% (in force 0%, KILLED)" in cli.text("kill", "summarize", "--reason", "errors")
+    killed = cli.text("kill", "summarize", "--reason", "errors")
+    assert "share 50% (in force 0%, KILLED)" in killed
+    assert killed.endswith("; unkill brings 50% back at once, for less first set-share\n")
     assert "KILLED" in cli.text("get")
     assert cli.fault("set-share", "summarize", "60%", "--reason", "r").exit_code == 1
-    assert "share 50% (in force 50%)" in cli.text("unkill", "summarize", "--reason", "mended")
+    lifted = cli.text("unkill", "summarize", "--reason", "mended")
+    assert "share 50% (in force 50%)" in lifted
+    assert lifted.endswith("; the candidate has 50% back, and no gate watches it\n")
     assert cli.json("kill", "summarize", "--reason", "again")["killed"] is True
+
+
+def test_less_can_be_brought_back_than_there_was(cli: Cli) -> None:
+    cli.text("set-share", "summarize", "50%", "--reason", "r")
+    cli.text("kill", "summarize", "--reason", "errors")
+    cli.text("set-share", "summarize", "0%", "--reason", "come back by steps")
+    assert cli.text("unkill", "summarize", "--reason", "mended").endswith("(in force 0%), revision 5\n")
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"), [("pause", "the candidate has 10% back\n"), ("complete", "no gate watches it\n")]
+)
+def test_what_a_lifted_kill_brings_back_is_watched_by_a_ramp_that_is_not_over(
+    cli: Cli, tmp_path: Path, verb: str, said: str
+) -> None:
+    ramp = "{steps: [{share: 10000, bake: 1h}, {share: 50000, bake: 1h}]}"
+    document = f"x-rollouts: {{summarize: {{candidate: inhouse, baseline: partner, ramp: {ramp}}}}}"
+    (tmp_path / "summarize.yaml").write_text(document)
+    cli.text("apply", "-f", str(tmp_path / "summarize.yaml"), "--reason", "r")
+    for each in ("start", verb, "kill"):
+        cli.text(each, "summarize", "--reason", "r")
+    assert cli.text("unkill", "summarize", "--reason", "mended").endswith(said)
 
 
 def test_a_kill_without_the_store_says_so(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,9 @@ def test_get_shows_all_features_or_one(calm: Cli) -> None:
     shown = calm.text("get")
     assert "draft" in shown
     assert "inhouse" in shown
-    assert "draft" not in calm.text("get", "summarize")
+    one = calm.text("get", "summarize")
+    assert one.startswith("store ok\n")
+    assert "draft" not in one
 
 
 def test_set_share_moves_the_share(cli: Cli) -> None:
@@ -359,10 +361,15 @@ class TestStrangers:
 
     bodies: ClassVar[dict[str, str]] = {"html": "<html>", "list": "[]", "other": '{"error": "x"}'}
 
-    @pytest.mark.parametrize("kind", ["html", "list", "other"])
-    def test_something_else_on_the_port_is_told_from_a_refusal(self, kind: str) -> None:
+    @pytest.mark.parametrize(
+        ("kind", "status", "hint"),
+        [(kind, "404 Not Found", "is this the admin address of a gateway?") for kind in bodies]
+        + [("html", "500 Internal Server Error", "look in the gateway's log")],
+    )
+    def test_something_else_on_the_port_is_told_from_a_refusal(self, kind: str, status: str, hint: str) -> None:
         body = self.bodies[kind].encode()
-        answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        answer = head.encode() + body
         with socket.create_server(("127.0.0.1", 0)) as listener:
             thread = threading.Thread(target=self.answer_once, args=(listener, answer))
             thread.start()
@@ -370,6 +377,7 @@ class TestStrangers:
                 run("get", "--admin-url", f"http://127.0.0.1:{listener.getsockname()[1]}")
             thread.join(10)
         assert fault.value.exit_code == 5
+        assert fault.value.hint.startswith(hint)
 
     @staticmethod
     def answer_once(listener: socket.socket, answer: bytes) -> None:

@@ -17,6 +17,7 @@ from gateway.export_api import Exports, export_router
 from gateway.spool_files import EXPORT_LOG, SPOOL_FOLDER, SpoolFiles
 from rollout.adapters import open_store
 from rollout.core.errors import InvalidArgument, RolloutError
+from rollout.core.model import Keep
 from rollout.core.votes import Choice, Vote
 from tests.gateway.texts import NOW_S, flag, texts
 from tests.rollout.admin_port import authorize_exactly, open_port
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-FLAGS = {"draft": flag()}
+FLAGS = {"draft": flag(), "bare": flag(Keep(), "bare")}
 
 
 @asynccontextmanager
@@ -87,6 +88,12 @@ def test_an_export_goes_to_a_new_file_that_nobody_else_reads(cli: Cli, tmp_path:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "4 lines" in cli.capsys.readouterr().err
     assert "File exists" in cli.fault("export-pairs", "draft", "--out", str(path)).cause
+
+
+def test_an_export_of_nothing_says_why(cli: Cli) -> None:
+    assert cli.code("export-pairs", "bare") == 0
+    said = "0 lines, of the replica that answered: 0 pairs kept; the flag keeps no pairs (shadow.keep.pairs); others"
+    assert said in cli.capsys.readouterr().err
 
 
 def test_what_is_refused_leaves_no_file(cli: Cli, tmp_path: Path) -> None:

@@ -48,6 +48,15 @@ def result(gate: Gate, measured: Reading | Verdict | None) -> Result:
     return judged(gate, measured).result
 
 
+@pytest.mark.parametrize(("before_s", "said"), [(0.0, "not yet"), (119.0, "not yet"), (120.0, "the"), (-1.0, "the")])
+@pytest.mark.parametrize("empty", [Reading(), HEALTHY._replace(series=0)])
+def test_nothing_measured_is_usual_when_a_step_has_just_begun(empty: Reading, before_s: float, said: str) -> None:
+    verdict = judge(ERRORS, empty, now_s=NOW, since_s=NOW - before_s)
+    assert verdict.result is Result.NO_DATA
+    assert verdict.reason.startswith(said)
+    assert "the answer is empty" in verdict.reason
+
+
 def test_a_number_is_held_against_its_limit() -> None:
     assert judged(ERRORS, HEALTHY) == Verdict(
         gate="errors",

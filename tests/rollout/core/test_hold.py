@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.core.hold import TEXT_CHARS_MAX, Hold, HoldReason
+from rollout.core.ramp_model import LINE_CHARS_MAX
 
 SUNDAY_S, MONDAY_S, LATER_S = 1_795_352_700.0, 1_795_420_800.0, 1_796_630_400.0
 
@@ -69,7 +70,20 @@ def test_a_hold_in_words_has_value_and_limit_with_units(hold: Hold, text: str) -
 def test_what_others_wrote_stays_one_line_that_a_terminal_survives() -> None:
     assert str(Hold(HoldReason.PAUSED, detail="a\nb\x1b[2J\tc")) == "paused: a b [2J c"
     long = str(Hold(HoldReason.PAUSED, detail="x" * 1_000))
-    assert (len(long), long[-2:]) == (TEXT_CHARS_MAX, "x…")
+    assert (len(long), long[-2:]) == (TEXT_CHARS_MAX, "xx")
+
+
+def test_a_long_one_keeps_the_gate_its_values_and_the_effect() -> None:
+    others = ", ".join(f"gate-{number}" for number in range(60))
+    first = "by gate: gate more-errors failed: 128.455 against 98.696"
+    last = (
+        "effect -0.1270, between -0.1873 and -0.0667, margin 0.05, 0.1819 and worse is excluded); restart it, or end it"
+    )
+    text = str(Hold(HoldReason.ROLLED_BACK, 90.0, detail=f"{first} (together with {others}: e-value 128.5; {last}"))
+    assert len(text) == TEXT_CHARS_MAX < LINE_CHARS_MAX - 40
+    assert text.startswith(f"rolled_back: for 1 min 30 s ({first}")
+    assert text.endswith(f"{last})")
+    assert " … " in text
 
 
 @given(st.sampled_from(HoldReason), numbers, numbers, st.text(max_size=40), st.text(max_size=400))

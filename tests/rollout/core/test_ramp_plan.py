@@ -237,7 +237,14 @@ def test_without_traffic_nothing_is_ever_proven() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(30.0, "30 s"), (90.0, "1.5 min"), (9_000.0, "2.5 h"), (172_800.0, "2 days"), (inf, "longer than can be said")],
+    [
+        (30.0, "30 s"),
+        (90.0, "1.5 min"),
+        (9_000.0, "2.5 h"),
+        (86_400.0, "1 day"),
+        (172_800.0, "2 days"),
+        (inf, "longer than can be said"),
+    ],
 )
 def test_lengths_of_time_as_people_say_them(seconds: float, text: str) -> None:
     assert written(seconds) == text

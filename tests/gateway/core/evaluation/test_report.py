@@ -37,6 +37,19 @@ def test_the_verdict_comes_first(trial: Make) -> None:
     assert headline(sum_up([], NAMES, PRICES, 0.05)).endswith("difference -, 0 prompts")
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("no", "neither arm has a good answer, look at the references and the scorer;"),
+        (None, "neither arm has answered;"),
+    ],
+)
+def test_nothing_is_decided_by_answers_of_which_none_is_good(trial: Make, answer: str | None, said: str) -> None:
+    report = sum_up([trial(answer, answer, reference="yes")] * 1_000, NAMES, PRICES, 0.05)
+    assert headline(report).startswith(f"undecided: 5.0 points worse can be neither shown nor ruled out: {said}")
+    assert report.total.prompts_to_decide is None
+
+
 def test_all_of_it_is_there(trial: Make) -> None:
     text = markdown(
         sum_up([trial(None, "fine", feature="draft"), trial("no", "yes", reference="yes")], NAMES, PRICES, 0.05)
