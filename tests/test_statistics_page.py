@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.gates_bench import pages, plots, tables
+from rollout.gates_bench import pages, plots
 from rollout.gates_bench.scenarios import SCENARIOS
 from rollout.gates_bench.targets import RATES, summary, targets
 
@@ -21,7 +21,7 @@ def test_the_pages_are_these() -> None:
 def test_tables_agree_with_the_results(page: Path) -> None:
     text = page.read_text("utf-8")
     assert "<!-- gates-bench: " in text
-    assert pages.filled(text, tables.all_of(FOUND)) == text, (
+    assert pages.filled(text, pages.tables_of(FOLDER, FOUND)) == text, (
         "write them anew: python -m rollout.gates_bench.cli --pages"
     )
 

@@ -1,0 +1,87 @@
+"""What the campaign of users found, as users.json beside latest.json holds it, and its table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rollout.gates_bench.report import Median, Rate, median, wilson
+from rollout.gates_bench.tables import rate_text, spread_text, table
+from rollout.gates_bench.users.world import UsersScenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from rollout.gates_bench.users.ramp import UsersRun
+
+FILE = "users.json"
+_NOT_MEASURED = "Not measured.\n"
+
+
+class UsersRow(msgspec.Struct, frozen=True):
+    """One scenario. `requests`: of ramps that were decided, of both arms; `by_groups`: how many of them by groups."""
+
+    scenario: UsersScenario
+    rolled_back: Rate
+    completed: Rate
+    held: Rate
+    requests: Median
+    by_groups: int
+
+
+class UsersResults(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. `took_s`: with so many `processes`, kept runs not made anew."""
+
+    command: str
+    runs: int
+    took_s: int
+    processes: int
+    rows: list[UsersRow]
+
+
+def row(scenario: UsersScenario, runs: Sequence[UsersRun]) -> UsersRow:
+    """Sum up the runs of one scenario."""
+    ends, decided = [each.end for each in runs], [each for each in runs if each.end != "held"]
+    return UsersRow(
+        scenario,
+        wilson(ends.count("rolled_back"), len(runs)),
+        wilson(ends.count("completed"), len(runs)),
+        wilson(ends.count("held"), len(runs)),
+        median([None if each.end == "held" else each.requests for each in runs]),
+        sum(each.by_groups for each in decided),
+    )
+
+
+def write(folder: Path, found: UsersResults) -> None:
+    """users.json into `folder`."""
+    (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+
+
+def read(folder: Path) -> UsersResults | None:
+    """What the last campaign found; None if there was none, msgspec.ValidationError for anything else."""
+    path = folder / FILE
+    return msgspec.json.decode(path.read_bytes(), type=UsersResults) if path.is_file() else None
+
+
+def told(found: UsersResults | None) -> str:
+    """As Markdown: the table, and how it was made."""
+    if found is None:
+        return _NOT_MEASURED
+    head = ("traffic", "ICC", "truth", "rolled back", "proven", "inconclusive", "requests, median / 90 %", "by groups")
+    made = f"{found.runs:,} runs of each, the last in {found.took_s / 60:.0f} min on {found.processes} processes."
+    return f"{table(head, _lines(found.rows))}\n```\n{found.command}\n```\n\n{made}\n"
+
+
+def _lines(rows: Sequence[UsersRow]) -> Iterator[Sequence[str]]:
+    for each in rows:
+        of, decided = each.scenario, each.rolled_back.hits + each.completed.hits
+        yield (
+            of.traffic,
+            f"{of.icc:g}",
+            of.truth.replace("_", " "),
+            *(rate_text(rate) for rate in (each.rolled_back, each.completed, each.held)),
+            spread_text(each.requests),
+            f"{each.by_groups} of {decided}" if decided else "-",
+        )
