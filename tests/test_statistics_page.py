@@ -7,10 +7,13 @@ import pytest
 from rollout.gates_bench import pages, plots
 from rollout.gates_bench.scenarios import SCENARIOS
 from rollout.gates_bench.targets import RATES, summary, targets
+from rollout.gates_bench.users import results as users
+from rollout.gates_bench.users.world import SCENARIOS as USERS_SCENARIOS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "statistics"
 FOUND = pages.read(FOLDER)
+USERS = users.read(FOLDER)
 
 
 def test_the_pages_are_these() -> None:
@@ -40,3 +43,8 @@ def test_the_results_are_of_every_scenario() -> None:
     cost_us = FOUND.targets[-1].found
     assert cost_us is not None
     assert targets(FOUND.rows, cost_us) == FOUND.targets
+
+
+def test_the_ramps_by_user_are_of_every_scenario() -> None:
+    assert USERS is not None
+    assert tuple(row.scenario for row in USERS.rows) == USERS_SCENARIOS

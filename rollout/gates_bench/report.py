@@ -176,8 +176,9 @@ def _medians(values: Sequence[float | None], random: np.random.Generator) -> NDA
     """The median, as `median` takes it, of each resample."""
     ordered = np.sort(np.array([math.inf if value is None else value for value in values]))
     rank = round((len(ordered) - 1) / 2)
-    drawn = (random.integers(0, len(ordered), len(ordered)) for _ in range(_RESAMPLES))
-    return ordered[[np.partition(each, rank)[rank] for each in drawn]]
+    drawn = random.integers(0, len(ordered), (_RESAMPLES, len(ordered)))
+    medians: NDArray[np.float64] = ordered[np.partition(drawn, rank, axis=1)[:, rank]]
+    return medians
 
 
 def _minutes(units: int) -> float:

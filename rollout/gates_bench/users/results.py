@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rollout.gates_bench.report import Median, Rate, median, wilson
+from rollout.gates_bench.scenarios import Truth
 from rollout.gates_bench.tables import rate_text, spread_text, table
+from rollout.gates_bench.users.ramp import STAGES
 from rollout.gates_bench.users.world import UsersScenario
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from rollout.gates_bench.users.ramp import UsersRun
 
 FILE = "users.json"
+_TOLD = (Truth.FINE, Truth.AT_THE_MARGIN, Truth.HARM)
 _NOT_MEASURED = "Not measured.\n"
 
 
 class UsersRow(msgspec.Struct, frozen=True):
-    """One scenario. `requests`: of ramps that were decided, of both arms; `by_groups`: how many of them by groups."""
+    """One scenario. `requests`: of ramps that were decided, of both arms; `by_groups`: how many of them by groups.
+
+    `last_share`: ramps that certainly came to the last share, where the margin is asked for: longer than the first lasts.
+    """
 
     scenario: UsersScenario
     rolled_back: Rate
@@ -29,6 +35,7 @@ class UsersRow(msgspec.Struct, frozen=True):
     held: Rate
     requests: Median
     by_groups: int
+    last_share: int
 
 
 class UsersResults(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +58,7 @@ def row(scenario: UsersScenario, runs: Sequence[UsersRun]) -> UsersRow:
         wilson(ends.count("held"), len(runs)),
         median([None if each.end == "held" else each.requests for each in runs]),
         sum(each.by_groups for each in decided),
+        sum(each.requests > STAGES[0].requests_max for each in runs),
     )
 
 
@@ -71,7 +79,25 @@ def told(found: UsersResults | None) -> str:
         return _NOT_MEASURED
     head = ("traffic", "ICC", "truth", "rolled back", "proven", "inconclusive", "requests, median / 90 %", "by groups")
     made = f"{found.runs:,} runs of each, the last in {found.took_s / 60:.0f} min on {found.processes} processes."
-    return f"{table(head, _lines(found.rows))}\n```\n{found.command}\n```\n\n{made}\n"
+    return f"{table(head, _lines(found.rows))}\n```\n{found.command}\n```\n\n{made}\n{_together(found.rows)}\n"
+
+
+def _together(rows: Sequence[UsersRow]) -> str:
+    """All scenarios of a truth as one."""
+    fine, margin, harm = ([each for each in rows if each.scenario.truth is truth] for truth in _TOLD)
+    lines = [
+        f"Fine: {_pooled(each.rolled_back for each in fine)} rolled back." if fine else "",
+        f"At the margin: {_pooled(each.completed for each in margin)} proven, "
+        f"{sum(each.last_share for each in margin)} came to the last share." if margin else "",
+        f"Harm: {_pooled(each.rolled_back for each in harm)} rolled back." if harm else "",
+    ]  # fmt: skip
+    return "\n".join(line for line in lines if line)
+
+
+def _pooled(rates: Iterable[Rate]) -> str:
+    found = list(rates)
+    hits, runs = sum(each.hits for each in found), sum(each.runs for each in found)
+    return f"{hits} of {runs:,} ramps, {rate_text(wilson(hits, runs))},"
 
 
 def _lines(rows: Sequence[UsersRow]) -> Iterator[Sequence[str]]:
