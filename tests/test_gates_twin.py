@@ -24,6 +24,7 @@ from rollout.core.audit import record_change
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.evidence.levels import alpha_of, weights_of
 from rollout.core.evidence.plans import EPOCH_S
+from rollout.core.gates import Verdict
 from rollout.core.model import BUCKETS, FeatureFlag
 from rollout.core.ramp_model import EarlyMargin, Gate, GateKind, Phase, Progress, RampPlan, Role, Step
 from rollout.gates_bench import plan
@@ -39,6 +40,7 @@ FEATURE = "draft"
 BEGAN_S = 1_000_000.0
 COMES_WITHIN_S = 88.0
 """So that units of a batch come after the yardsticks of the last one are in force, and come of age in one epoch."""
+TOGETHER = "together"
 WATCHED = plan.METRICS[:-2]
 """Without ratings and pairs."""
 PROVEN = plan.REQUIRED[:-1]
@@ -118,10 +120,10 @@ class Product:
         while self.controller._looks:
             await asyncio.wait(self.controller._looks.values())
         self.flag = await self.store.get(FEATURE) or before
-        verdicts = {each.gate: each for each in self.controller.shown[FEATURE].verdicts}
+        verdicts = self.controller.shown[FEATURE].verdicts
         step_before, now = before.progress.step, self.flag.progress
         return Look(
-            {name: math.log(each.value or 1.0) for name, each in verdicts.items()},
+            {named(each): math.log(each.value or 1.0) for each in verdicts},
             now.phase is Phase.ROLLED_BACK,
             now.step > step_before,
         )
@@ -141,17 +143,24 @@ class Product:
         ]  # fmt: skip
 
 
+def named(verdict: Verdict) -> str:
+    """The verdict of a gate that leads others which stop the ramp together has the value of all."""
+    together = verdict.gate.startswith("harm-") and verdict.limit == 1.0 / ENGINE.alpha
+    return TOGETHER if together else verdict.gate
+
+
 def twin_look(gate: EngineGate, batch: Batch, stage: int, *, dwelt: bool) -> Look:
     """The same of the twin, at the end of the batch."""
     gate.look(batch, stage)
     harm = dict(zip(plan.METRICS, gate.harm_values().tolist(), strict=True))
     proof = dict(zip(plan.REQUIRED, gate.proof_log_values(stage), strict=True))
     limit = -math.log(ENGINE.alpha)
-    goes_back = gate.combined().log_value >= limit
+    combined = gate.combined().log_value
+    goes_back = combined >= limit
     proven = all(proof[metric] >= limit and harm[metric] < ENGINE.warn for metric in PROVEN)
     log_values = {f"harm-{metric}": math.log(harm[metric]) for metric in WATCHED}
     log_values |= {f"proof-{metric}": proof[metric] for metric in PROVEN}
-    return Look(log_values, goes_back, dwelt and proven and not goes_back)
+    return Look(log_values | {TOGETHER: combined}, goes_back, dwelt and proven and not goes_back)
 
 
 async def walked(store: Store, name: str, stage: int, seed: int, looks: int) -> list[tuple[Look, Look]]:
@@ -196,6 +205,7 @@ def test_levels_and_weights_are_the_same() -> None:
     [
         *(("errors 1 -> 30 %", 0, seed, 10, "rolls_back") for seed in (1, 2, 3)),
         *(("p95 +50 %", 0, seed, 14, "rolls_back") for seed in (1, 2, 3)),
+        ("errors 1 -> 5 %", 0, 3, 4, "rolls_back"),
         ("A/A", 2, 1, 11, "goes_on"),
     ],
 )
@@ -208,10 +218,11 @@ async def test_the_product_decides_as_its_twin(
     assert [(one.rolls_back, one.goes_on) for one, _ in found] == [(twin.rolls_back, twin.goes_on) for _, twin in found]
     assert {each for one, _ in found for each in ("rolls_back", "goes_on") if getattr(one, each)} == {end}
     for one, twin in found:
-        for gate, log_value in twin.log_values.items():
-            assert one.log_values[gate] == pytest.approx(log_value, abs=near(gate)), gate
+        assert len(one.log_values) == len(WATCHED) + len(PROVEN)
+        for gate, log_value in one.log_values.items():
+            assert log_value == pytest.approx(twin.log_values[gate], abs=near(gate)), gate
 
 
 def near(gate: str) -> float:
     """In nats. In proof near the limit a unit weighs more, and a yardstick that is a bucket away moves some."""
-    return 1e-6 if gate == "harm-errors" else 0.1 if gate.startswith("harm-") else 1.0
+    return 1e-6 if gate == "harm-errors" else 1.0 if gate.startswith("proof-") else 0.1

@@ -26,7 +26,7 @@ _NOT_MEASURED = "Not measured.\n"
 class UsersRow(msgspec.Struct, frozen=True):
     """One scenario. `requests`: of ramps that were decided, of both arms; `by_groups`: how many of them by groups.
 
-    `last_share`: ramps that certainly came to the last share, where the margin is asked for: longer than the first lasts.
+    `last_share`: ramps longer than the first share lasts, so that they came to the last, where the margin is asked for.
     """
 
     scenario: UsersScenario
