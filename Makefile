@@ -58,7 +58,9 @@ bench: setup compile   ## the data plane's goals beside nginx, vllm-router, sgla
 	PYTHONPATH=$(CURDIR)/$(COMPILED) $(GLIDE) bench --output docs/benchmarks
 
 RUNS ?= 1000
+USERS_RUNS ?= 200
 bench-gates: setup     ## the error rates of ramps by evidence, beside other gates: an hour or two on 4 cores; RUNS=50: minutes
+	$(BIN)/python -m rollout.gates_bench.cli --users --runs $(USERS_RUNS) --keep build/gates-bench --output docs/statistics
 	$(BIN)/python -m rollout.gates_bench.cli --runs $(RUNS) --rivals --keep build/gates-bench --output docs/statistics
 
 load: setup-dev        ## the smoke scenario against a running `make up`

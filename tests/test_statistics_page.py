@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from rollout.gates_bench import pages, plots, tables
+from rollout.gates_bench import pages, plots
 from rollout.gates_bench.scenarios import SCENARIOS
 from rollout.gates_bench.targets import RATES, summary, targets
+from rollout.gates_bench.users import results as users
+from rollout.gates_bench.users.world import SCENARIOS as USERS_SCENARIOS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "statistics"
 FOUND = pages.read(FOLDER)
+USERS = users.read(FOLDER)
 
 
 def test_the_pages_are_these() -> None:
@@ -21,7 +24,7 @@ def test_the_pages_are_these() -> None:
 def test_tables_agree_with_the_results(page: Path) -> None:
     text = page.read_text("utf-8")
     assert "<!-- gates-bench: " in text
-    assert pages.filled(text, tables.all_of(FOUND)) == text, (
+    assert pages.filled(text, pages.tables_of(FOLDER, FOUND)) == text, (
         "write them anew: python -m rollout.gates_bench.cli --pages"
     )
 
@@ -40,3 +43,8 @@ def test_the_results_are_of_every_scenario() -> None:
     cost_us = FOUND.targets[-1].found
     assert cost_us is not None
     assert targets(FOUND.rows, cost_us) == FOUND.targets
+
+
+def test_the_ramps_by_user_are_of_every_scenario() -> None:
+    assert USERS is not None
+    assert tuple(row.scenario for row in USERS.rows) == USERS_SCENARIOS

@@ -22,6 +22,9 @@ from rollout.gates_bench.plan import Engine
 from rollout.gates_bench.results import Results
 from rollout.gates_bench.scenarios import SCENARIOS
 from rollout.gates_bench.targets import missed, summary, targets
+from rollout.gates_bench.users import results as users
+from rollout.gates_bench.users.campaign import UsersCampaign
+from rollout.gates_bench.users.world import SCENARIOS as USERS_SCENARIOS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,10 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.pages:
         pages.write(asked.output, pages.read(asked.output))
         return 0
-    chosen = [scenario for scenario in SCENARIOS if asked.only in scenario.name]
+    chosen = [each for each in (USERS_SCENARIOS if asked.users else SCENARIOS) if asked.only in each.name]
     if not chosen:
         sys.stderr.write(f"no scenario has {asked.only!r} in its name\n")
         return 2
+    if asked.users:
+        return _users(asked, chosen)
     began_s = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(asked.processes) as pool:
         results = _results(Campaign(pool, asked.engine, asked.runs, asked.keep), asked, chosen, began_s)
@@ -42,11 +47,34 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if missed(summary(results.rows)) else 0
 
 
+def _users(asked: argparse.Namespace, chosen: list[Any]) -> int:
+    """users.json, and its table if there are others to go with it."""
+    began_s, rows = time.monotonic(), []
+    with multiprocessing.get_context("spawn").Pool(asked.processes) as pool:
+        of = UsersCampaign(pool, asked.runs, asked.keep)
+        for scenario in chosen:
+            rows.append(of.row(scenario))
+            _tell(began_s, scenario.name)
+    took_s = round(time.monotonic() - began_s)
+    asked.output.mkdir(parents=True, exist_ok=True)
+    users.write(
+        asked.output,
+        users.UsersResults(command=asked.command, runs=asked.runs, took_s=took_s, processes=asked.processes, rows=rows),
+    )
+    if (asked.output / "latest.json").is_file():
+        pages.fill(asked.output, pages.read(asked.output))
+    return 0
+
+
+def _tell(began_s: float, name: str) -> None:
+    sys.stderr.write(f"{time.monotonic() - began_s:6.0f} s {name}\n")
+
+
 def _results(of: Campaign, asked: argparse.Namespace, chosen: list[Any], began_s: float) -> Results:
     rows = []
     for scenario in chosen:
         rows.append(of.row(scenario))
-        sys.stderr.write(f"{time.monotonic() - began_s:6.0f} s {scenario.name}\n")
+        _tell(began_s, scenario.name)
     beside = of.beside(chosen, asked.rival_runs or asked.runs) if asked.rivals else []
     cost = cost_us()
     return Results(
@@ -74,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=1_000, help="runs of each scenario")
     parser.add_argument("--rivals", action="store_true", help="compare with other gates at equal false rollbacks")
     parser.add_argument("--rival-runs", type=int, default=0, help="runs of each scenario in that; as --runs if 0")
+    parser.add_argument("--users", action="store_true", help="only the ramps of users who keep their arm: users.json")
     parser.add_argument("--only", default="", help="scenarios with this in their name")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--engine", type=_engine, default=Engine(), help='another engine, as {"epoch_batches": 6}')

@@ -28,17 +28,20 @@ from rollout.gates_bench import gate, kinds, looks, metrics, oracle, plan, ramp,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
 _DECISIONS = (counts, eprocess, error_bets, fixed_point, pairwise, quantile, restart, rollback, sample_ratio, score)
 _RUNS = (gate, kinds, looks, metrics, oracle, plan, ramp, rivals, scenarios, traffic)
+SOURCES = (*_DECISIONS, *_RUNS)
+"""What ramps of units depend on."""
 
 
 class Kept:
     """Results in files below `folder`; without one nothing is kept."""
 
-    def __init__(self, folder: Path | None, fixed: object) -> None:
-        """`fixed`: what results depend on besides the source, as JSON can hold it."""
-        self._folder = None if folder is None else folder / _fingerprint(fixed)
+    def __init__(self, folder: Path | None, fixed: object, sources: Sequence[ModuleType] = SOURCES) -> None:
+        """`fixed`: what results depend on besides `sources`, as JSON can hold it."""
+        self._folder = None if folder is None else folder / _fingerprint(fixed, sources)
 
     def extended(self, name: str, kind: object, wanted: int, make: Callable[[int], Sequence[Any]]) -> list[Any]:
         """The first `wanted` results of `name`, a list of `kind`; `make` gives those from a number on."""
@@ -60,6 +63,6 @@ def _decoded(text: bytes, kind: Any) -> list[Any]:  # noqa: ANN401  a type of ty
     return found
 
 
-def _fingerprint(fixed: object) -> str:
-    text = b"".join(Path(str(module.__file__)).read_bytes() for module in (*_DECISIONS, *_RUNS))
+def _fingerprint(fixed: object, sources: Sequence[ModuleType]) -> str:
+    text = b"".join(Path(str(module.__file__)).read_bytes() for module in sources)
     return blake2b(text + msgspec.json.encode(fixed), digest_size=8).hexdigest()

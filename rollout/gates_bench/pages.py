@@ -1,4 +1,4 @@
-"""latest.json, and what is made from it: plots beside it, and tables on pages between markers."""
+"""latest.json and users.json, and what is made from them: plots beside them, and tables on pages between markers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from rollout.gates_bench import plots, results, tables
+from rollout.gates_bench.users import results as users
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,18 @@ def write(folder: Path, found: Results) -> None:
     (folder / "latest.json").write_bytes(results.encoded(found))
     for name, drawing in plots.all_of(found).items():
         (folder / name).write_text(drawing, "utf-8")
+    fill(folder, found)
+
+
+def fill(folder: Path, found: Results) -> None:
+    """Tables alone."""
     for page in pages_of(folder):
-        page.write_text(filled(page.read_text("utf-8"), tables.all_of(found)), "utf-8")
+        page.write_text(filled(page.read_text("utf-8"), tables_of(folder, found)), "utf-8")
+
+
+def tables_of(folder: Path, found: Results) -> dict[str, str]:
+    """Every table by the name of its place, that of users by what there is of them in `folder`."""
+    return tables.all_of(found) | {"users": users.told(users.read(folder))}
 
 
 def pages_of(folder: Path) -> list[Path]:

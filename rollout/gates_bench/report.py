@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from rollout.gates_bench import plan
 from rollout.gates_bench.scenarios import Scenario, Truth
@@ -13,9 +14,13 @@ from rollout.gates_bench.scenarios import Scenario, Truth
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from rollout.gates_bench.ramp import Run
 
 _Z95 = 1.959963984540054
+_RESAMPLES = 1_000
+_RESAMPLES_SEED = 1
 ENDS = ("rolled_back", "completed", "held", "frozen")
 
 
@@ -42,7 +47,7 @@ class Row(msgspec.Struct, frozen=True):
     `minutes`: of the ramp as a whole. For harm: `exposed`, `decisive`: candidate units since it began until the ramp
     was stopped, until the unit that decided; `scored`: answers judged until then; `delay_minutes`: from the onset to
     the stop. `fresh_*`: of a test that begins with the harm; `oracle`: candidate units or answers of one who knows the
-    effect, to be compared with `decisive` or `scored`: `regret`.
+    effect, to be compared with `decisive` or `scored`: `regret`. `late_ci95`: of the ratio of both medians of delays.
     """
 
     scenario: str
@@ -59,6 +64,7 @@ class Row(msgspec.Struct, frozen=True):
     delay_minutes: Median | None = None
     fresh_decisive: Median | None = None
     fresh_delay_minutes: Median | None = None
+    late_ci95: tuple[float | None, float | None] | None = None
     oracle: Median | None = None
     regret: float | None = None
 
@@ -93,6 +99,20 @@ def median(values: Sequence[float | None]) -> Median:
     return Median(middle, (low, high), q90)
 
 
+def ratio_ci95(above: Sequence[float | None], below: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Of the ratio of two medians, by resampling the runs of each (fixed seed); None is larger than all.
+
+    As if both were independent: where they share seeds that is too wide rather than too narrow.
+    """
+    random = np.random.default_rng(_RESAMPLES_SEED)
+    over, under = _medians(above, random), _medians(below, random)
+    known = np.isfinite(over) & (under > 0.0) & np.isfinite(under)
+    ratios = np.full(_RESAMPLES, np.inf)
+    ratios[known] = over[known] / under[known]
+    low, high = (float(np.sort(ratios)[round(part * (_RESAMPLES - 1))]) for part in (0.025, 0.975))
+    return _finite(low), _finite(high)
+
+
 def row(scenario: Scenario, runs: Sequence[Run], fresh: Sequence[Run] = (), oracle: Sequence[int | None] = ()) -> Row:
     """Sum up the runs of one scenario."""
     ends = [each.end for each in runs]
@@ -121,6 +141,7 @@ def row(scenario: Scenario, runs: Sequence[Run], fresh: Sequence[Run] = (), orac
             found,
             fresh_decisive=_of_caught(fresh, "decisive"),
             fresh_delay_minutes=_of_caught(fresh, "delay_minutes"),
+            late_ci95=ratio_ci95(_caught(runs, "delay_minutes"), _caught(fresh, "delay_minutes")),
         )
     return _with_oracle(found, scenario, oracle) if oracle else found
 
@@ -144,7 +165,20 @@ def _with_oracle(found: Row, scenario: Scenario, oracle: Sequence[int | None]) -
 
 def _of_caught(runs: Sequence[Run], field: str) -> Median:
     """Who was never rolled back is worse than all who were."""
-    return median([getattr(each, field) if each.end == "rolled_back" else None for each in runs])
+    return median(_caught(runs, field))
+
+
+def _caught(runs: Sequence[Run], field: str) -> list[float | None]:
+    return [getattr(each, field) if each.end == "rolled_back" else None for each in runs]
+
+
+def _medians(values: Sequence[float | None], random: np.random.Generator) -> NDArray[np.float64]:
+    """The median, as `median` takes it, of each resample."""
+    ordered = np.sort(np.array([math.inf if value is None else value for value in values]))
+    rank = round((len(ordered) - 1) / 2)
+    drawn = random.integers(0, len(ordered), (_RESAMPLES, len(ordered)))
+    medians: NDArray[np.float64] = ordered[np.partition(drawn, rank, axis=1)[:, rank]]
+    return medians
 
 
 def _minutes(units: int) -> float:

@@ -39,7 +39,7 @@ def rates(results: Results) -> str:
         if told in by_name:
             found = by_name[told]
             lines.append((told, f"≤ {limit:.0%}", _percent(found.found, found.ci95), found.scenario))
-    return _table(("error rate, the worst of all scenarios", "goal", "found (95 % interval)", "scenario"), lines)
+    return table(("error rate, the worst of all scenarios", "goal", "found (95 % interval)", "scenario"), lines)
 
 
 def targets(found: Iterable[Target]) -> str:
@@ -50,16 +50,21 @@ def targets(found: Iterable[Target]) -> str:
         value = _percent(each.found, each.ci95) if each.name in rates_told else _value(each.found, each.ci95)
         limit = f"{each.limit:.0%}" if each.name in rates_told else f"{each.limit:g}"
         lines.append((each.name, f"≤ {limit}", value, _word(each), each.scenario))
-    return _table(("", "goal", "found (95 % interval)", "", "scenario"), lines)
+    return table(("", "goal", "found (95 % interval)", "", "scenario"), lines)
 
 
 def ends(rows: Iterable[Row]) -> str:
     """How ramps ended."""
     lines = [
-        (row.scenario, row.truth.replace("_", " "), *(_rate(getattr(row, end)) for end in ENDS), _spread(row.minutes))
+        (
+            row.scenario,
+            row.truth.replace("_", " "),
+            *(rate_text(getattr(row, end)) for end in ENDS),
+            spread_text(row.minutes),
+        )
         for row in rows
     ]
-    return _table(("scenario", "truth", "rolled back", "completed", "held", "frozen", "minutes, median / 90 %"), lines)
+    return table(("scenario", "truth", "rolled back", "completed", "held", "frozen", "minutes, median / 90 %"), lines)
 
 
 def harm(rows: Iterable[Row]) -> str:
@@ -67,10 +72,10 @@ def harm(rows: Iterable[Row]) -> str:
     lines = [
         (
             row.scenario,
-            _spread(row.exposed),
-            _spread(row.decisive),
-            _spread(row.scored),
-            _spread(row.delay_minutes),
+            spread_text(row.exposed),
+            spread_text(row.decisive),
+            spread_text(row.scored),
+            spread_text(row.delay_minutes),
             _of(row.fresh_decisive),
             _of(row.fresh_delay_minutes),
             _of(row.oracle),
@@ -82,7 +87,7 @@ def harm(rows: Iterable[Row]) -> str:
         "scenario", "exposed", "until decisive", "answers scored", "minutes", "fresh: decisive", "fresh: minutes",
         "oracle", "regret",
     )  # fmt: skip
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def rivals(rows: Sequence[Beside]) -> str:
@@ -92,7 +97,7 @@ def rivals(rows: Sequence[Beside]) -> str:
     for scenario in dict.fromkeys(row.scenario for row in rows):
         own = {row.gate: row for row in rows if row.scenario == scenario}
         lines.append((scenario, *(_caught(own[gate]) for gate in gates)))
-    return _table(("scenario", *gates), lines)
+    return table(("scenario", *gates), lines)
 
 
 def sweep(rows: Sequence[Beside]) -> str:
@@ -105,9 +110,9 @@ def sweep(rows: Sequence[Beside]) -> str:
         if fine and found:
             set_for = "-" if gate == ENGINE else f"{false_rollback:.0%}"
             worst = max(fine, key=lambda rate: rate.rate)
-            lines.append((gate, set_for, _rate(worst), f"{sum(found) / len(found):.0%}", f"{min(found):.0%}"))
+            lines.append((gate, set_for, rate_text(worst), f"{sum(found) / len(found):.0%}", f"{min(found):.0%}"))
     head = ("gate", "set for, on plain A/A", "false rollback, the worst", "harm found, mean", "the worst")
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _word(target: Target) -> str:
@@ -125,12 +130,14 @@ def _made(results: Results) -> str:
     )
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """As Markdown."""
     rows = [head, ["---"] * len(head), *lines]
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-def _rate(rate: Rate) -> str:
+def rate_text(rate: Rate) -> str:
+    """With its interval."""
     return _percent(rate.rate, rate.ci95)
 
 
@@ -142,7 +149,8 @@ def _percent(rate: float | None, ci95: tuple[float | None, float | None] | None)
 
 
 def _value(value: float | None, ci95: tuple[float | None, float | None] | None) -> str:
-    return _number(value) if ci95 is None else f"{_number(value)} ({_number(ci95[0])} to {_number(ci95[1])})"
+    told = _number(value, 2)
+    return told if ci95 is None else f"{told} ({_number(ci95[0], 2)} to {_number(ci95[1], 2)})"
 
 
 def _caught(row: Beside) -> str:
@@ -153,11 +161,12 @@ def _of(found: Median | None) -> str:
     return "-" if found is None else _number(found.median)
 
 
-def _spread(found: Median | None) -> str:
+def spread_text(found: Median | None) -> str:
+    """Median and 90 % quantile."""
     return "-" if found is None else f"{_number(found.median)} / {_number(found.q90)}"
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | None, digits: int = 1) -> str:
     if value is None:
         return "∞"
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"  # noqa: PLR2004  two digits tell enough
+    return f"{value:,.0f}" if value >= 10 else f"{value:.{digits}f}"  # noqa: PLR2004  two digits tell enough

@@ -72,9 +72,8 @@ def targets(rows: Sequence[Row], cost_us: float) -> list[Target]:
     late = {row.scenario: _ratio(row.delay_minutes, row.fresh_delay_minutes) for row in rows if row.fresh_delay_minutes}
     if late:
         scenario = max(late, key=late.__getitem__)
-        lines.append(
-            _target("delay of a late failure, in that of a fresh test", LATE_MAX, late[scenario], None, scenario)
-        )
+        told, ci95 = "delay of a late failure, in that of a fresh test", by_name[scenario].late_ci95
+        lines.append(_target(told, LATE_MAX, late[scenario], ci95, scenario))
     regrets = {row.scenario: row.regret for row in rows if row.regret is not None}
     if regrets:
         scenario = max(regrets, key=lambda name: regrets[name] or 0.0)

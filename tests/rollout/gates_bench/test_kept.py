@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from rollout.gates_bench import gate, kept, plan
 from rollout.gates_bench.kept import Kept
 from rollout.gates_bench.plan import Engine
 
@@ -30,3 +31,11 @@ def test_without_a_folder_nothing_is_kept() -> None:
     for _ in range(2):
         Kept(None, Engine()).extended("a", list[int | None], 2, lambda known: made(asked, known, 2))
     assert asked == [0, 0]
+
+
+def test_other_sources_begin_anew(tmp_path: Path) -> None:
+    asked: list[int] = []
+    for sources in ((gate,), (gate, plan), (gate,)):
+        Kept(tmp_path, Engine(), sources).extended("a", list[int | None], 2, lambda known: made(asked, known, 2))
+    assert asked == [0, 0]
+    assert {gate, plan} <= set(kept.SOURCES)

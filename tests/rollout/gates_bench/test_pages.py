@@ -29,6 +29,12 @@ def test_places_are_filled_and_all_else_is_kept(tmp_path: Path, results: Results
     }
 
 
+def test_users_have_a_table_once_they_were_measured(tmp_path: Path, results: Results) -> None:
+    assert pages.tables_of(tmp_path, results) == tables.all_of(results) | {"users": "Not measured.\n"}
+    (tmp_path / "users.json").write_text('{"command": "x", "runs": 2, "took_s": 1, "processes": 1, "rows": []}')
+    assert pages.tables_of(tmp_path, results)["users"].startswith("| traffic | ICC |")
+
+
 def test_without_pages_there_are_files_alone(tmp_path: Path, results: Results) -> None:
     folder = tmp_path / "own" / "results"
     folder.mkdir(parents=True)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from rollout.gates_bench import report
@@ -53,3 +54,35 @@ def test_what_is_fine_has_no_exposure() -> None:
 def test_gates_are_summed_up_beside_each_other() -> None:
     found = report.beside(Scenario(name="errors", truth=Truth.HARM), "rival", 0.02, [10, 30, None, 20])
     assert (found.gate, found.rolled_back.hits, found.exposed.median) == ("rival", 3, 30)
+
+
+def test_the_ratio_of_medians_has_an_interval() -> None:
+    random = np.random.default_rng(5)
+    above, below = (random.lognormal(middle, 0.5, 400).tolist() for middle in (1.0, 0.5))
+    low, high = report.ratio_ci95(above, below)
+    assert low is not None
+    assert high is not None
+    assert low < np.median(above) / np.median(below) < high < 1.2 * low
+    assert report.ratio_ci95(above, below) == (low, high)
+    assert report.ratio_ci95([3.0] * 9, [2.0] * 5) == (1.5, 1.5)
+
+
+def test_the_interval_holds_the_true_ratio_as_often_as_it_says() -> None:
+    random = np.random.default_rng(6)
+    held = 0
+    for _ in range(40):
+        low, high = report.ratio_ci95(random.exponential(2.0, 40).tolist(), random.exponential(1.0, 40).tolist())
+        held += (low or 0.0) <= 2.0 <= (high or np.inf)
+    assert 34 <= held <= 40
+
+
+def test_what_was_mostly_never_found_has_no_ratio() -> None:
+    assert report.ratio_ci95([None] * 4, [1.0] * 4) == (None, None)
+    assert report.ratio_ci95([1.0] * 4, [None] * 4) == (None, None)
+    assert report.ratio_ci95([1.0] * 55 + [None] * 45, [1.0] * 9) == (1.0, None)
+
+
+def test_a_late_failure_has_the_interval_of_its_ratio() -> None:
+    late = Scenario(name="late", truth=Truth.HARM, error_ratio=30.0, onset_unit=5_000)
+    assert report.row(late, runs({"rolled_back": 5}), runs({"rolled_back": 5})).late_ci95 == (1.0, 1.0)
+    assert report.row(late, runs({"rolled_back": 5})).late_ci95 is None

@@ -1,9 +1,12 @@
+import msgspec
 import pytest
 
 from rollout.gates_bench.ramp import Run
 from rollout.gates_bench.report import Row, row
 from rollout.gates_bench.scenarios import Scenario, Truth
 from rollout.gates_bench.targets import _is_settled, missed, summary, targets
+
+LATE = Scenario(name="late", truth=Truth.HARM, error_ratio=30.0, onset_unit=5_000)
 
 
 def of(name: str, truth: Truth, ends: dict[str, int], late: int = 0, **effects: object) -> Row:
@@ -51,6 +54,21 @@ def test_each_goal_has_a_line_that_says_whether_it_is_met() -> None:
         (pytest.approx(4.0), False),
         (0.7, True),
     ]
+
+
+def test_the_delay_of_a_late_failure_is_open_while_its_interval_holds_the_goal() -> None:
+    runs = [Run("rolled_back", "", 0, 1_000, 40, 80, 46, delay) for delay in (1_200, 1_400, 1_600, 1_800, 2_000) * 4]
+    fresh = [Run("rolled_back", "", 0, 1_000, 40, 80, 46, delay) for delay in (1_000, 1_100, 1_150, 1_200, 1_300) * 4]
+    (found,) = [each for each in targets([row(LATE, runs, fresh)], 1.0) if each.name.startswith("delay")]
+    assert found.found == pytest.approx(1_600 / 1_150)
+    assert found.ci95 is not None
+    assert found.met is None
+
+
+def test_results_from_before_there_was_that_interval_say_what_they_said() -> None:
+    runs = [Run("rolled_back", "", 0, 1_000, 40, 80, 46, 1_200)] * 4
+    older = msgspec.structs.replace(row(LATE, runs, runs), late_ci95=None)
+    assert [(each.ci95, each.met) for each in targets([older], 1.0)][1] == (None, True)
 
 
 def test_what_was_mostly_not_found_meets_no_goal() -> None:
