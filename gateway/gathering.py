@@ -12,12 +12,13 @@ from gateway.cluster_collector import ClusterCollector
 from gateway.collector import Collector, PaidPairs
 from gateway.core import messages as say
 from gateway.core.checks.sampling import CheckSample
-from gateway.gauges import judge_gauges
+from gateway.gauges import check_gauges, judge_gauges
 from gateway.judges import build_judges
 from gateway.pair_collector import PairCollector
 from gateway.pricing import pricing
 from gateway.spool import PairsKeptToo, ScoresKeptToo, Spool
 from gateway.spool_files import SPOOL_FOLDER, SpoolFiles
+from gateway.steady_clock import SteadyClock
 from gateway.unit_collector import UnitCollector
 
 if TYPE_CHECKING:
@@ -182,7 +183,12 @@ def _judges(around: Surroundings, sink: ScoreSink) -> Judges:
 def _checking(around: Surroundings, sampled: CheckSample, found: Callable[[CheckedAnswer], None]) -> Checking | None:
     if not sampled.millipct:
         return None
-    every, skipped = around.settings.checks.every_feature, around.metrics.checking.skip
+    around.metrics.add_source(check_gauges(sampled))
     return Checking(
-        sampled, snapshot=lambda: around.follower.snapshot, found=found, skipped=skipped, every_feature=every
+        sampled,
+        snapshot=lambda: around.follower.snapshot,
+        found=found,
+        skipped=around.metrics.checking.skip,
+        clock=SteadyClock(time.monotonic, time.time).now_s,  # that of the collectors
+        every_feature=around.settings.checks.every_feature,
     )

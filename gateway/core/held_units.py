@@ -11,6 +11,7 @@ from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.left_out import Why
+from gateway.core.thinning import QUIET_S, Thinning
 from rollout.core.claims import DIGEST_BITS
 
 if TYPE_CHECKING:
@@ -36,8 +37,11 @@ class HeldUnits:
     """One worker's. `thinned`: those given up because there were too many."""
 
     def __init__(self, most: int = HELD_MAX, lose: Callable[[Held, Why], None] = lambda _held, _why: None) -> None:
-        """`most`: beyond it the half with the larger digests is given up, now and later; `lose`: told of each."""
-        self._most, self._below, self._lose = most, 1 << DIGEST_BITS, lose
+        """`most`: beyond it the half with the larger digests is given up, now and until there is room again.
+
+        `lose`: told of each.
+        """
+        self._most, self._thinning, self._lose = most, Thinning(1 << DIGEST_BITS), lose
         self._heap: list[Held] = []
         self.thinned = 0
 
@@ -47,7 +51,7 @@ class HeldUnits:
     def add(self, units: Iterable[Held]) -> None:
         """Keep them until their time."""
         for unit in units:
-            if unit.digest < self._below:
+            if unit.digest < self._thinning.at(unit.arrived_s):
                 heappush(self._heap, unit)
                 self._thin()
             else:
@@ -56,6 +60,9 @@ class HeldUnits:
 
     def ripe(self, now_s: float) -> list[Held]:
         """Hand out, in order, those whose time came before the whole second of now."""
+        held_s = self._heap[0].at_s - self._heap[0].arrived_s if self._heap else 0.0
+        quiet = len(self._heap) <= self._most // 4
+        self._thinning.rest(now_s, quiet=quiet, for_s=max(QUIET_S, held_s))
         until_s = floor(now_s)
         found: list[Held] = []
         while self._heap and self._heap[0].at_s < until_s:
@@ -70,12 +77,13 @@ class HeldUnits:
 
     def _thin(self) -> None:
         while len(self._heap) > self._most:
-            self._below //= 2
-            kept = [unit for unit in self._heap if unit.digest < self._below]
+            self._thinning.halve()
+            below = self._thinning.limit
+            kept = [unit for unit in self._heap if unit.digest < below]
             heapify(kept)
             self.thinned += len(self._heap) - len(kept)
             for unit in self._heap:
-                if unit.digest >= self._below:
+                if unit.digest >= below:
                     self._lose(unit, Why.THINNED)
             self._heap = kept
 

@@ -72,7 +72,7 @@ class RequestOutcomes:
             self._checks.put(digest, tenant, request_id, flawed=flawed)
 
     def _form(self, unit: Unit) -> Outcome:
-        sampled = unit.request_id in self._sampled
+        sampled = self._sampled.takes(unit.request_id, unit.arrived_s)
         return form_of(sampled=sampled, flawed=self._checks.take(unit) if sampled else None)
 
 

@@ -28,6 +28,15 @@ def test_too_many_are_thinned_by_digest_alone_and_stay_away() -> None:
     assert [unit.digest for unit in units.ripe(900.0)] == [1, 2]
 
 
+def test_larger_digests_are_held_again_when_there_is_room() -> None:
+    units, large = HeldUnits(most=3), 2**62
+    units.add([held(large), held(1), held(2), held(3)])
+    for second in range(701, 1_400):
+        units.ripe(float(second))
+    units.add([held(large + 1, 1_300.0), held(large + 2, 2_000.0)])
+    assert [unit.digest for unit in units.ripe(2_001.0)] == [large + 2]
+
+
 @given(st.lists(st.tuples(st.integers(1, 99), st.integers(0, 20)), unique=True), st.integers(1, 5))
 def test_a_successor_hands_out_what_was_handed_over(rows, count: int) -> None:
     units, successor = HeldUnits(), HeldUnits()
