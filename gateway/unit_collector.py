@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.additions import ClaimedAdditions, Made
 from gateway.core.check_results import CheckResults
-from gateway.core.held_units import HeldUnits, Ratings
+from gateway.core.held_units import RATED_LATE_S, HeldUnits, Ratings
 from gateway.core.judged_unit import Judged
 from gateway.core.sum_parts import in_parts
 from gateway.core.unit_sums import Books, looked_at
@@ -83,8 +83,8 @@ class UnitCollector:
 
     @property
     def lost(self) -> int:
-        """Units that are not in a sum, or not in all, though they should be; of both arms alike."""
-        given_up = self._waiting.thinned + self._waiting.ageless + self._held.thinned
+        """Units that are in no sum, not in all, or without their ratings, though they should be: of both arms alike."""
+        given_up = self._waiting.thinned + self._waiting.ageless + self._held.thinned + self._ratings.lost
         return self._lost + self._flushes.lost + given_up + self._books.unplaced
 
     @property
@@ -105,7 +105,7 @@ class UnitCollector:
         """Take what a caller said of the answer to a request; `value`: in [0, 1]."""
         if record.unit_digest:
             request = (record.tenant, record.request_id)
-            self._ratings.add(record.feature, record.unit_digest, request, kind, value)
+            self._ratings.add(record.feature, record.unit_digest, request, kind, value, now_s=self._clock.now_s())
 
     def give_away(self, count: int) -> Iterator[tuple[Held, ...]]:
         """Hand over the units that wait for ratings, `count` at a time; nothing is left here."""
@@ -161,6 +161,7 @@ class UnitCollector:
             yield
         ripe = self._held.ripe(now_s)
         self._flushes.put(_Rated(unit, self._ratings.take(unit.feature, unit.digest)) for unit in ripe)
+        self._ratings.forget(now_s - self._books.places.rated_after_s - RATED_LATE_S)
         self._warn()
 
     def _warn(self) -> None:

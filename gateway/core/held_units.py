@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.left_out import Why
 from gateway.core.thinning import QUIET_S, Thinning
-from rollout.core.claims import DIGEST_BITS
+from rollout.core.claims import DIGEST_BITS, REMEMBER_FLUSH_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 HELD_MAX = 100_000
 RATED_MAX = 50_000
+RATED_LATE_S = REMEMBER_FLUSH_S
+"""How long after the age of ratings a unit may be asked for: its claim may have waited for the store."""
+RATINGS_MAX = 100_000
 RATINGS_OF_A_UNIT_MAX = 64
 
 
@@ -88,29 +91,59 @@ class HeldUnits:
             self._heap = kept
 
 
-class Ratings:
-    """What callers have said of units, by feature and digest; the last one of each request and kind counts."""
+class _Said(NamedTuple):
+    """Of one unit. `since_s`: when the first of it was said, Unix time; `values`: by tenant, request id and kind."""
 
-    def __init__(self, most: int = RATED_MAX) -> None:
-        """`most`: units with ratings; beyond it the ones rated first are forgotten."""
-        self._most = most
-        self._of: dict[tuple[str, int], dict[tuple[str, str, str], float]] = {}
+    since_s: float
+    values: dict[tuple[str, str, str], float]
+
+
+class Ratings:
+    """What callers have said of units, by feature and digest; the last one of each request and kind counts.
+
+    `lost` (counter): units whose ratings were forgotten because there were too many.
+    """
+
+    def __init__(self, most: int = RATED_MAX, ratings_most: int = RATINGS_MAX) -> None:
+        """`most`: units with ratings, `ratings_most`: those of all; beyond it the units rated first are forgotten."""
+        self._most, self._ratings_most = most, ratings_most
+        self._of: dict[tuple[str, int], _Said] = {}
+        """In the order in which they were rated first."""
+        self._count = self.lost = 0
 
     def __len__(self) -> int:
         return len(self._of)
 
-    def add(self, feature: str, digest: int, request: tuple[str, str], kind: str, value: float) -> None:
-        """Take one. `request`: tenant and id; `value`: in [0, 1]."""
+    def add(
+        self, feature: str, digest: int, request: tuple[str, str], kind: str, value: float, *, now_s: float
+    ) -> None:
+        """Take one. `request`: tenant and id; `value`: in [0, 1]; `now_s`: Unix time."""
         unit = (feature, digest)
-        known = self._of.get(unit)
-        if known is None:
-            if len(self._of) >= self._most:
-                del self._of[next(iter(self._of))]
-            known = self._of[unit] = {}
+        said = self._of.get(unit)
+        if said is None:
+            said = self._of[unit] = _Said(now_s, {})
         key = (*request, kind)
-        if key in known or len(known) < RATINGS_OF_A_UNIT_MAX:
-            known[key] = value
+        if key not in said.values:
+            if len(said.values) >= RATINGS_OF_A_UNIT_MAX:
+                return
+            self._count += 1
+        said.values[key] = value
+        while len(self._of) > self._most or self._count > self._ratings_most:
+            self.take(*next(iter(self._of)))
+            self.lost += 1
 
     def take(self, feature: str, digest: int) -> list[float]:
         """All of a unit, in any order; they are forgotten."""
-        return sorted(self._of.pop((feature, digest), {}).values())
+        said = self._of.pop((feature, digest), None)
+        if said is None:
+            return []
+        self._count -= len(said.values)
+        return sorted(said.values.values())
+
+    def forget(self, before_s: float) -> None:
+        """Let go of units that were rated first before then: somebody else holds those, or nobody."""
+        while self._of:
+            unit, said = next(iter(self._of.items()))
+            if said.since_s >= before_s:
+                break
+            self.take(*unit)

@@ -60,6 +60,8 @@ class Places:
         self._current: dict[str, Place] = {}
         self.over: frozenset[str] = frozenset()
         """Features whose ramp is over, or has yet to begin: nobody asks what their units came to."""
+        self.rated_after_s = 0.0
+        """The longest age at which ratings of units of any revision count; 0 where nobody asks for them."""
 
     @property
     def current(self) -> tuple[Place, ...]:
@@ -87,6 +89,7 @@ class Places:
                 self._current[name] = place
                 while len(known) > _REVISIONS_KEPT:
                     del known[next(iter(known))]
+        self._note_ages()
 
     def latest(self, feature: str) -> Place | None:
         """The place of its newest revision that gathers units; None if there was none, or the ramp is over."""
@@ -103,6 +106,10 @@ class Places:
             return 0.0
         place = self.of(feature, revision)
         return None if place is None else place.age_s
+
+    def _note_ages(self) -> None:
+        places = (place for known in self._places.values() for place in known.values())
+        self.rated_after_s = max((place.rated_after_s or 0.0 for place in places), default=0.0)
 
 
 def place_of(flag: FeatureFlag) -> Place:

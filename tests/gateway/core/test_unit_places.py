@@ -48,6 +48,13 @@ def test_revisions_are_told_apart() -> None:
     assert [place.flag for place in places.current] == [later]
 
 
+def test_the_longest_age_of_ratings_is_that_of_any_revision() -> None:
+    rated = replace(FLAG, gates=(replace(GATE, metric="thumbs"),), evidence=Evidence(feedback_age="10m"))
+    sooner = replace(rated, revision=2, evidence=Evidence(feedback_age="5m"))
+    seen = [(), (FLAG,), (rated, sooner), (sooner,)]
+    assert [learned(*flags).rated_after_s for flags in seen] == [0.0, 0.0, 600.0, 300.0]
+
+
 def test_a_revision_that_says_something_else_replaces_its_own() -> None:
     """After a store that was lost."""
     other = replace(FLAG, evidence=Evidence(age="5s"))
