@@ -91,7 +91,7 @@ class Gathering(NamedTuple):
         await self.judges.close()
         await asyncio.gather(
             self.collector.close(),
-            self.units.close(),
+            self.units.close(handing_over=replaced),
             self.pairs.close(),
             self.clusters.close(handing_over=replaced),
             asyncio.to_thread(self.kept.close),
@@ -99,14 +99,15 @@ class Gathering(NamedTuple):
 
     def give_away(self, count: int) -> Iterator[say.Handover]:
         """Hand over what waits for its age, at most about `count` at a time. To be called after `close`."""
-        for held in self.units.give_away(count):
-            yield say.Handover(held=held)
+        for held, flags in self.units.give_away(count):
+            yield say.Handover(held=held, flags=flags)
         for handed in self.clusters.give_away(count):
             yield say.Handover(handed=handed)
 
     def receive(self, message: say.Handover) -> None:
         """Take over what another worker gave away."""
-        self.units.receive(message.held)
+        if message.held:
+            self.units.receive(message.held, message.flags)
         if message.handed is not None:
             self.clusters.receive(message.handed)
 

@@ -73,10 +73,17 @@ class HeldUnits:
         return found
 
     def give_away(self, count: int) -> Iterator[tuple[Held, ...]]:
-        """Hand over all, `count` at a time; nothing is left here."""
-        rest, self._heap = self._heap, []
+        """Hand over all, `count` at a time, those of one revision together; nothing is left here."""
+        rest, self._heap = sorted(self._heap, key=lambda each: (each.feature, each.revision)), []
         for start in range(0, len(rest), count):
             yield tuple(rest[start : start + count])
+
+    def give_up(self) -> int:
+        """Let go of all; how many there were."""
+        units, self._heap = self._heap, []
+        for unit in units:
+            self._lose(unit, Why.ENDED)
+        return len(units)
 
     def _thin(self) -> None:
         while len(self._heap) > self._most:

@@ -83,7 +83,7 @@ async def test_who_holds_the_claim_keeps_the_unit_and_nobody_else(store: SqliteS
     successor = UnitCollector(world.line, lambda: world.snapshot, lambda: 0.0, lambda: 701.0)
     for worker in world.workers:
         for held in worker.give_away(500):
-            successor.receive(held)
+            successor.receive(*held)
     await world.pass_to(701.0)
     assert (await world.counted(series_of(world.flag)[0])).moments.units == 0
     successor.take_rating(request(1), "score", 1.0)

@@ -103,3 +103,11 @@ def test_who_is_given_up_is_told() -> None:
     large = 2**62
     units.add([held(large), held(1), held(2), held(large + 1)])
     assert lost == [(large, Why.THINNED), (large + 1, Why.THINNED)]
+
+
+def test_who_still_waits_at_the_end_is_told() -> None:
+    lost: list[tuple[int, Why]] = []
+    units = HeldUnits(lose=lambda unit, why: lost.append((unit.digest, why)))
+    units.add([held(1), held(2)])
+    assert (units.give_up(), len(units)) == (2, 0)
+    assert lost == [(1, Why.ENDED), (2, Why.ENDED)]
