@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from itertools import islice
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gateway.core.answer_text import answer_text
@@ -41,6 +42,10 @@ WAITING_MAX = 64
 BYTES_AT_ONCE = 65_536
 ANSWERS_AT_ONCE = 4
 """Per sweep, and one answer at least: the largest takes some ten milliseconds, the usual one half of one."""
+QUIET_LOAD = 0.25
+"""Of what sweeps may take: up to this there is room for a sample twice as large."""
+_LOAD_OVER_SWEEPS = 600
+"""A minute."""
 
 
 class Checking:
@@ -65,10 +70,12 @@ class Checking:
         self._seen = EMPTY_SNAPSHOT
         self._wanted: dict[str, Sampler] = {}
         self._room = Room(HELD_MAX_BYTES)
-        self._passing: set[Sample] = set()
+        self._passing: dict[Sample, float] = {}
+        """With the arrival of their requests, Unix time."""
         self._waiting: dict[Sample, None] = {}
         self._inner: Mapping[str, Sampler] = {}
         self._closed = False
+        self._load = 0.0
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -99,7 +106,7 @@ class Checking:
 
     def offer(self, sample: Sample) -> None:
         """Desk: its request has settled."""
-        self._passing.discard(sample)
+        arrived_s = self._passing.pop(sample, 0.0)
         why = None
         if not sample.ok:
             why = Unchecked.FAILED
@@ -107,7 +114,7 @@ class Checking:
             why = Unchecked.TOO_LARGE
         elif self._closed:
             why = Unchecked.DRAINING
-        elif not self._has_room_for(sample.request_id):
+        elif self._is_crowded(arrived_s):
             why = Unchecked.CROWDED
         if why is None:
             self._waiting[sample] = None
@@ -119,15 +126,9 @@ class Checking:
         self._inner = inner
         try:
             for sample in [each for each in self._passing if each.abandoned]:
-                self._passing.discard(sample)
+                del self._passing[sample]
                 self._give_up(sample, Unchecked.FAILED)
-            looked_at = 0
-            for sample in list(islice(self._waiting, ANSWERS_AT_ONCE)):
-                if looked_at >= BYTES_AT_ONCE:
-                    break
-                looked_at += sample.answer_bytes + len(sample.prompt)
-                del self._waiting[sample]
-                self._look(sample)
+            self._note_load(self._look_at_some())
             return self._samplers(inner)
         except Exception:  # noqa: BLE001  the sweep is what deadlines of requests hang on
             _log.exception("sampled answers could not be checked")
@@ -139,6 +140,22 @@ class Checking:
         for sample in list(self._waiting):
             del self._waiting[sample]
             self._give_up(sample, Unchecked.DRAINING)
+
+    def _look_at_some(self) -> float:
+        """How much of what a sweep may take that was."""
+        answers = looked_at = 0
+        for sample in list(islice(self._waiting, ANSWERS_AT_ONCE)):
+            if looked_at >= BYTES_AT_ONCE:
+                break
+            answers += 1
+            looked_at += sample.answer_bytes + len(sample.prompt)
+            del self._waiting[sample]
+            self._look(sample)
+        return max(answers / ANSWERS_AT_ONCE, looked_at / BYTES_AT_ONCE)
+
+    def _note_load(self, load: float) -> None:
+        self._load += (load - self._load) / _LOAD_OVER_SWEEPS
+        self._sampled.rest(self._clock(), quiet=self._load <= QUIET_LOAD)
 
     def _samplers(self, inner: Mapping[str, Sampler]) -> Mapping[str, Sampler]:
         """Worked out once of each snapshot: there may be thousands of features, and ten sweeps a second."""
@@ -154,23 +171,23 @@ class Checking:
         decision = chosen.decision
         if self._closed or decision is None or decision.unit_kind is None:
             return None
-        if request_id not in self._sampled:
+        arrived_s = self._clock() - (perf_counter() - owner.incoming.arrived_at_s)
+        if not self._sampled.takes(request_id, arrived_s):
             return None
-        if not self._has_room_for(request_id):
+        if self._is_crowded(arrived_s):
             self._skipped(decision.feature, Unchecked.CROWDED)
             return None
         sample = Sample(owner, call, decision, request_id, desk=self, room=self._room)
-        self._passing.add(sample)
+        self._passing[sample] = arrived_s
         return sample
 
-    def _has_room_for(self, request_id: str) -> bool:
-        """Where too many wait the sample is thinned, rather than whoever comes next left unchecked."""
-        if len(self._waiting) >= WAITING_MAX:
-            self._sampled.thin()
-            for sample in [each for each in self._waiting if each.request_id not in self._sampled]:
-                del self._waiting[sample]
-                self._give_up(sample, Unchecked.CROWDED)
-        return request_id in self._sampled and len(self._waiting) < WAITING_MAX
+    def _is_crowded(self, arrived_s: float) -> bool:
+        """Whether too many wait; then the sample is thinned, lest all who come next be turned away."""
+        if len(self._waiting) < WAITING_MAX:
+            return False
+        self._load = max(self._load, 1.0)
+        self._sampled.thin(self._clock(), arrived_s)
+        return True
 
     def _look(self, sample: Sample) -> None:
         try:

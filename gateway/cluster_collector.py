@@ -7,12 +7,14 @@ nothing.
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.additions import Additions
 from gateway.core.checks.sampling import CheckSample
 from gateway.core.cluster_requests import ClusterPlaces, Handed, WaitingRequests, arrived_s_of
 from gateway.core.cluster_sums import ClusterBooks, add_rows, entry_of, fitting
+from gateway.core.held_units import RATED_LATE_S
 from gateway.core.left_out import Why
 from gateway.core.left_out_requests import LeftOutRequests
 from gateway.core.request_outcomes import RequestOutcomes
@@ -66,9 +68,9 @@ class ClusterCollector:
 
     @property
     def lost(self) -> int:
-        """Requests of age that are in no sum though they should be, of both arms alike (counter)."""
+        """Requests that are in no sum though they should be, or without their ratings, of both arms alike (counter)."""
         thinned = sum(each.thinned for each in self._waiting.values())
-        return self._lost + self._flushes.lost + thinned
+        return self._lost + self._flushes.lost + thinned + self._outcomes.lost
 
     def take(self, records: Sequence[Record]) -> None:
         """Take a batch of settled requests."""
@@ -92,7 +94,7 @@ class ClusterCollector:
     def take_rating(self, record: Record, kind: str, value: float) -> None:
         """Take what a caller said of the answer to a request; `value`: in [0, 1]."""
         if self._is_drawn(record):
-            self._outcomes.add_rating(record, kind, value)
+            self._outcomes.add_rating(record, kind, value, self._clock.now_s())
 
     def give_away(self, count: int) -> Iterator[Handed]:
         """Hand over what waits for its age, about `count` at a time; nothing is left here. To be called after `close`.
@@ -118,6 +120,8 @@ class ClusterCollector:
             if self._places:
                 await requests.settled()
                 self.look(requests.under_way)
+            else:
+                self._outcomes.forget_ratings(inf)
 
         await self._flushes.run(look, self._tell)
 
@@ -138,6 +142,7 @@ class ClusterCollector:
         """Find out what has come of age; all that has settled must have been taken. `under_way`: see `Requests`."""
         self._places.learn(self._snapshot())
         now_s = self._clock.now_s()
+        self._outcomes.forget_ratings(now_s - max(self._places.ages_s, default=0.0) - RATED_LATE_S)
         for age_s in self._places.ages_s | self._waiting.keys():
             waiting = self._waiting_until(age_s)
             seen = self._clock.timed(list(under_way(age_s / 2)))  # half of it: clocks may be worked off

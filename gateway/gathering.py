@@ -12,12 +12,13 @@ from gateway.cluster_collector import ClusterCollector
 from gateway.collector import Collector, PaidPairs
 from gateway.core import messages as say
 from gateway.core.checks.sampling import CheckSample
-from gateway.gauges import judge_gauges
+from gateway.gauges import check_gauges, judge_gauges
 from gateway.judges import build_judges
 from gateway.pair_collector import PairCollector
 from gateway.pricing import pricing
 from gateway.spool import PairsKeptToo, ScoresKeptToo, Spool
 from gateway.spool_files import SPOOL_FOLDER, SpoolFiles
+from gateway.steady_clock import SteadyClock
 from gateway.unit_collector import UnitCollector
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Gathering(NamedTuple):
         await self.judges.close()
         await asyncio.gather(
             self.collector.close(),
-            self.units.close(),
+            self.units.close(handing_over=replaced),
             self.pairs.close(),
             self.clusters.close(handing_over=replaced),
             asyncio.to_thread(self.kept.close),
@@ -98,14 +99,15 @@ class Gathering(NamedTuple):
 
     def give_away(self, count: int) -> Iterator[say.Handover]:
         """Hand over what waits for its age, at most about `count` at a time. To be called after `close`."""
-        for held in self.units.give_away(count):
-            yield say.Handover(held=held)
+        for held, flags in self.units.give_away(count):
+            yield say.Handover(held=held, flags=flags)
         for handed in self.clusters.give_away(count):
             yield say.Handover(handed=handed)
 
     def receive(self, message: say.Handover) -> None:
         """Take over what another worker gave away."""
-        self.units.receive(message.held)
+        if message.held:
+            self.units.receive(message.held, message.flags)
         if message.handed is not None:
             self.clusters.receive(message.handed)
 
@@ -182,7 +184,12 @@ def _judges(around: Surroundings, sink: ScoreSink) -> Judges:
 def _checking(around: Surroundings, sampled: CheckSample, found: Callable[[CheckedAnswer], None]) -> Checking | None:
     if not sampled.millipct:
         return None
-    every, skipped = around.settings.checks.every_feature, around.metrics.checking.skip
+    around.metrics.add_source(check_gauges(sampled))
     return Checking(
-        sampled, snapshot=lambda: around.follower.snapshot, found=found, skipped=skipped, every_feature=every
+        sampled,
+        snapshot=lambda: around.follower.snapshot,
+        found=found,
+        skipped=around.metrics.checking.skip,
+        clock=SteadyClock(time.monotonic, time.time).now_s,  # that of the collectors
+        every_feature=around.settings.checks.every_feature,
     )

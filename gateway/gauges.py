@@ -14,6 +14,7 @@ from rollout.core.model import BUCKETS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from gateway.core.checks.sampling import CheckSample
     from gateway.core.series import Reading
     from gateway.judges import Judges
     from gateway.quotas import Quotas
@@ -51,6 +52,16 @@ def judge_gauges(judges: Judges) -> Callable[[], Iterable[Reading]]:
             for state in BreakerState
         ]
         yield gauge("glidepath_judge_state", "Workers that have the judge in this state.", ("judge", "state"), states)
+
+    return source
+
+
+def check_gauges(sampled: CheckSample) -> Callable[[], Iterable[Reading]]:
+    """What each worker reads of its sample of answers; a source likewise."""
+
+    def source() -> Iterator[Reading]:
+        text = "Part of all answers that is checked, of the worker that checks least."
+        yield gauge("glidepath_check_sample_ratio", text, (), [((), sampled.millipct / BUCKETS)], "min")
 
     return source
 

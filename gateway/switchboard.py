@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,10 @@ from gateway.peers import WITHIN_S
 if TYPE_CHECKING:
     from gateway.process import WorkerProcess
 
+_log = logging.getLogger(__name__)
+KEPT_MAX = 512
+"""Messages; all of one worker, which hands over 500 at once."""
+
 
 class Switchboard:
     """The lines to all workers there are, by worker number."""
@@ -22,6 +28,8 @@ class Switchboard:
         self.lines: dict[int, WorkerProcess] = {}
         self.ledger = Ledger()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._heirless: deque[tuple[int, say.Handover]] = deque()
+        """What was handed over while nobody was ready, by slot."""
 
     def among(self, *states: State) -> list[WorkerProcess]:
         """Workers in these states, in the order of their start."""
@@ -55,7 +63,9 @@ class Switchboard:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif isinstance(message, say.Handover):
-            self._hand_over(worker, message)
+            self._hand_over(worker.slot, message)
+        elif isinstance(message, say.Ready):
+            self._hand_over_what_was_kept()
 
     def bury(self, worker: WorkerProcess) -> None:
         """Forget a dead worker's line and gauges; what it had counted stays."""
@@ -66,8 +76,18 @@ class Switchboard:
         answers = await self.ask(ask.question, but=worker.number, to=ask.to)
         worker.channel.send(say.Reply(ask.id, answers))
 
-    def _hand_over(self, worker: WorkerProcess, message: say.Handover) -> None:
-        """Give a leaving worker's answers to its successor, or to any other; without one nobody could use them."""
+    def _hand_over(self, slot: int, message: say.Handover) -> None:
+        """Give what a leaving worker knew to its successor, or to any other, or to the next that will be ready."""
         heirs = self.among(State.READY)
         if heirs:
-            max(heirs, key=lambda each: (each.slot == worker.slot, each.number)).channel.send(message)
+            max(heirs, key=lambda each: (each.slot == slot, each.number)).channel.send(message)
+            return
+        self._heirless.append((slot, message))
+        if len(self._heirless) > KEPT_MAX:
+            self._heirless.popleft()
+            _log.warning("no worker is ready to take over what others knew: some of it is lost")
+
+    def _hand_over_what_was_kept(self) -> None:
+        kept, self._heirless = self._heirless, deque()
+        for slot, message in kept:
+            self._hand_over(slot, message)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.additions import ClaimedAdditions, Made
 from gateway.core.check_results import CheckResults
-from gateway.core.held_units import HeldUnits, Ratings
+from gateway.core.held_units import RATED_LATE_S, HeldUnits, Ratings
 from gateway.core.judged_unit import Judged
 from gateway.core.sum_parts import in_parts
 from gateway.core.unit_sums import Books, looked_at
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.core.held_units import Held
     from gateway.core.left_out import Why
     from gateway.core.outcome import Record
-    from rollout.core.model import Snapshot
+    from rollout.core.model import FeatureFlag, Snapshot
 
 _log = logging.getLogger(__name__)
 JUDGED_AT_ONCE, WATCHED_AT_ONCE, SENT_AT_ONCE = 32, 256, 256
@@ -83,8 +83,8 @@ class UnitCollector:
 
     @property
     def lost(self) -> int:
-        """Units that are not in a sum, or not in all, though they should be; of both arms alike."""
-        given_up = self._waiting.thinned + self._waiting.ageless + self._held.thinned
+        """Units that are in no sum, not in all, or without their ratings, though they should be: of both arms alike."""
+        given_up = self._waiting.thinned + self._waiting.ageless + self._held.thinned + self._ratings.lost
         return self._lost + self._flushes.lost + given_up + self._books.unplaced
 
     @property
@@ -105,14 +105,17 @@ class UnitCollector:
         """Take what a caller said of the answer to a request; `value`: in [0, 1]."""
         if record.unit_digest:
             request = (record.tenant, record.request_id)
-            self._ratings.add(record.feature, record.unit_digest, request, kind, value)
+            self._ratings.add(record.feature, record.unit_digest, request, kind, value, now_s=self._clock.now_s())
 
-    def give_away(self, count: int) -> Iterator[tuple[Held, ...]]:
-        """Hand over the units that wait for ratings, `count` at a time; nothing is left here."""
-        yield from self._held.give_away(count)
+    def give_away(self, count: int) -> Iterator[tuple[tuple[Held, ...], tuple[FeatureFlag, ...]]]:
+        """Hand over the units that wait for ratings, `count` at a time, with their flags; nothing is left here."""
+        for held in self._held.give_away(count):
+            yield held, self._books.places.flags_of((each.feature, each.revision) for each in held)
 
-    def receive(self, held: Iterable[Held]) -> None:
+    def receive(self, held: Iterable[Held], flags: Iterable[FeatureFlag]) -> None:
         """Take over what another worker gave away."""
+        self._books.learn(self._snapshot())
+        self._books.places.adopt(flags)
         self._held.add(held)
 
     async def run(self, requests: Requests) -> None:
@@ -133,13 +136,19 @@ class UnitCollector:
         """Claim, then add; what the store didn't answer is sent again with the next. Never raises."""
         await self._flushes.flush()
 
-    async def close(self) -> None:
-        """Count what is due and give up who is younger, both arms alike; see also `give_away`. Never raises."""
+    async def close(self, *, handing_over: bool = False) -> None:
+        """Count what is due and give up who is younger, both arms alike. Never raises.
+
+        Who waits for ratings is given up as well, unless they are handed over (`give_away`).
+        """
         for _ in self._looking:  # a look that was cut short
             pass
         self.look(())
+        while await self._flushes.flush():
+            pass
+        self.look(())  # who has been claimed now may be old enough for their ratings
         await self._flushes.close()
-        self._lost += self._waiting.give_up()
+        self._lost += self._waiting.give_up() + (0 if handing_over else self._held.give_up())
         self.left_out.hand_over()
         await self._tally.close()
 
@@ -161,6 +170,7 @@ class UnitCollector:
             yield
         ripe = self._held.ripe(now_s)
         self._flushes.put(_Rated(unit, self._ratings.take(unit.feature, unit.digest)) for unit in ripe)
+        self._ratings.forget(now_s - self._books.places.rated_after_s - RATED_LATE_S)
         self._warn()
 
     def _warn(self) -> None:

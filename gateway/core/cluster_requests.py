@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.core.left_out import Why
 from gateway.core.outcome import Record  # noqa: TC001  messages are read by it
+from gateway.core.thinning import QUIET_S, Thinning
 from rollout.core.claims import DIGEST_BITS
 from rollout.core.errors import InvalidArgument
 from rollout.core.evidence.cluster_parts import Part, is_clustered, parts_of
@@ -141,7 +142,7 @@ class WaitingRequests:
     def __init__(
         self, age_s: float, most: int = WAITING_MAX, lose: Callable[[Record, Why], None] = lambda _record, _why: None
     ) -> None:
-        """`most`: requests that wait at once, beyond it the half of all users is given up, now and later.
+        """`most`: requests that wait at once, beyond it the half of all users is given up, until there is room again.
 
         `lose`: told of each that is given up.
         """
@@ -149,7 +150,7 @@ class WaitingRequests:
         self._waiting: list[Record] = []
         self._handed_out: Counter[Key] = Counter()
         """Those that were under way at their age, and are so still."""
-        self._below = 1 << DIGEST_BITS
+        self._thinning = Thinning(1 << DIGEST_BITS)
         self.thinned = 0
 
     def __len__(self) -> int:
@@ -170,6 +171,8 @@ class WaitingRequests:
         `under_way`: of the requests that have not settled at least those as old. Of those that have, all must have been
         added before.
         """
+        quiet = len(self._waiting) <= self._most // 4
+        self._thinning.rest(now_s, quiet=quiet, for_s=max(QUIET_S, self._age_s))
         until_s = floor(now_s - self._age_s)
         due = [each for each in self._waiting if arrived_s_of(each) < until_s]
         self._waiting = [each for each in self._waiting if arrived_s_of(each) >= until_s]
@@ -212,15 +215,16 @@ class WaitingRequests:
             return
         self._waiting.append(record)
         while len(self._waiting) > self._most:
-            self._below //= 2
-            gone = [each for each in self._waiting if each.unit_digest >= self._below]
+            self._thinning.halve()
+            below = self._thinning.limit
+            gone = [each for each in self._waiting if each.unit_digest >= below]
             self.thinned += len(gone)
-            self._waiting = [each for each in self._waiting if each.unit_digest < self._below]
+            self._waiting = [each for each in self._waiting if each.unit_digest < below]
             for each in gone:
                 self._lose(each, Why.THINNED)
 
     def _is_below(self, record: Record) -> bool:
-        if record.unit_digest < self._below:
+        if record.unit_digest < self._thinning.at(arrived_s_of(record)):
             return True
         self.thinned += 1
         self._lose(record, Why.THINNED)

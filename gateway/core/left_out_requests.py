@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from gateway.core.cluster_requests import arrived_s_of
 from gateway.core.left_out import LeftOut, of_all, of_judged, of_unknown
 from rollout.core.model import Arm
 
@@ -43,7 +44,7 @@ class LeftOutRequests(LeftOut):
         place = self._places.of(record.feature, record.revision) or self._places.latest(record.feature)
         if place is not None:
             series = [each for part in place.parts if age_s in (None, part.age_s) for each in part.series]
-            prefixes = of_all(series, checked=record.request_id in self._sampled)
+            prefixes = of_all(series, checked=self._sampled.takes(record.request_id, arrived_s_of(record)))
             self.give_up(place, prefixes, why, candidate=record.assigned == Arm.CANDIDATE)
 
     def lose_entries(self, entries: Iterable[Entry], why: Why) -> None:

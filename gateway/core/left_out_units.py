@@ -39,7 +39,7 @@ class LeftOutUnits(LeftOut):
         """Take one that was given up before its outcomes were known."""
         place = self._place(unit.feature, unit.revision)
         if place is not None:
-            prefixes = of_all(place.series, checked=unit.request_id in self._sampled)
+            prefixes = of_all(place.series, checked=self._sampled.takes(unit.request_id, unit.arrived_s))
             self.give_up(place, prefixes, why, candidate=unit.candidate)
 
     def lose_judged(self, units: Iterable[Judged], why: Why) -> None:

@@ -13,8 +13,9 @@ from gateway.core.cluster_requests import Handed
 from gateway.core.held_units import Held
 from gateway.core.outcome import Record
 from gateway.core.series import Reading, Series
+from rollout.core.model import FeatureFlag
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -77,13 +78,14 @@ class Counts(_Message, frozen=True):
 class Handover(_Message, frozen=True):
     """From a worker at its end, and on to its successor: settled requests that somebody may still ask about.
 
-    `scores`: tenant, request id, kind, score of those that have been rated. `held`: units that wait for their ratings.
-    `handed`: requests of users that wait for their age.
+    `scores`: tenant, request id, kind, score of those that have been rated. `held`: units that wait for their ratings,
+    `flags`: those under which they were drawn. `handed`: requests of users that wait for their age.
     """
 
     records: tuple[Record, ...] = ()
     scores: tuple[tuple[str, str, str, float], ...] = ()
     held: tuple[Held, ...] = ()
+    flags: tuple[FeatureFlag, ...] = ()
     handed: Handed | None = None
 
 

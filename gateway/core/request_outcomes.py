@@ -34,9 +34,18 @@ class RequestOutcomes:
         """Take what free checks found."""
         self._checks.add(answer)
 
-    def add_rating(self, record: Record, kind: str, value: float) -> None:
-        """Take what a caller said of the answer to a request; `value`: in [0, 1]."""
-        self._ratings.add(_name_of(record), record.unit_digest, key_of(record), kind, value)
+    @property
+    def lost(self) -> int:
+        """Requests whose ratings were forgotten because there were too many (counter)."""
+        return self._ratings.lost
+
+    def add_rating(self, record: Record, kind: str, value: float, now_s: float) -> None:
+        """Take what a caller said of the answer to a request; `value`: in [0, 1], `now_s`: Unix time."""
+        self._ratings.add(_name_of(record), record.unit_digest, key_of(record), kind, value, now_s=now_s)
+
+    def forget_ratings(self, before_s: float) -> None:
+        """Let go of those of requests that were rated first before then: nobody will ask for them."""
+        self._ratings.forget(before_s)
 
     def of(self, record: Record, part: Part) -> tuple[Outcome, ...]:
         """The outcome of each series at the part's age. To be called once."""
@@ -72,7 +81,7 @@ class RequestOutcomes:
             self._checks.put(digest, tenant, request_id, flawed=flawed)
 
     def _form(self, unit: Unit) -> Outcome:
-        sampled = unit.request_id in self._sampled
+        sampled = self._sampled.takes(unit.request_id, unit.arrived_s)
         return form_of(sampled=sampled, flawed=self._checks.take(unit) if sampled else None)
 
 

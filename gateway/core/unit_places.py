@@ -15,7 +15,7 @@ from rollout.core.evidence.plans import Series, errors_key, key_of, series_of
 from rollout.core.model import EMPTY_SNAPSHOT, FeatureFlag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from rollout.core.model import Snapshot
     from rollout.core.sums import SumKey
@@ -60,6 +60,8 @@ class Places:
         self._current: dict[str, Place] = {}
         self.over: frozenset[str] = frozenset()
         """Features whose ramp is over, or has yet to begin: nobody asks what their units came to."""
+        self.rated_after_s = 0.0
+        """The longest age at which ratings of units of any revision count; 0 where nobody asks for them."""
 
     @property
     def current(self) -> tuple[Place, ...]:
@@ -75,8 +77,8 @@ class Places:
         self.over = frozenset(name for name, each in snapshot.features.items() if not has_begun(each.flag))
         for gone in self._places.keys() - snapshot.features.keys():
             del self._places[gone]
-        for name in self.over:
-            self._places.pop(name, None)
+        for name in self.over & self._places.keys():
+            self._places[name] = self._yet_to_come(name)
         for name, feature in snapshot.features.items():
             flag = feature.flag
             if gathers(flag) and flag.progress.attempt:
@@ -87,6 +89,23 @@ class Places:
                 self._current[name] = place
                 while len(known) > _REVISIONS_KEPT:
                     del known[next(iter(known))]
+        self._note_ages()
+
+    def adopt(self, flags: Iterable[FeatureFlag]) -> None:
+        """Note revisions that another worker has seen, also those that are yet to be seen here."""
+        for flag in flags:
+            known = self._places.setdefault(flag.feature, {})
+            known.setdefault(flag.revision, place_of(flag))
+            newest = sorted(known.items())[-_REVISIONS_KEPT:]
+            self._places[flag.feature] = dict(newest)
+            if flag.feature in self.over:
+                self._places[flag.feature] = self._yet_to_come(flag.feature)
+        self._note_ages()
+
+    def flags_of(self, drawn: Iterable[tuple[str, int]]) -> tuple[FeatureFlag, ...]:
+        """The flags of these features and revisions, as far as they are known."""
+        found = (self.of(*each) for each in sorted(set(drawn)))
+        return tuple(place.flag for place in found if place is not None)
 
     def latest(self, feature: str) -> Place | None:
         """The place of its newest revision that gathers units; None if there was none, or the ramp is over."""
@@ -103,6 +122,15 @@ class Places:
             return 0.0
         place = self.of(feature, revision)
         return None if place is None else place.age_s
+
+    def _yet_to_come(self, feature: str) -> dict[int, Place]:
+        """Those of a feature whose revisions are later than the newest snapshot."""
+        seen = self._seen.features[feature].flag.revision
+        return {revision: place for revision, place in self._places[feature].items() if revision > seen}
+
+    def _note_ages(self) -> None:
+        places = (place for known in self._places.values() for place in known.values())
+        self.rated_after_s = max((place.rated_after_s or 0.0 for place in places), default=0.0)
 
 
 def place_of(flag: FeatureFlag) -> Place:

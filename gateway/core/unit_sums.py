@@ -151,7 +151,7 @@ class Books:
         return Judged(place, unit.arrived_s, unit.digest, unit.candidate, unit.success, outcomes)
 
     def _form(self, unit: Unit) -> Outcome:
-        sampled = unit.request_id in self._sampled
+        sampled = self._sampled.takes(unit.request_id, unit.arrived_s)
         return form_of(sampled=sampled, flawed=self._flawed(unit) if sampled else None)
 
     def _add_series(self, deltas: Deltas, units: Iterable[Judged], age_s: Callable[[Judged], float]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.left_out import Why
 from gateway.core.outcome import CALLER_ERRORS_FROM, UNDER_WAY, Outcome
+from gateway.core.thinning import QUIET_S, Thinning
 from rollout.core.claims import DIGEST_BITS
 from rollout.core.model import Arm
 
@@ -153,14 +154,16 @@ class Waiting:
     ) -> None:
         """`age_s_of`: by feature and revision; None where that is unknown.
 
-        `most`: units that wait at once, beyond it the half with the larger digests is given up, now and later.
+        `most`: units that wait at once, beyond it the half with the larger digests is given up, now and until there is
+        room again. Of those so many are remembered, and stay away: a later turn must not stand in for the first.
         `lose`: told of each that is given up.
         """
         self._age_s_of, self._most, self._lose = age_s_of, most, lose
         self._units: dict[_Key, Unit] = {}
         self._seconds: dict[float, dict[int, set[_Key]]] = {}
         """The same by age and second of arrival: who is due is found without a look at all."""
-        self._below = 1 << DIGEST_BITS
+        self._thinning = Thinning(1 << DIGEST_BITS)
+        self._gone: dict[int, None] = {}
         self._looked_s = 0.0
         self.thinned = self.ageless = 0
 
@@ -193,6 +196,8 @@ class Waiting:
                 age_s = self._age_s_of(record.feature, record.revision)
                 if age_s is not None and record.at_s - record.duration_s < floor(now_s - age_s):
                     self._keep(unit_of(record, age_s))
+        quiet = len(self._units) <= self._most // 4
+        self._thinning.rest(now_s, quiet=quiet, for_s=max((QUIET_S, *self._seconds)))
         due: list[Unit] = []
         for age_s, seconds in self._seconds.items():
             until_s = floor(now_s - age_s)
@@ -213,9 +218,8 @@ class Waiting:
     def _keep(self, unit: Unit) -> None:
         if unit.arrived_s < floor(self._looked_s - unit.age_s):
             return
-        if unit.digest >= self._below:
-            self.thinned += 1
-            self._lose(unit, Why.THINNED)
+        if unit.digest in self._gone or unit.digest >= self._thinning.at(unit.arrived_s):
+            self._leave_out(unit)
             return
         key = (unit.feature, unit.digest)
         known = self._units.get(key)
@@ -229,11 +233,18 @@ class Waiting:
 
     def _thin(self) -> None:
         while len(self._units) > self._most:
-            self._below //= 2
-            gone = [unit for unit in self._units.values() if unit.digest >= self._below]
-            self.thinned += len(gone)
-            for unit in gone:
+            self._thinning.halve()
+            below = self._thinning.limit
+            for unit in [each for each in self._units.values() if each.digest >= below]:
                 key = (unit.feature, unit.digest)
                 del self._units[key]
                 self._seconds[unit.age_s][floor(unit.arrived_s)].discard(key)
-                self._lose(unit, Why.THINNED)
+                self._leave_out(unit)
+
+    def _leave_out(self, unit: Unit) -> None:
+        self.thinned += 1
+        self._gone.pop(unit.digest, None)
+        self._gone[unit.digest] = None
+        if len(self._gone) > self._most:
+            del self._gone[next(iter(self._gone))]
+        self._lose(unit, Why.THINNED)

@@ -25,12 +25,13 @@ class Looked:
         self.skipped: list[tuple[str, str]] = []
         self.gateway = gateway
         self.sampled = CheckSample(millipct)
+        self.now_s = 7.0
         self.checking = Checking(
             self.sampled,
             snapshot=gateway.relay.snapshot,
             found=self.found.append,
             skipped=lambda feature, why: self.skipped.append((feature, why)),
-            clock=lambda: 7.0,
+            clock=lambda: self.now_s,
             every_feature=every_feature,
         )
         gateway.relay.checking = self.checking
@@ -155,14 +156,54 @@ async def test_where_too_many_wait_the_sample_is_thinned(
     monkeypatch.setattr(module, "WAITING_MAX", 4)
     server = await upstream(wire.plain(said("fine")))
     looked = Looked(await relay_gateway(candidate=server.port, baseline=server.port))
+    for number in range(12):
+        await looked.ask(CHAT, f"x-request-id: early-{number}")
+    assert looked.sampled.millipct == BUCKETS // 2
+    assert looked.skipped == [("draft", Unchecked.CROWDED)] * 8
+    await looked.until(12)
+    looked.now_s += 2.0
     named = [f"req-{number}" for number in range(40)]
     for each in named:
         await looked.ask(CHAT, f"x-request-id: {each}")
-    assert looked.sampled.millipct < BUCKETS
-    assert {why for _, why in looked.skipped} == {Unchecked.CROWDED}
-    await looked.until(len(looked.skipped) + looked.checking.counts[1])
-    stays = {each for each in named if in_check_sample(each, looked.sampled.millipct)}
-    assert {each.request_id for each in looked.found} == stays
+        looked.turn()
+    await looked.until(8 + looked.checking.counts[1])
+    stays = {each for each in named if in_check_sample(each, BUCKETS // 2)}
+    assert {each.request_id for each in looked.found if each.request_id in named} == stays
+
+
+async def test_a_sample_grows_back_when_few_come_and_not_before(
+    upstream, relay_gateway, wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING_MAX", 4)
+    server = await upstream(wire.plain(said("fine")))
+    looked = Looked(await relay_gateway(candidate=server.port, baseline=server.port))
+    for _ in range(5):
+        await looked.ask()
+    await looked.until(5)
+    grown_s = []
+    for tenths in range(3_000):
+        before, looked.now_s = looked.sampled.millipct, 8.0 + tenths / 10
+        looked.turn()
+        grown_s += [looked.now_s] if looked.sampled.millipct > before else []
+    assert looked.sampled.millipct == BUCKETS
+    assert [190.0 < each < 230.0 for each in grown_s] == [True]
+
+
+async def test_a_sample_that_only_just_fits_stays_as_it_is(
+    upstream, relay_gateway, wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING_MAX", 4)
+    monkeypatch.setattr(module, "ANSWERS_AT_ONCE", 1)
+    server = await upstream(wire.plain(said("fine")))
+    looked = Looked(await relay_gateway(candidate=server.port, baseline=server.port))
+    for _ in range(5):
+        await looked.ask()
+    await looked.until(5)
+    monkeypatch.setattr(looked.checking, "_look_at_some", lambda: 0.5)
+    for tenths in range(6_000):
+        looked.now_s = 8.0 + tenths / 10
+        looked.turn()
+    assert looked.sampled.millipct == BUCKETS // 2
 
 
 async def test_a_sweep_looks_at_a_few(upstream, relay_gateway, wire, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,31 @@ async def test_ratings_have_an_age_of_their_own_and_checks_are_joined(store: Sql
     assert (thumbs.units, thumbs.bad_candidates, thumbs.bad_baselines) == (2, 0, 1)
 
 
+async def test_ratings_that_nobody_asks_for_any_more_are_let_go_of(store: SqliteStore, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.flushes.EVERY_S", 0.001)
+    world = World(store, replace(FLAG, gates=(GATE, replace(GATE, name="liked", metric="thumbs"))))
+    world.one.take([world.request(2)])
+    await world.pass_to(131.0)
+    world.one.take_rating(world.request(1, request_id="elsewhere"), "thumbs", 0.0)
+    kept = []
+    for wall_s in (4_331.0, 4_332.0):  # the age of ratings, and as long as a claim may be late
+        await world.pass_to(wall_s)
+        kept.append(len(world.one._outcomes._ratings))
+    assert (kept, world.one.lost) == ([1, 0], 0)
+    world.one.take_rating(world.request(1), "thumbs", 0.0)
+    world.put()
+
+    async def settled() -> None:
+        """All have."""
+
+    running = asyncio.ensure_future(world.one.run(Requests(settled, lambda _: [])))
+    async with asyncio.timeout(60):
+        while len(world.one._outcomes._ratings):  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.001)
+    running.cancel()
+    assert world.one.lost == 0
+
+
 async def test_a_worker_that_ends_counts_what_is_due_and_says_what_is_not(world: World) -> None:
     world.one.take([world.request(1), world.request(2, 150.0)])
     world.wall_s = 131.0

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from gateway.core import messages as say
 from gateway.core.judging.score import Miss
+from gateway.core.left_out import Why
 from gateway.gathering import Gathering, Surroundings, build_gathering, each_of
 from gateway.metrics import Metrics
 from gateway.quotas import Quotas
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.outcome import Record
+    from rollout.core.model import FeatureFlag
 
 AGES = Evidence(age="10m", feedback_age="1h")
 """So long that a slow machine doesn't make what is to wait come of age."""
@@ -58,13 +60,13 @@ class World:
     def __init__(self, folder: Path, store: SqliteStore) -> None:
         self.folder, self.store = folder, store
 
-    def worker(self, *flags: str, **sections: object) -> tuple[Gathering, Metrics]:
-        """`flags`: what it has seen, by default all."""
+    def worker(self, *flags: str, draft: FeatureFlag = UNITS, **sections: object) -> tuple[Gathering, Metrics]:
+        """`flags`: what it has seen, by default all; `draft`: the newest of conversations."""
         judge = {"url": "http://127.0.0.1:9/v1", "model": "m"}
         document = {"store": {"state_dir": str(self.folder)}, "judges": {"j": judge}, **sections}
         settings, metrics = Settings.model_validate(document), Metrics()
         follower = Follower(self.store, WallClock())
-        seen = {flag.feature: flag for flag in (UNITS, USERS) if not flags or flag.feature in flags}
+        seen = {flag.feature: flag for flag in (draft, USERS) if not flags or flag.feature in flags}
         follower.snapshot = compile_snapshot(seen, 1)
         leasing = Quotas(self.store).admission.leasing
         around = Surroundings(settings, self.store, follower, Tenants(settings), leasing, metrics, {"j": None}, {})
@@ -173,6 +175,31 @@ async def test_a_successor_goes_on_with_what_waits(world: World) -> None:
     await after.close(replaced=False)
     assert after.clusters.lost == 4  # they are there, and younger than their age
     assert before.clusters.lost == 0
+
+
+async def test_a_successor_rates_what_was_drawn_under_revisions_that_it_never_saw(world: World) -> None:
+    before, _ = world.worker()
+    give(before, one_of_each(1, 3_590.0))
+    await before.close(replaced=True)
+    (message,) = before.give_away(3)
+    (unit,) = message.held
+    message = replace(message, held=(unit._replace(at_s=time.time() - 2.0),))
+    later = replace(UNITS, revision=2)
+    after, metrics = world.worker("draft", draft=later)
+    after.receive(say.decode(say.encode(message)))
+    assert await world.units(THUMBS) == 0
+    await after.close(replaced=False)
+    assert await world.units(THUMBS) == 1
+    assert not lost(metrics).get("glidepath_uncounted_units")
+
+
+async def test_who_waits_for_ratings_when_a_worker_ends_without_a_successor_is_left_out(world: World) -> None:
+    gathering, metrics = world.worker()
+    give(gathering, one_of_each(1, 700.0))
+    await gathering.close(replaced=False)
+    assert list(gathering.give_away(3)) == []
+    assert metrics.losses.left_out.series == {("draft", "thumbs", "candidate", Why.ENDED): 1}
+    assert gathering.units.lost == 1
 
 
 async def test_pairs_are_kept_judged_and_paid_for(world: World) -> None:

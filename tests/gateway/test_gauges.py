@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.gauges import rollout_gauges, worker_gauges
+from gateway.core.checks.sampling import CheckSample
+from gateway.gauges import check_gauges, rollout_gauges, worker_gauges
 from gateway.quotas import Quotas
 from rollout.adapters.clock import WallClock
 from rollout.adapters.sqlite import SqliteStore
@@ -93,3 +94,10 @@ async def test_the_state_of_each_endpoint(relay_gateway, follower: Follower, unu
     for upstream, now in (("inhouse", "ejected"), ("partner", "healthy")):
         for state in ("healthy", "ejected", "probing", "unhealthy"):
             assert gauges["glidepath_endpoint_state", upstream, label, state] == float(state == now)
+
+
+def test_the_sample_in_force_shows() -> None:
+    sampled = CheckSample(10_000)
+    sampled.thin(100.0, 99.0)
+    (reading,) = check_gauges(sampled)()
+    assert (reading.name, reading.series, reading.merge) == ("glidepath_check_sample_ratio", (((), 0.05),), "min")

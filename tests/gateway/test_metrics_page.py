@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gateway.core.checks.sampling import CheckSample
 from gateway.fleet import RESTART_REASONS
-from gateway.gauges import judge_gauges, worker_gauges
+from gateway.gauges import check_gauges, judge_gauges, worker_gauges
 from gateway.judges import Judges
 from gateway.metrics import Metrics, gauge_family
 from gateway.page import Page
@@ -46,7 +47,11 @@ async def declared(relay_gateway, unused_port: int, tmp_path: Path, stack) -> De
     follower = Follower(store, WallClock())
     relay = (await relay_gateway(candidate=unused_port, baseline=unused_port)).relay
     judges = Judges({}, lambda: follower.snapshot, Tenants(Settings()), Metrics().judging)
-    readings = (*worker_gauges(relay, follower, Quotas(store))(), *judge_gauges(judges)())
+    readings = (
+        *worker_gauges(relay, follower, Quotas(store))(),
+        *judge_gauges(judges)(),
+        *check_gauges(CheckSample())(),
+    )
     of_workers = map(gauge_family, readings)
     page = Page(NoWorkers(), follower, lambda: ramp_families(follower, None))
     families = [*page.collect(), *of_workers]

@@ -1,6 +1,5 @@
 """Messages between workers, by way of the supervisor; each worker is one end of a real socket pair."""
 
-import asyncio
 import socket
 from time import monotonic
 
@@ -101,14 +100,32 @@ async def test_a_leaving_workers_answers_go_to_its_newest_successor(worker, unti
     assert [len(each.heard) for each in others] == [0, 0, 1, 0]
 
 
-async def test_without_a_successor_any_other_gets_them_or_nobody(board: Switchboard, worker, until) -> None:
+async def test_without_a_successor_any_other_gets_them_or_the_first_that_is_ready(
+    board: Switchboard, worker, until
+) -> None:
     leaving = await worker(5, State.DRAINING)
-    leaving.inside.send(say.Handover((RECORD,), ()))
+    for request_id in ("r", "s"):
+        leaving.inside.send(say.Handover((replace(RECORD, request_id=request_id),), ()))
     await until(lambda: leaving.heard_at_s)
-    other = await worker(0)
-    leaving.inside.send(say.Handover((replace(RECORD, request_id="s"),), ()))
-    await until(lambda: other.heard)
-    assert [each.request_id for each in other.heard[0].records] == ["s"]
+    other = await worker(0, State.STARTING)
+    other.state = State.READY
+    other.inside.send(say.Ready())
+    await until(lambda: len(other.heard) == 2)
+    leaving.inside.send(say.Handover((replace(RECORD, request_id="t"),), ()))
+    await until(lambda: len(other.heard) == 3)
+    assert [each.records[0].request_id for each in other.heard] == ["r", "s", "t"]
     assert len(board.lines) == 2
-    await asyncio.sleep(0)
-    assert len(other.heard) == 1
+
+
+async def test_what_nobody_takes_over_is_bounded_and_the_oldest_goes(
+    board: Switchboard, worker, until, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr("gateway.switchboard.KEPT_MAX", 2)
+    leaving = await worker(5, State.DRAINING)
+    for request_id in ("r", "s", "t"):
+        board.hear(leaving, say.Handover((replace(RECORD, request_id=request_id),), ()))
+    assert "some of it is lost" in caplog.text
+    other = await worker(0)
+    board.hear(other, say.Ready())
+    await until(lambda: len(other.heard) == 2)
+    assert [each.records[0].request_id for each in other.heard] == ["s", "t"]

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from gateway.core.checks.answer_checks import Checks
 from gateway.core.checks.sampling import CheckedAnswer, CheckSample
+from gateway.core.held_units import Ratings
 from gateway.unit_collector import UnitCollector
 from rollout.adapters.sqlite import SqliteStore
 from rollout.core.evidence.plans import series_of
@@ -51,6 +52,29 @@ async def test_ratings_of_any_turn_count_at_their_own_age(store: SqliteStore) ->
     assert (await world.counted(thumbs)).moments.units == 2
 
 
+async def test_ratings_of_units_that_another_worker_holds_are_let_go_of(store: SqliteStore) -> None:
+    """They reach the worker that gave the answer; at ten minutes they count, and a claim may be late by as much."""
+    world = World(store, asking(THUMBS))
+    world.one.take([request(1)])
+    await world.pass_to(162.0)
+    for digest in (1, 2):
+        world.one.take_rating(request(digest), "score", 1.0)
+    held: list[int] = []
+    for second in (600.0, 701.0, 1_362.0, 1_363.0):
+        await world.pass_to(second)
+        held.append(len(world.one._ratings))
+    assert (held, world.one.lost) == ([2, 1, 1, 0], 0)
+    assert (await world.counted(series_of(world.flag)[0])).moments.units == 1
+
+
+async def test_ratings_that_there_was_no_room_for_are_told(store: SqliteStore) -> None:
+    world = World(store, asking(THUMBS))
+    world.one._ratings = Ratings(ratings_most=2)
+    for digest in (1, 2, 3):
+        world.one.take_rating(request(digest), "score", 1.0)
+    assert world.one.lost == 1
+
+
 async def test_who_holds_the_claim_keeps_the_unit_and_nobody_else(store: SqliteStore) -> None:
     world = World(store, asking(THUMBS))
     world.one.take([request(1)])
@@ -59,7 +83,7 @@ async def test_who_holds_the_claim_keeps_the_unit_and_nobody_else(store: SqliteS
     successor = UnitCollector(world.line, lambda: world.snapshot, lambda: 0.0, lambda: 701.0)
     for worker in world.workers:
         for held in worker.give_away(500):
-            successor.receive(held)
+            successor.receive(*held)
     await world.pass_to(701.0)
     assert (await world.counted(series_of(world.flag)[0])).moments.units == 0
     successor.take_rating(request(1), "score", 1.0)

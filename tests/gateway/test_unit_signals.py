@@ -143,6 +143,7 @@ async def test_a_rating_of_a_fallbacks_answer_is_the_assigned_arms(
     here = world_of(store, gateway)
     answers = AnswerIndex(Metrics(), rated=here.one.take_rating)
     records = await answered(gateway, settled, 20)
+    here.wall_s = records[-1].at_s
     for record in records:
         answers.add(record)
         liked = Feedback(request_id=record.request_id, accepted=record.assigned == "baseline")

@@ -9,6 +9,7 @@ from zlib import crc32
 import msgspec
 
 from gateway.core.checks.answer_checks import Checks
+from gateway.core.thinning import Thinning
 from rollout.core.evidence.names import FORM, is_gathered
 from rollout.core.model import BUCKETS
 from rollout.core.ramp_model import Phase
@@ -61,21 +62,34 @@ def in_check_sample(request_id: str, millipct: int) -> bool:
 
 
 class CheckSample:
-    """Which answers one worker checks. Where they are more than it can check, it is thinned; see `thin`."""
+    """Which answers one worker checks. Where they are more than it can check, it is thinned for a time.
+
+    Whether one is in is asked at its answer and at its age: it goes by what was in force when its request arrived.
+    """
 
     def __init__(self, millipct: int = 0) -> None:
         """`millipct`: of answers."""
-        self.millipct = millipct
+        self._thinning = Thinning(millipct)
 
-    def __contains__(self, request_id: str) -> bool:
-        return in_check_sample(request_id, self.millipct)
+    @property
+    def millipct(self) -> int:
+        """What is in force for requests that come next."""
+        return self._thinning.limit
 
-    def thin(self) -> None:
-        """Leave out half of it from now on, by digest: known before an arm is drawn, so it takes from both alike.
+    def takes(self, request_id: str, arrived_s: float) -> bool:
+        """Whether the answer to a request that arrived then (Unix time) is checked, whatever its arm."""
+        return in_check_sample(request_id, self._thinning.at(arrived_s))
 
-        Whoever is turned away while still in the sample counts as unknown, and many of those make two arms look alike.
+    def thin(self, now_s: float, arrived_s: float) -> None:
+        """Leave out half of what comes, because there was no room for one that had arrived then.
+
+        Whoever is turned away while in the sample counts as unknown, and many of those make two arms look alike.
         """
-        self.millipct = -(-self.millipct // 2)
+        self._thinning.halve_later(now_s, arrived_s)
+
+    def rest(self, now_s: float, *, quiet: bool) -> None:
+        """To be told now and then whether there is room for a multiple: after minutes of it the sample grows back."""
+        self._thinning.rest(now_s, quiet=quiet)
 
 
 def checked(request_id: str, at_s: float, decision: Decision, checks: Checks, tenant: str = "") -> CheckedAnswer:

@@ -122,6 +122,16 @@ def test_too_many_are_thinned_by_user_not_by_request() -> None:
     assert waiting.thinned == 4
 
 
+def test_users_come_back_when_there_is_room_again_whoever_is_slow() -> None:
+    waiting, many = WaitingRequests(AGE_S, most=4), 2**63 - 1
+    waiting.add([request(1, request_id=f"b{n}") for n in range(4)])
+    waiting.add([request(many, request_id="early")])
+    for second in range(200, 400):
+        assert not waiting.due(float(second), ()) or second == 200
+    waiting.add([request(many, 210.0, 180.0, request_id="slow"), request(many, 390.0, request_id="new")])
+    assert [each.request_id for each in waiting.due(500.0, ())] == ["new"]
+
+
 @given(st.lists(st.tuples(st.integers(1, 9), st.floats(0, 50), st.booleans()), max_size=30), st.integers(1, 9))
 def test_each_request_comes_once_whenever_it_settles(requests: list[tuple[int, float, bool]], every: int) -> None:
     waiting, found = WaitingRequests(AGE_S), []

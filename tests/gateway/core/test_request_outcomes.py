@@ -3,6 +3,7 @@ from msgspec.structs import replace
 
 from gateway.core.checks.answer_checks import Checks
 from gateway.core.checks.sampling import CheckedAnswer, CheckSample
+from gateway.core.held_units import Ratings
 from gateway.core.outcome import Record
 from gateway.core.request_outcomes import RequestOutcomes, latencies_of
 from gateway.core.unit_outcomes import ABSENT, BEYOND
@@ -40,8 +41,8 @@ def test_an_answer_is_good_and_a_failure_bad() -> None:
 
 def test_ratings_are_of_the_request_and_the_last_one_counts() -> None:
     outcomes, first, second = RequestOutcomes(), answered(1), answered(1, request_id="r2")
-    outcomes.add_rating(first, "thumbs", 1.0)
-    outcomes.add_rating(first, "thumbs", 0.0)
+    outcomes.add_rating(first, "thumbs", 1.0, 100.0)
+    outcomes.add_rating(first, "thumbs", 0.0, 100.0)
     assert outcomes.of(first, RATED) == (0.0,)
     assert outcomes.of(second, RATED) == (0.5,)
 
@@ -92,8 +93,8 @@ def test_ratings_and_floors_need_no_yardstick() -> None:
 def test_ratings_of_two_tenants_are_kept_apart_whatever_their_ids() -> None:
     outcomes = RequestOutcomes()
     first, second = answered(1, request_id="same", tenant="acme"), answered(1, request_id="same", tenant="zoo")
-    outcomes.add_rating(first, "thumbs", 1.0)
-    outcomes.add_rating(second, "thumbs", 0.0)
+    outcomes.add_rating(first, "thumbs", 1.0, 100.0)
+    outcomes.add_rating(second, "thumbs", 0.0, 100.0)
     assert outcomes.of(first, RATED) == (1.0,)
     assert outcomes.of(second, RATED) == (0.0,)
 
@@ -116,3 +117,13 @@ def test_what_was_checked_goes_with_the_requests_that_are_handed_over() -> None:
     assert before.give_away(requests) == ()
     after.receive(handed)
     assert [after.of(each, CHECKED) for each in requests] == [(0.0,), (None,)]
+
+
+def test_ratings_are_let_go_of_in_time_and_losses_are_told() -> None:
+    outcomes, records = RequestOutcomes(), [answered(number) for number in (1, 2, 3)]
+    outcomes._ratings = Ratings(ratings_most=2)
+    for each in records:
+        outcomes.add_rating(each, "thumbs", 1.0, 100.0)
+    assert outcomes.lost == 1
+    outcomes.forget_ratings(101.0)
+    assert [outcomes.of(each, RATED) for each in records] == [(0.5,)] * 3

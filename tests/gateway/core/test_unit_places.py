@@ -48,6 +48,13 @@ def test_revisions_are_told_apart() -> None:
     assert [place.flag for place in places.current] == [later]
 
 
+def test_the_longest_age_of_ratings_is_that_of_any_revision() -> None:
+    rated = replace(FLAG, gates=(replace(GATE, metric="thumbs"),), evidence=Evidence(feedback_age="10m"))
+    sooner = replace(rated, revision=2, evidence=Evidence(feedback_age="5m"))
+    seen = [(), (FLAG,), (rated, sooner), (sooner,)]
+    assert [learned(*flags).rated_after_s for flags in seen] == [0.0, 0.0, 600.0, 300.0]
+
+
 def test_a_revision_that_says_something_else_replaces_its_own() -> None:
     """After a store that was lost."""
     other = replace(FLAG, evidence=Evidence(age="5s"))
@@ -124,3 +131,28 @@ def test_margins_have_one_place_for_the_left_out_a_limit_has_its_own() -> None:
     place = place_of(replace(FLAG, gates=(*wider, floor)))
     assert (len(place.covered), len({*place.covered.values()})) == (3, 2)
     assert {key.epoch for key in place.covered.values()} == {2}
+
+
+def test_revisions_that_another_worker_has_seen_are_adopted() -> None:
+    before, places = learned(FLAG, replace(FLAG, revision=2)), learned(replace(FLAG, revision=3))
+    flags = before.flags_of([("draft", 2), ("draft", 1), ("draft", 1), ("draft", 9), ("ask", 1)])
+    assert [each.revision for each in flags] == [1, 2]
+    places.adopt(flags)
+    found = [places.of("draft", revision) for revision in (1, 2, 3)]
+    assert [each and each.flag.revision for each in found] == [1, 2, 3]
+    latest = places.latest("draft")
+    assert (latest and latest.flag.revision, len(places.current)) == (3, 1)
+    places.adopt([replace(FLAG, revision=revision) for revision in range(4, 100)])
+    assert [places.of("draft", revision) is None for revision in (35, 36, 99)] == [True, False, False]
+
+
+def test_a_revision_is_kept_until_it_is_seen_here_too_but_not_of_a_ramp_that_is_over() -> None:
+    begun, yet_to_begin = replace(FLAG, revision=2), replace(FLAG, progress=Progress())
+    places = learned(yet_to_begin)
+    places.adopt([begun])
+    places.learn(compile_snapshot({"draft": yet_to_begin, "ask": replace(FLAG, feature="ask")}, 7))
+    assert places.of("draft", 2) is not None
+    places.learn(compile_snapshot({"draft": replace(yet_to_begin, revision=3)}, 8))
+    assert places.of("draft", 2) is None
+    places.adopt([begun])
+    assert (places.of("draft", 2), places.latest("draft")) == (None, None)

@@ -204,6 +204,36 @@ def test_too_many_are_thinned_by_digest_alone_and_stay_away() -> None:
     assert waiting.due(900.0, []) == []
 
 
+def test_room_again_lets_larger_digests_in_but_nobody_who_was_given_up() -> None:
+    waiting, large = waiting_room(most=4), 2**62
+    waiting.add([request(number, 100.0) for number in (1, 2, 3, 4, large)])
+    for second in range(200, 400):
+        waiting.due(float(second), [])
+    waiting.add([request(large, 390.0), request(large + 1, 390.0)])
+    assert [unit.digest for unit in waiting.due(500.0, [])] == [large + 1]
+
+
+def test_of_those_that_came_while_there_was_no_room_the_slow_ones_stay_away_too() -> None:
+    waiting, large = waiting_room(most=4), 2**62
+    waiting.add([request(number, 100.0) for number in (1, 2, 3, 4, large)])
+    for second in range(200, 290):
+        waiting.due(float(second), [])
+    waiting.add([request(large + 1, 289.0)])
+    for second in range(290, 330):
+        waiting.due(float(second), [])
+    waiting.add([request(large + 2, 289.0, 40.0), request(large + 3, 329.0)])
+    assert [unit.digest for unit in waiting.due(500.0, [])] == [large + 3]
+
+
+def test_of_those_given_up_so_many_are_remembered_as_may_wait() -> None:
+    waiting, large = waiting_room(most=2), 2**62
+    waiting.add([request(number, 100.0) for number in (1, 2, large, large + 1, large + 2)])
+    for second in range(200, 400):
+        waiting.due(float(second), [])
+    waiting.add([request(large + number, 390.0) for number in range(3)])
+    assert [unit.digest for unit in waiting.due(500.0, [])] == [large]
+
+
 REQUESTS = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 80), st.integers(1, 90)), max_size=20)
 
 

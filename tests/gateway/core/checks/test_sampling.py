@@ -28,14 +28,25 @@ def test_the_share_is_what_was_asked_for() -> None:
 def test_a_sample_is_thinned_by_half_and_never_to_nothing() -> None:
     sample = CheckSample(10_000)
     asked = [f"req_{number}" for number in range(5_000)]
-    before = {each for each in asked if each in sample}
-    sample.thin()
-    after = {each for each in asked if each in sample}
+    before = {each for each in asked if sample.takes(each, 100.0)}
+    sample.thin(100.5, 100.0)
+    after = {each for each in asked if sample.takes(each, 101.0)}
     assert (sample.millipct, after < before) == (5_000, True)
-    for _ in range(30):
-        sample.thin()
+    assert before == {each for each in asked if sample.takes(each, 100.0)}
+    for second in range(102, 132):
+        sample.thin(float(second), float(second))
     assert sample.millipct == 1
-    assert "req_1" not in CheckSample()
+    assert not CheckSample().takes("req_1", 0.0)
+
+
+def test_a_sample_grows_back_in_quiet_minutes() -> None:
+    sample = CheckSample(10_000)
+    for second in range(4):
+        sample.thin(float(second), float(second))
+    assert sample.millipct == 625
+    for second in range(4, 600):
+        sample.rest(float(second), quiet=True)
+    assert sample.millipct == 10_000
 
 
 def test_verdicts_belong_to_the_assigned_arm() -> None:
