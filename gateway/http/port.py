@@ -78,7 +78,8 @@ class PublicPort:
         """Close connections on which nothing has come for `idle_s`."""
         now_s = perf_counter()
         for connection in self.connections:
-            connection.close_if_idle(now_s, idle_s)
+            if not connection.unread():
+                connection.close_if_idle(now_s, idle_s)
 
     def abort(self) -> None:
         """Close whatever is left, at once."""

@@ -153,3 +153,14 @@ async def test_only_idle_connections_are_closed_as_idle(served: Served, caller, 
     assert (await busy.answer()).status == 200
     served.port.abort()
     assert await busy.rest() == b""
+
+
+async def test_a_connection_whose_request_has_come_but_is_not_read_yet_is_not_idle(
+    served: Served, caller, until
+) -> None:
+    one = await caller()
+    await until(lambda: served.port.connections)
+    one.get("/healthz")
+    served.port.close_idle(0)
+    assert (await one.answer()).status == 200
+    await until(lambda: served.port.close_idle(0) or not served.port.connections)
