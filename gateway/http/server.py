@@ -10,6 +10,8 @@ come in the order of the requests. A refused request gets its answer in its turn
 
 from __future__ import annotations
 
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import httptools
@@ -155,6 +157,11 @@ class RelayProtocol(Turns):
                 else:
                     text = "The request took too long to arrive."
                     self._refuse(ApiError(408, text, "invalid_request_error", code="request_timeout"))
+
+    def unread(self) -> bool:
+        """Whether a request has come that a busy loop hasn't read yet: closing now would reset it."""
+        number = self.transport.get_extra_info("socket").fileno()
+        return ioctl(number, FIONREAD, bytes(4)) != bytes(4)
 
     def _on_odd_header(self, name: bytes, value: bytes) -> None:
         """Keep a repeated header; drop trailers: nothing here uses them."""

@@ -68,7 +68,7 @@ def fleet(tmp_path: Path, stack, told: Told):
         listeners = Listeners(configuration.settings)
         stack.callback(listeners.close)
         fleet = Fleet(configuration, listeners, told.given, POLICY)
-        fleet.url = url_of(listeners.public[0])
+        fleet.url, fleet.stack = url_of(listeners.public[0]), stack
         stack.push_async_callback(fleet.kill)
         await fleet.spawn()
         return fleet
@@ -91,6 +91,32 @@ async def test_all_workers_accept_and_end_when_told(fleet) -> None:
     await running.drain(0, 5)
     assert running.unready() == "draining"
     assert running.board.lines == {}
+
+
+async def connected(fleet: Fleet, *lines: str) -> asyncio.StreamReader:
+    """Where the answer to a request will come."""
+    url = httpx2.URL(fleet.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    fleet.stack.callback(writer.close)
+    writer.write("\r\n".join(["GET /healthz HTTP/1.1", "host: gateway", *lines, "", ""]).encode())
+    return reader
+
+
+async def test_a_busy_worker_answers_whom_it_accepts_in_the_turn_in_which_it_is_told_to_end(fleet) -> None:
+    """No connection makes it wait, and no successor is there yet to be quicker."""
+    running = await fleet(1)
+    await running.start()
+    (worker,) = running.board.lines.values()
+    async with asyncio.timeout(DEADLINE_S):
+        assert await (await connected(running, "connection: close")).read()
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        await eventually(lambda: "State:\tT" in Path(f"/proc/{worker.process.pid}/status").read_text("ascii"))
+        worker.drain(say.Drain(0.0, DEADLINE_S, replaced=True))
+        caller = await connected(running)
+        os.kill(worker.process.pid, signal.SIGCONT)
+        head = await caller.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"connection: close\r\n" in head
 
 
 async def test_a_worker_that_cannot_start_says_why(fleet, told: Told) -> None:

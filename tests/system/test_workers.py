@@ -46,9 +46,10 @@ baseline = "partner"
 
 
 class Failure(NamedTuple):
-    """A request that got no good answer."""
+    """A request that got no good answer; `nth`: on its connection."""
 
     caller: int
+    nth: int
     what: str
 
 
@@ -70,20 +71,22 @@ class Load:
             "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n"
             f"authorization: Bearer {KEY}\r\ncontent-length: {len(body)}\r\n\r\n"
         ).encode() + body
-        writer = None
+        writer, nth = None, 0
         while not self.ended:
             try:
                 if writer is None:
+                    nth = 0
                     reader, writer = await asyncio.open_connection(self.host, self.port)
+                nth += 1
                 writer.write(request)
-                status, closing = await self._answer(reader)
+                fault, closing = await self._answer(reader)
             except (OSError, asyncio.IncompleteReadError) as error:
-                status, closing = repr(error), True
-            if status == "200":
+                fault, closing = repr(error), True
+            if fault:
+                self.failures.append(Failure(number, nth, fault))
+            else:
                 self.ok += 1
                 self.told_to_close += closing
-            else:
-                self.failures.append(Failure(number, status))
             if closing and writer is not None:
                 writer.close()
                 writer = None
@@ -92,12 +95,14 @@ class Load:
 
     @staticmethod
     async def _answer(reader: asyncio.StreamReader) -> tuple[str, bool]:
+        """What is wrong with it, if anything, and whether it is its connection's last."""
         async with asyncio.timeout(DEADLINE_S):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             length = re.search(r"content-length: (\d+)", head)
             assert length
-            await reader.readexactly(int(length[1]))
-        return head.split(" ")[1], "connection: close" in head
+            body = await reader.readexactly(int(length[1]))
+        good = head.startswith("http/1.1 200 ")
+        return "" if good else f"{head}{body.decode()}", "connection: close" in head
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Load"]:
@@ -189,9 +194,11 @@ async def test_a_killed_worker_costs_only_what_it_was_doing(start) -> None:
         await load.more(500)
         await until(lambda: system.samples()['glidepath_workers{state="ready"}'] == 2)
         await load.more(500)
-    assert 0 < len(load.failures) <= CALLERS
+    assert 0 < len(load.failures) <= CALLERS, load.failures
     assert len({failure.caller for failure in load.failures}) == len(load.failures), "nobody was hit twice"
-    assert all("reset" in failure.what.lower() or "incomplete" in failure.what.lower() for failure in load.failures)
+    assert all("reset" in failure.what.lower() or "incomplete" in failure.what.lower() for failure in load.failures), (
+        load.failures
+    )
     assert other in system.workers()
     assert victim not in system.workers()
     samples = system.samples()
@@ -214,7 +221,7 @@ async def test_on_sighup_all_workers_are_replaced_and_no_request_fails(start) ->
             sdk += 1
         await load.more(200)
         await client.close()
-    assert load.failures == []
+    assert load.failures == [], load.failures
     assert load.told_to_close >= CALLERS
     assert sdk > 0
     assert len(system.workers()) == 2
@@ -231,7 +238,7 @@ async def test_a_worker_that_is_told_to_end_is_replaced_first(start) -> None:
         os.kill(worker, signal.SIGTERM)
         await until(lambda: worker not in system.workers())
         await load.more(100)
-    assert load.failures == []
+    assert load.failures == [], load.failures
     assert system.samples()['glidepath_worker_restarts_total{reason="asked"}'] == 1
     assert system.settled() == system.served() == load.ok
     assert system.gateway.stop() == 0
@@ -251,7 +258,7 @@ async def test_on_sigterm_callers_that_heed_readiness_lose_nothing(start) -> Non
         assert httpx2.get(f"{system.url}/readyz", timeout=30).json()["error"]["code"] == "not_ready"
         await load.more(CALLERS)
         load.ended = True
-    assert load.failures == []
+    assert load.failures == [], load.failures
     assert load.told_to_close >= 1
     assert system.gateway.end() == 0
     assert system.gateway.stop() == 0
@@ -288,7 +295,7 @@ async def test_an_invalid_configuration_changes_nothing_and_a_valid_one_everythi
         system.configure("workers = 3", "workers = 1")
         await until(lambda: len(system.workers()) == 1)
         await load.more(200)
-    assert load.failures == []
+    assert load.failures == [], load.failures
     assert system.settled() == system.served() == load.ok
     assert system.gateway.stop() == 0
 

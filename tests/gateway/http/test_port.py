@@ -1,5 +1,7 @@
 """The public port of one worker: whose sockets it accepts from, and how its connections end."""
 
+import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -63,6 +65,45 @@ async def test_it_accepts_from_the_sockets_it_is_told_to(served: Served, caller,
     assert (await waiting.answer()).status == 200
 
 
+class Line(asyncio.Protocol):
+    """A worker's line to its supervisor: whatever comes is an order to accept nobody any more."""
+
+    def __init__(self, port: PublicPort) -> None:
+        self.port = port
+        self.open_after: asyncio.Task[int] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self.open_after = asyncio.get_running_loop().create_task(self._obey())
+
+    async def _obey(self) -> int:
+        await self.port.accept_from(())
+        return len(self.port.connections)
+
+
+def queued(listener: socket.socket) -> int:
+    """Connections that whoever accepts from it next will get."""
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+            count += 1
+    return count
+
+
+async def test_when_it_accepts_no_longer_who_was_accepted_is_among_the_connections(served, stack, until) -> None:
+    """A busy worker finds both in one turn of its loop: callers, and the order to end. Else it ends without them."""
+    ours, theirs = socket.socketpair()
+    stack.enter_context(ours)
+    loop = asyncio.get_running_loop()
+    transport, line = await loop.create_unix_connection(lambda: Line(served.port), sock=theirs)
+    stack.callback(transport.close)
+    ours.send(b"order")
+    for each in served.sockets:
+        stack.enter_context(socket.create_connection(each.getsockname()))
+    await until(lambda: line.open_after)
+    assert await line.open_after + sum(queued(each) for each in served.sockets) == len(served.sockets)
+
+
 async def test_a_drained_connection_ends_with_an_answer_that_says_so(served: Served, caller, until) -> None:
     relayed, plain, idle = await caller(), await caller(), await caller()
     plain.get("/healthz")
@@ -112,3 +153,14 @@ async def test_only_idle_connections_are_closed_as_idle(served: Served, caller, 
     assert (await busy.answer()).status == 200
     served.port.abort()
     assert await busy.rest() == b""
+
+
+async def test_a_connection_whose_request_has_come_but_is_not_read_yet_is_not_idle(
+    served: Served, caller, until
+) -> None:
+    one = await caller()
+    await until(lambda: served.port.connections)
+    one.get("/healthz")
+    served.port.close_idle(0)
+    assert (await one.answer()).status == 200
+    await until(lambda: served.port.close_idle(0) or not served.port.connections)
