@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gateway.core.judging.score import LOST, Lost, Scored
+from gateway.core.judging.score import BY_RULE, LOST, Lost, Scored, Spared
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class JudgedPairs:
         """Say why there is no score; `version`: the judge's last one known."""
         if reason in LOST:
             self._sink.lose(Lost(pair.feature, pair.revision, version))
+        elif reason in BY_RULE:
+            self._sink.spare(Spared(pair.feature, pair.revision, pair.at_s))
         self.counts.missed.add((pair.feature, self.judge, reason))
 
 

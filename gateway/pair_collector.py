@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from gateway.additions import ClaimedAdditions, Made
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.additions import UnitStore
-    from gateway.core.judging.score import Lost, Scored
+    from gateway.core.judging.score import Lost, Scored, Spared
     from rollout.core.model import Snapshot
 
 _log = logging.getLogger(__name__)
@@ -29,8 +30,15 @@ _Item = tuple[Entry, Claim | None]
 class PairCollector:
     """One worker's `ScoreSink`."""
 
-    def __init__(self, store: UnitStore, snapshot: Callable[[], Snapshot], clock: Callable[[], float]) -> None:
-        """`clock`: any seconds that only grow."""
+    def __init__(
+        self,
+        store: UnitStore,
+        snapshot: Callable[[], Snapshot],
+        clock: Callable[[], float],
+        unix: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock`: any seconds that only grow; `unix`: Unix time."""
+        self._unix = unix
         self._store, self._snapshot, self._books = store, snapshot, PairBooks()
         self._flushes: Flushes[_Item] = Flushes(self._begin, clock, "judged pairs")
         self._calls = Tally(store, clock, "shadow calls")
@@ -55,12 +63,18 @@ class PairCollector:
         if entry is not None:
             self._flushes.put([(entry, None)])
 
+    def spare(self, spared: Spared) -> None:
+        """ScoreSink."""
+        self._books.learn(self._snapshot())
+        entry = self._books.spare(spared)
+        if entry is not None:
+            self._flushes.put([(entry, None)])
+
     def take_call(self, feature: str, revision: int, arm: str, *, answered: bool) -> None:
         """Take the end of a shadow call; `arm`: that was asked, or could not be."""
         self._books.learn(self._snapshot())
-        found = self._books.call(feature, revision, arm, answered=answered)
-        if found is not None:
-            self._calls.add(*found)
+        for key, row in self._books.call(feature, revision, arm, answered=answered, at_s=self._unix()):
+            self._calls.add(key, row)
 
     async def run(self) -> None:
         """Flush until cancelled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from gateway.core.judging.score import Lost, Scored
+    from gateway.core.judging.score import Lost, Scored, Spared
 
 
 class ScoreSink(Protocol):
@@ -17,4 +17,8 @@ class ScoreSink(Protocol):
 
     def lose(self, lost: Lost) -> None:
         """Note that a pair has no score because of its judge."""
+        ...
+
+    def spare(self, spared: Spared) -> None:
+        """Note that a pair gets none by rule."""
         ...

@@ -22,7 +22,7 @@ from rollout.core.model import Keep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.core.judging.score import Lost, Scored
+    from gateway.core.judging.score import Lost, Scored, Spared
     from gateway.core.outcome import Record
     from gateway.pairs import PairSink
     from gateway.scores import ScoreSink
@@ -202,3 +202,7 @@ class ScoresKeptToo:
     def lose(self, lost: Lost) -> None:
         """ScoreSink: the spool keeps no losses."""
         self._sink.lose(lost)
+
+    def spare(self, spared: Spared) -> None:
+        """ScoreSink likewise."""
+        self._sink.spare(spared)

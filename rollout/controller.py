@@ -33,7 +33,7 @@ from rollout.core.ramp_flag import (
     ramp_of,
 )
 from rollout.core.ramp_model import Phase
-from rollout.core.ramp_shown import decode_memory, encode_memory, is_news, shown_of
+from rollout.core.ramp_shown import decode_memory, decode_shown, encode_memory, is_news, shown_of
 from rollout.core.ramp_table import Capacity, EffectKind, Observations
 from rollout.core.request_sums import samples_of
 
@@ -208,7 +208,8 @@ class Controller:
     async def _look_at(self, flag: FeatureFlag, lease: Lease) -> None:
         stored = await self._store.get_memory(flag.feature)
         # Also that of an older revision: an edit must not make a gate forget its FAILs, another attempt does.
-        memory = decode_memory(None if stored is None else stored[1])
+        kept = None if stored is None else stored[1]
+        memory = decode_memory(kept)
         measured, sums, capacity = await asyncio.gather(
             self._measured(flag), self._sums(flag), read_capacity(self._world.metrics, flag)
         )
@@ -221,7 +222,7 @@ class Controller:
         seen = Observations(measured, samples, began_s, ratio, faults=faults, capacity=capacity)
         made = tick(ramp, seen, now_s)
         revision = await self._commit(flag, made, lease, now_s)
-        shown = shown_of(made, revision, at_s=now_s, holder=self._world.holder)
+        shown = shown_of(made, revision, at_s=now_s, holder=self._world.holder, before=decode_shown(kept))
         if made.memory != memory or is_news(self.shown.get(flag.feature), shown):
             await self._store.put_memory(flag.feature, revision, encode_memory(made.memory, shown), fencing=lease)
             if self._is_held(lease):

@@ -14,6 +14,7 @@ from rollout.core.evidence.ledger import MetricPlan
 from rollout.core.evidence.names import gathers_pairs, has_begun
 from rollout.core.evidence.pairs import OVER, VERSIONS_MAX, Replies, epoch_of, gathered, pairs_key, plan_of, replies_key
 from rollout.core.evidence.plans import vector_of
+from rollout.core.evidence.silence import Watch, Watched, watched_key
 from rollout.core.model import EMPTY_SNAPSHOT, Arm, UnitKind
 from rollout.core.ramp_model import Progress
 from rollout.core.unit_digest import digester
@@ -21,7 +22,7 @@ from rollout.core.unit_digest import digester
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.core.judging.score import Lost, Scored
+    from gateway.core.judging.score import Lost, Scored, Spared
     from rollout.core.model import FeatureFlag, Snapshot
     from rollout.core.sums import SumKey
 
@@ -40,13 +41,17 @@ class Place(msgspec.Struct, frozen=True, eq=False):
 
 
 class Entry(NamedTuple):
-    """A pair on its way. `win`: None for one that its judge has lost; `asked`: whether there was a question at all."""
+    """A pair on its way. `win`: None for one that has none; `asked`: whether there was a question at all.
+
+    `seen_s` (Unix): when both answers were there, of one that somebody has looked at.
+    """
 
     place: Place
     version: str
     epoch: int
     win: float | None
     asked: bool
+    seen_s: float | None = None
 
 
 class PairBooks:
@@ -85,10 +90,10 @@ class PairBooks:
         if place is None:
             return None
         if not self._is_known(place, scored.judge_version):
-            return Entry(place, OVER, 0, None, asked=True), None
+            return Entry(place, OVER, 0, None, asked=True, seen_s=scored.paired_at_s), None
         epoch = epoch_of(place.progress, scored.paired_at_s)
         claim = Claim(place.feature, _draw(place, scored.judge_version), _digest(place, scored))
-        return Entry(place, scored.judge_version, epoch, scored.w, asked), claim
+        return Entry(place, scored.judge_version, epoch, scored.w, asked, scored.paired_at_s), claim
 
     def lose(self, lost: Lost) -> Entry | None:
         """What is to be counted of a pair that its judge lost; None likewise."""
@@ -98,15 +103,24 @@ class PairBooks:
         version = lost.judge_version if self._is_known(place, lost.judge_version) else OVER
         return Entry(place, version, 0, None, asked=True)
 
-    def call(self, feature: str, revision: int, arm: str, *, answered: bool) -> tuple[SumKey, ShadowCalls] | None:
-        """Where to add what for a shadow call to `arm`; None if nobody asks for pairs."""
+    def spare(self, spared: Spared) -> Entry | None:
+        """What is to be counted of a pair that gets no score by rule; None likewise."""
+        place = self._place(spared.feature, spared.revision)
+        return None if place is None else Entry(place, "", 0, None, asked=False, seen_s=spared.paired_at_s)
+
+    def call(
+        self, feature: str, revision: int, arm: str, *, answered: bool, at_s: float
+    ) -> tuple[tuple[SumKey, ShadowCalls | Watched], ...]:
+        """Where to add what for a shadow call to `arm` that ended at this Unix time; nothing if nobody wants pairs."""
         place = self._place(feature, revision)
         if place is None:
-            return None
-        key = shadow_key(feature, place.progress)
+            return ()
         if arm == Arm.CANDIDATE:
-            return key, ShadowCalls(candidate_answered=int(answered), candidate_failed=int(not answered))
-        return key, ShadowCalls(baseline_answered=int(answered), baseline_failed=int(not answered))
+            calls = ShadowCalls(candidate_answered=int(answered), candidate_failed=int(not answered))
+        else:
+            calls = ShadowCalls(baseline_answered=int(answered), baseline_failed=int(not answered))
+        watched = watched_key(feature, place.progress, at_s, Watch.PAIRS)
+        return (shadow_key(feature, place.progress), calls), (watched, Watched(requests=1))
 
     def _is_known(self, place: Place, version: str) -> bool:
         """Whether a version is one of the first that were seen here in the attempt; "" is of a judge unknown yet."""
@@ -134,6 +148,9 @@ def summed(entries: Iterable[tuple[Entry, bool]]) -> dict[SumKey, list[int]]:
     deltas: dict[SumKey, list[int]] = {}
     for entry, new in entries:
         place = entry.place
+        if entry.seen_s is not None:
+            seen = watched_key(place.feature, place.progress, entry.seen_s, Watch.PAIRS)
+            deltas.setdefault(seen, [*Watched()])[1] += 1
         if entry.asked:
             counts = deltas.setdefault(replies_key(place.feature, place.progress, entry.version), [*Replies()])
             counts[entry.win is None] += 1

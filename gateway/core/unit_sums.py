@@ -24,7 +24,7 @@ from rollout.core.evidence.ledger import gathered
 from rollout.core.evidence.names import ERRORS, FORM, LATENCY, THUMBS
 from rollout.core.evidence.plans import ErrorCounts, epoch_of, vector_of
 from rollout.core.evidence.score import RunningMean, Units
-from rollout.core.evidence.silence import Watched, watched_key
+from rollout.core.evidence.silence import Watch, Watched, watched_key
 from rollout.core.model import Arm
 
 if TYPE_CHECKING:
@@ -184,8 +184,21 @@ class Books:
 
 def looked_at(units: Iterable[Judged]) -> Deltas:
     """What units that have come of age add, new or known: that somebody looks at them, see `silence`."""
-    counts = Counter(watched_key(unit.place.flag.feature, unit.place.flag.progress, unit.arrived_s) for unit in units)
-    return {key: list(Watched(units=count)) for key, count in counts.items()}
+    deltas: Deltas = {}
+    for unit in units:
+        feature, progress = unit.place.flag.feature, unit.place.flag.progress
+        _add(deltas, watched_key(feature, progress, unit.arrived_s), Watched(units=1), 1)
+        form = _form_of(unit)
+        if form != ABSENT:
+            key = watched_key(feature, progress, unit.arrived_s, Watch.CHECKS)
+            _add(deltas, key, Watched(requests=1, units=int(form is not None)), 1)
+    return deltas
+
+
+def _form_of(unit: Judged) -> Outcome:
+    """What the free checks came to, whichever gate asked; absent where none did."""
+    found = zip(unit.place.series, unit.outcomes, strict=True)
+    return next((outcome for series, outcome in found if series.metric == FORM), ABSENT)
 
 
 def _usual(metric: str) -> float:

@@ -95,6 +95,12 @@ class RoleAnswer(BaseModel):
     actor: str
 
 
+_ASSUMED = (
+    "evidence is reckoned as if each request were a new unit: in conversations of four requests it takes four times as "
+    "long, and no time is reckoned for judged pairs"
+)
+
+
 def applied_answer(outcomes: Iterable[Outcome], *, dry_run: bool) -> AppliedAnswer:
     """Show what a document did."""
     return AppliedAnswer(dry_run=dry_run, features=[_applied_view(each) for each in outcomes])
@@ -105,6 +111,8 @@ def plan_answer(planned: Planned) -> PlanAnswer:
     total = f"{written(planned.total_s)} in all, at the best"
     if not isfinite(planned.total_s):
         total = "how long it takes in all can't be said" + (" without a rate" if planned.units_per_s is None else "")
+    if any(step.evidence_s for step in planned.steps):
+        total = f"{total}; {_ASSUMED}"
     return PlanAnswer(
         feature=planned.feature,
         units_per_s=planned.units_per_s,

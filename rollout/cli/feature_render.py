@@ -124,6 +124,8 @@ def _in_full(ramp: dict[str, Any]) -> list[tuple[str, str]]:
     if ramp["phase"] == Phase.ROLLED_BACK and ramp["verdicts"]:
         then = f"what the gates said when it was rolled back, {local_time(ramp['rolled_back']['at_s'])}:"
         return [(then, "dim"), *lines]
+    if ramp["verdicts"] and any(hold["reason"] == HoldReason.KILLED for hold in ramp["holds"]):
+        return [("what the gates said before the kill:", "dim"), *lines]
     if ramp["looked_at_s"] is None:
         return lines
     return [*lines, (f"looked at {local_time(ramp['looked_at_s'])} by {ramp['controller']}", "dim")]

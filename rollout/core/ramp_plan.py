@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from rollout.core.errors import nearest_names
-from rollout.core.evidence.names import DRAWN, ERRORS, LATENCY, is_drawn
+from rollout.core.evidence.names import DRAWN, ERRORS, FORM, ITL, LATENCY, TOTAL, is_drawn
 from rollout.core.promql import MetricQuery, doubts
 from rollout.core.ramp_model import Gate, GateKind, RampPlan, Role, Step, enforced
 from rollout.core.share import format_share
@@ -224,11 +224,25 @@ def _warnings(plan: RampPlan, gates: Sequence[Gate]) -> Iterator[str]:
     asked = {gate.metric for gate in enforced(gates) if gate.source == "evidence"}
     if ERRORS in asked and not asked & LATENCY.keys():
         yield "errors don't count callers who leave before an answer begins: let a gate on ttft or total see them"
+    yield from _stop_warnings(gates)
     if plan.windows and any(step.max_duration for step in plan.steps):
         closed_s = max(_closed_s(window) for window in plan.windows)
         short = [str(index) for index, step in enumerate(plan.steps) if (step.max_duration_s or inf) < closed_s]
         if short:
             yield f"steps {', '.join(short)} may run out of time while the window is closed"
+
+
+def _stop_warnings(gates: Sequence[Gate]) -> Iterator[str]:
+    """An answer that its caller stops is left out of gaps and form, and a slow arm is stopped more often."""
+    parts = {each.name: _part_of(each.metric) for each in enforced(gates) if each.source == "evidence"}
+    blind = [each.name for each in gates if each.role is Role.HARD and parts.get(each.name) in {ITL, FORM}]
+    if blind and TOTAL not in parts.values():
+        what = "answers that callers stop, of which a slow candidate has more: let a gate on total see them"
+        yield f"{', '.join(blind)} leave out {what}"
+
+
+def _part_of(metric: str) -> str:
+    return LATENCY[metric].part if metric in LATENCY else metric
 
 
 def _query_warnings(gates: Sequence[Gate], rollback: Rollback) -> Iterator[str]:

@@ -19,8 +19,14 @@ FRESH_S = 5.0
 """For how long what was kept may go without being written again while nothing but the time has changed."""
 
 
+_STOPPED = (Phase.PAUSED, Phase.ROLLED_BACK)
+
+
 class Shown(msgspec.Struct, frozen=True):
-    """One look: of which revision, when (`at_s`: Unix time), by whom, and what was found."""
+    """One look: of which revision, when (`at_s`: Unix time), by whom, and what was found.
+
+    `last`: what the gates of this attempt said last, where a kill or a rollback keeps them from being asked.
+    """
 
     revision: int
     phase: Phase
@@ -29,6 +35,7 @@ class Shown(msgspec.Struct, frozen=True):
     holder: str = ""
     holds: tuple[Hold, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    last: tuple[Verdict, ...] = ()
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -39,12 +46,19 @@ class _Kept(msgspec.Struct, frozen=True):
 _DECODER = msgspec.json.Decoder(_Kept)
 
 
-def shown_of(made: Transition, revision: int, *, at_s: float, holder: str) -> Shown:
-    """Say what a tick found; `revision`: the flag's after it."""
+def shown_of(made: Transition, revision: int, *, at_s: float, holder: str, before: Shown | None = None) -> Shown:
+    """Say what a tick found; `revision`: the flag's after it; `before`: what the look before it found."""
     progress = made.progress
     # A query may be long, a store bounds what is kept, and the flag has it anyway.
     verdicts = tuple(each if each.metric in METRICS else replace(each, metric="") for each in made.verdicts)
-    return Shown(revision, progress.phase, progress.step, at_s, holder, made.holds, verdicts)
+    return Shown(revision, progress.phase, progress.step, at_s, holder, made.holds, verdicts, _last(made, before))
+
+
+def _last(made: Transition, before: Shown | None) -> tuple[Verdict, ...]:
+    if made.verdicts or before is None or made.progress.phase not in _STOPPED:
+        return ()
+    began_s = made.progress.ramp_began_s
+    return tuple(each for each in before.verdicts or before.last if each.at_s >= began_s)
 
 
 def encode_memory(memory: GateMemory, shown: Shown | None = None) -> bytes:

@@ -46,7 +46,7 @@ class Look(NamedTuple):
 class RampState(NamedTuple):
     """A ramp for people; shares in millipct, None where there is no such step. `step` counts from 0.
 
-    `verdicts`: at the last look; after a rollback what they were when it was decided.
+    `verdicts`: at the last look; after a rollback what they were when it was decided, under a kill before it.
     """
 
     phase: Phase
@@ -86,8 +86,8 @@ def state_of(flag: FeatureFlag, look: Look, now_s: float, *, killed_locally: boo
 
 def _verdicts(progress: Progress, shown: Shown | None) -> tuple[Verdict, ...]:
     if progress.phase is Phase.ROLLED_BACK and progress.rolled_back is not None:
-        return progress.rolled_back.verdicts
-    return () if shown is None else shown.verdicts
+        return progress.rolled_back.verdicts or (() if shown is None else shown.last)
+    return () if shown is None else shown.verdicts or shown.last
 
 
 def _next_share(plan: RampPlan, progress: Progress, share: int) -> int | None:

@@ -77,6 +77,8 @@ class Bench:
         self.take = self.scores.append
         self.losses: list = []
         self.lose = self.losses.append
+        self.spared: list = []
+        self.spare = self.spared.append
         # Patient, however slow the machine, where a test doesn't say otherwise.
         one = {"url": f"http://127.0.0.1:{port}/v1", "model": "judge-1", "timeout_s": 600, **settings}
         document = {"upstreams": UPSTREAMS, "judges": {"j": one}, **documents}

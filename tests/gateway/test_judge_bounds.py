@@ -43,6 +43,7 @@ async def test_all_workers_together_show_no_more_pairs_than_a_day_has(judge_serv
         here.judges.take(pair(number))
     await here.settled()
     assert (here.results, here.missed) == ({"candidate": 3}, {Miss.BUDGET: 7})
+    assert (len(here.spared), here.losses) == (7, [])
     assert len(server.requests) == 6
     here.now_s = NOW_S + 86_400
     here.judges.take(pair(11, at_s=here.now_s))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.judging.score import Result, Scored
+from gateway.core.judging.score import Result, Scored, Spared
 from gateway.core.keeping import ANSWER_MAX_CHARS, Mark, Texts, id_of
 from gateway.pairs import PairQueue
 from gateway.settings import Settings, TenantSettings
@@ -190,10 +190,15 @@ def test_others_get_what_they_got_before(world) -> None:
         def take(self, scored: Scored) -> None:
             scores.append(scored)
 
+        def spare(self, spared: Spared) -> None:
+            scores.append(spared)
+
     pairs = PairsKeptToo(here.spool, queue)
     assert [pairs.take(pair()), pairs.take(pair("r-2"))] == [0, 1]
-    ScoresKeptToo(here.spool, Scores()).take(SCORED)
-    assert scores == [SCORED]
+    kept = ScoresKeptToo(here.spool, Scores())
+    kept.take(SCORED)
+    kept.spare(Spared("draft", 7, 1.0))
+    assert scores == [SCORED, Spared("draft", 7, 1.0)]
     assert queue.oldest == pair("r-2")
     pairs.close()
     assert len(list(here.files.read("draft"))) == 3

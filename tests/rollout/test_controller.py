@@ -382,6 +382,19 @@ async def test_a_kill_on_this_replica_pauses_the_ramp(make, running, seeded, clo
     assert (await seeded.get("summarize")).progress.phase is Phase.PAUSED
 
 
+async def test_what_the_gates_said_before_a_kill_is_kept_while_it_lasts(make, running, seeded, clock) -> None:
+    killed: set[str] = set()
+    controller = make(killed_locally=killed.__contains__)
+    await turns(controller, clock, 1)
+    said = decode_shown((await seeded.get_memory("summarize"))[1]).verdicts
+    killed.add("summarize")
+    for _ in range(2):
+        await turns(controller, clock, 7)
+        shown = decode_shown((await seeded.get_memory("summarize"))[1])
+        assert (shown.verdicts, shown.last) == ((), said)
+    assert [each.gate for each in said] == [GATE.name]
+
+
 async def test_flags_without_a_ramp_cost_no_measurement(make, seeded, clock, meter) -> None:
     controller = make()
     await turns(controller, clock, 3)

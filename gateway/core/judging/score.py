@@ -63,6 +63,12 @@ The others are decided without a look at the answers: somebody else's matter, no
 """
 
 
+BY_RULE = frozenset(
+    {Miss.WITHDRAWN, Miss.RESIDENCY, Miss.UNREADABLE, Miss.NO_REFERENCE, Miss.BUDGET},
+)
+"""That a pair has no score is as the configuration wants it, and no sign of a judge that is down."""
+
+
 class Judged(NamedTuple):
     """`w`: the candidate's win, 0, 1/2 or 1."""
 
@@ -102,6 +108,14 @@ class Lost(NamedTuple):
     feature: str
     revision: int
     judge_version: str
+
+
+class Spared(NamedTuple):
+    """A pair that gets no score by rule. `paired_at_s` (Unix): when both answers were there."""
+
+    feature: str
+    revision: int
+    paired_at_s: float
 
 
 NO_VERSION = ""

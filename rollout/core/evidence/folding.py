@@ -33,7 +33,7 @@ from rollout.core.evidence.known import once
 from rollout.core.evidence.ledger import MetricSums, add, nothing
 from rollout.core.evidence.names import age_s_of
 from rollout.core.evidence.plans import series_of, step_of, stored, sums_of, vector_of
-from rollout.core.evidence.silence import silence_fold
+from rollout.core.evidence.silence import Watch, silence_fold
 from rollout.core.evidence.stored_rows import UNUSABLE, told, unreadable
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def folds_of(
     except InvalidArgument:  # its gates ask too much, and say so: nothing was gathered
         return
     folds = (partial(_fold, flag, each, sums, now_s) for each in series)
-    for fold in (*folds, partial(errors_fold, flag, sums, now_s), partial(silence_fold, flag, sums, now_s)):
+    watches = (partial(silence_fold, flag, sums, now_s, watch) for watch in Watch)
+    for fold in (*folds, partial(errors_fold, flag, sums, now_s), *watches):
         try:
             found = fold()
         except UNUSABLE as fault:

@@ -69,7 +69,8 @@ def _of_errors(flag: FeatureFlag) -> int:
 
 def _of_silence(flag: FeatureFlag) -> int:
     """Of epochs that are over three are kept."""
-    return (_epochs_at_once(flag.evidence.age_s) + 3) * silence.ELEMENTS
+    ages_s = (flag.evidence.age_s, flag.evidence.age_s, silence.PAIR_AGE_S)
+    return sum(_epochs_at_once(age_s) + 3 for age_s in ages_s) * silence.ELEMENTS
 
 
 def _of_pairs(flag: FeatureFlag) -> int:

@@ -8,8 +8,8 @@
 
 Neither is INCONCLUSIVE, which holds; so is proof or a floor that has left out too many units (see coverage). `value` is
 an e-value, `limit` what it must reach. No unit at all is NO_DATA, so silence never passes; but where one arm has
-everything nothing is drawn, and nothing is asked of what needs a draw. Where requests go on, and units of them are no
-longer looked at (see silence), all but a FAIL is NO_DATA as well.
+everything nothing is drawn, and nothing is asked of what needs a draw. Where requests go on, and their units, checks or
+pairs are no longer looked at (see silence), all but a FAIL is NO_DATA as well.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def verdict_of(gate: Gate, flag: FeatureFlag, sums: Sums, now_s: float) -> Verdi
     drawn = gate.metric in DRAWN
     try:
         verdict = judge(gate, flag, sums, now_s)
-        silence = silence_of(gate, flag, sums, now_s) if drawn else ""
+        silence = silence_of(gate, flag, sums, now_s)
     except UNUSABLE as fault:
         return Verdict(gate.name, Result.ERROR, told(fault), now_s, metric=gate.metric)
     if verdict.result in _STAYS:

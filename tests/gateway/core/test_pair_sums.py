@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.judging.score import Lost, Result, Scored
+from gateway.core.judging.score import Lost, Result, Scored, Spared
 from gateway.core.pair_sums import Entry, PairBooks, summed
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.evidence.coverage import shadow_key
 from rollout.core.evidence.pairs import EPOCH_S, OVER, VERSIONS_MAX, gathered, pairs_key, plan_of, replies_key
 from rollout.core.evidence.plans import vector_of
+from rollout.core.evidence.silence import Watch, watched_key
 from rollout.core.model import FeatureFlag, UnitKind
 from rollout.core.ramp_model import Gate, GateKind, Phase, Progress, Role
 from rollout.core.sums import SumKey, merge
@@ -28,6 +29,7 @@ FLAG = FeatureFlag(
     progress=Progress(phase=Phase.RUNNING, attempt=1, step=-1, ramp_began_s=1_000.0, step_began_s=1_000.0),
 )
 PLAN = plan_of(FLAG)
+SEEN = watched_key("draft", FLAG.progress, 1_000.0 + EPOCH_S, Watch.PAIRS)
 SCORED = Scored(
     request_id="r1",
     feature="draft",
@@ -69,6 +71,7 @@ def test_new_pairs_are_added_to_the_epoch_in_which_both_answers_were_there(books
     assert summed(entries) == {
         replies_key("draft", FLAG.progress, "v1"): [3, 0],
         pairs_key("draft", FLAG.progress, PLAN, "v1", 1): vector_of(gathered(PLAN, np.array(wins))),
+        SEEN: [0, 3],
     }
 
 
@@ -79,7 +82,15 @@ def test_known_units_and_lost_pairs_count_as_asked_only(books: PairBooks) -> Non
     assert summed([(again[0], False), (lost, True), (nameless, True), (same[0], False)]) == {
         replies_key("draft", FLAG.progress, "v1"): [1, 1],
         replies_key("draft", FLAG.progress, ""): [0, 1],
+        SEEN: [0, 2],
     }
+
+
+def test_pairs_without_a_score_by_rule_are_looked_at_and_nothing_else(books: PairBooks) -> None:
+    spared = books.spare(Spared("draft", 7, SCORED.paired_at_s))
+    assert spared is not None
+    assert summed([(spared, True)]) == {SEEN: [0, 1]}
+    assert learnt(replace(FLAG, gates=())).spare(Spared("draft", 7, 0.0)) is None
 
 
 def test_a_claim_is_of_the_unit_and_of_the_version(books: PairBooks) -> None:
@@ -118,7 +129,7 @@ def test_pairs_belong_to_the_step_of_their_revision() -> None:
     for revision in (7, 8):
         found = books.score(replace(SCORED, revision=revision), asked=False)
         assert found is not None
-        names += [key.name.split(".")[3] for key in summed([(found[0], True)])]
+        names += [key.name.split(".")[3] for key in summed([(found[0], True)]) if key.name.startswith("judge.")]
     assert names == ["1000000", "1500000"]
 
 
@@ -134,7 +145,7 @@ def test_gates_that_cannot_be_judged_cost_no_count_of_losses() -> None:
     books = learnt(replace(FLAG, gates=(replace(GATE, margin=0.9),)))
     found = books.score(SCORED, asked=True)
     assert found is not None
-    assert summed([(found[0], True)]) == {replies_key("draft", FLAG.progress, "v1"): [1, 0]}
+    assert summed([(found[0], True)]) == {replies_key("draft", FLAG.progress, "v1"): [1, 0], SEEN: [0, 1]}
 
 
 @given(
@@ -163,9 +174,11 @@ def test_batches_of_any_size_in_any_order_add_the_same(
 def test_shadow_calls_are_counted_by_the_arm_that_was_asked(books: PairBooks) -> None:
     key = shadow_key("draft", FLAG.progress)
     asked = [(arm, answered) for arm in ("candidate", "baseline") for answered in (True, False)]
-    found = [books.call("draft", 7, arm, answered=answered) for arm, answered in asked]
-    assert found == [(key, tuple(int(place == index) for place in range(4))) for index in range(4)]
-    assert learnt(replace(FLAG, gates=())).call("draft", 7, "candidate", answered=False) is None
+    at_s = 1_000.0 + EPOCH_S
+    found = [books.call("draft", 7, arm, answered=answered, at_s=at_s) for arm, answered in asked]
+    calls = [(key, tuple(int(place == index) for place in range(4))) for index in range(4)]
+    assert found == [(each, (SEEN, (1, 0))) for each in calls]
+    assert learnt(replace(FLAG, gates=())).call("draft", 7, "candidate", answered=False, at_s=at_s) == ()
 
 
 def test_more_versions_than_there_is_room_for_are_not_counted_and_told(books: PairBooks) -> None:
@@ -181,7 +194,7 @@ def test_more_versions_than_there_is_room_for_are_not_counted_and_told(books: Pa
         assert {each.version for each in entries(f"v{number}")} == {f"v{number}"}
     late = entries("late")
     assert ({each.version for each in late}, books.over) == ({OVER}, 2)
-    assert summed([(each, True) for each in late]) == {replies_key("draft", FLAG.progress, OVER): [0, 2]}
+    assert summed([(each, True) for each in late]) == {replies_key("draft", FLAG.progress, OVER): [0, 2], SEEN: [0, 1]}
     assert {each.version for each in entries("v0")} == {"v0"}  # the first ones go on
     assert books.lose(Lost("draft", 7, "")) is not None
     again = replace(FLAG, revision=8, progress=replace(FLAG.progress, attempt=2))

@@ -19,7 +19,7 @@ from rollout.core.evidence.eprocess import NOTHING
 from rollout.core.evidence.ledger import gathered
 from rollout.core.evidence.plans import EPOCH_S, errors_key, key_of, series_of, stored, sums_of, vector_of
 from rollout.core.evidence.score import Units, floor_fall
-from rollout.core.evidence.silence import watched_key
+from rollout.core.evidence.silence import Watch, watched_key
 from rollout.core.model import BUCKETS, FeatureFlag
 from rollout.core.ramp_model import Evidence, GateKind, Phase
 from tests.gateway.core.test_unit_places import FLAG as HARM_ONLY
@@ -274,3 +274,13 @@ def test_who_is_looked_at_is_counted_by_arrival_known_or_new() -> None:
     units = learned(FLAG).judged(2_000.0, [unit(1), unit(2), unit(3, arrived_s=1_010.0 + EPOCH_S)])
     keys = [watched_key("draft", FLAG.progress, 1_010.0 + each * EPOCH_S) for each in (0, 1)]
     assert looked_at([*units, units[0]]) == {keys[0]: [0, 3], keys[1]: [0, 1]}
+
+
+def test_of_the_sample_it_is_counted_who_was_checked() -> None:
+    flag = replace(FLAG, gates=(replace(FLAG.gates[0], metric="form"),))
+    found: dict[str, bool | None] = {"r1": False, "r2": True, "r3": None}
+    books = Books(CheckSample(100_000), lambda unit: found[unit.request_id])
+    books.learn(compile_snapshot({"draft": flag}, 1))
+    units = [unit(1, request_id=each) for each in found]
+    checks, watch = (watched_key("draft", FLAG.progress, 1_010.0, each) for each in (Watch.CHECKS, Watch.UNITS))
+    assert looked_at(books.judged(2_000.0, units)) == {watch: [0, 3], checks: [3, 2]}

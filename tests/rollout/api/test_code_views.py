@@ -35,6 +35,13 @@ def test_a_plan_is_json_also_where_it_takes_for_ever() -> None:
     assert (finite.total_s, finite.text) == (3_660.0, "1.02 h in all, at the best")
 
 
+def test_a_plan_with_evidence_says_what_it_assumes_of_units() -> None:
+    gathering = BAKING._replace(evidence_s=600.0)
+    told = [plan_answer(Planned("f", 2.0, (step,), 0.0, 3_600.0, Findings())).text for step in (BAKING, gathering)]
+    assert told[0] == "1 h in all, at the best"
+    assert told[1].startswith("1 h in all, at the best; evidence is reckoned as if each request were a new unit: in ")
+
+
 def test_what_was_applied_is_shown_with_commands_and_changes() -> None:
     flag = FeatureFlag(feature="f", candidate="a", baseline="b")
     proposal = Proposal("f", 3, (Change("owner", "", "me"),), ("odd",), (Write("end", flag), Write("apply", flag)))

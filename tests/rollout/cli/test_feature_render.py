@@ -102,6 +102,21 @@ def test_after_a_rollback_the_gates_are_shown_as_they_were_then() -> None:
     assert "worse FAIL -0.300 -0.400..-0.200   0.05" in shown
     by_hand = replace(flag, progress=replace(flag.progress, rolled_back=replace(back, verdicts=())))
     assert "what the gates said" not in printed(answer(view(by_hand)), 100, in_full=True)
+    before = Look(Shown(7, Phase.ROLLED_BACK, 0, NOW - 1, "host-1", last=(worse,)))
+    shown = printed(answer(view(by_hand, before)), 100, in_full=True)
+    assert "what the gates said when it was rolled back" in shown
+    assert "worse FAIL -0.300 -0.400..-0.200   0.05" in shown
+
+
+def test_under_a_kill_it_is_told_what_the_gates_said_before() -> None:
+    killed = replace(RAMP, kill=Kill(True, "ann", NOW - 3, "smoke"))
+    before = Look(Shown(7, Phase.PAUSED, 0, NOW - 1, "host-1", last=(VERDICT,)))
+    shown = printed(answer(view(killed, before)), 100, in_full=True)
+    assert "what the gates said before the kill:" in shown
+    assert "gate errors: FAIL" in shown
+    assert "looked at" not in shown
+    nothing = Look(Shown(7, Phase.PAUSED, 0, NOW - 1, "host-1"))
+    assert "what the gates said" not in printed(answer(view(killed, nothing)), 100, in_full=True)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])

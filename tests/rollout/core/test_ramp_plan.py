@@ -151,7 +151,7 @@ def test_a_ramp_that_nothing_stops_is_warned_of() -> None:
         "no gate is hard and can fail: nothing rolls back by itself",
     )
     for role in (Role.SOFT, Role.HARD):
-        assert found(PLAN, replace(QUALITY, role=role)).warnings == (
+        assert found(PLAN, replace(QUALITY, role=role, metric="ttft_s")).warnings == (
             "no gate is hard and can fail: nothing rolls back by itself",
         )
 
@@ -167,6 +167,22 @@ def test_errors_alone_do_not_see_callers_who_leave() -> None:
         (),
         (),
     ]
+
+
+@pytest.mark.parametrize("metric", ["itl_p95", "form"])
+def test_answers_that_are_stopped_are_for_a_gate_on_total_to_see(metric: str) -> None:
+    harm = replace(QUALITY, name="worse", role=Role.HARD, kind=GateKind.HARM, metric=metric)
+    total, ttft = (replace(harm, name=each, metric=each) for each in ("total_p50", "ttft_p95"))
+    watching = replace(total, role=Role.OBSERVE)
+
+    def warned(*gates: Gate) -> tuple[str, ...]:
+        known = (metric, "total_p50", "ttft_p95")
+        return validate(PLAN, gates, WHOLE, known_metrics=known).warnings
+
+    left = "leave out answers that callers stop, of which a slow candidate has more: let a gate on total see them"
+    assert warned(harm) == warned(harm, ttft) == warned(harm, watching) == (f"worse {left}",)
+    assert warned(harm, total) == warned(harm, replace(total, role=Role.SOFT)) == ()
+    assert warned(ERRORS, replace(harm, role=Role.SOFT)) == (), "it stops nothing"
 
 
 def test_at_100_percent_there_is_nothing_to_compare_with() -> None:

@@ -32,6 +32,19 @@ def test_metrics_of_evidence_are_named_and_queries_are_not() -> None:
     assert [each.metric for each in shown_of(made, 3, at_s=1.0, holder="one").verdicts] == ["errors", ""]
 
 
+@pytest.mark.parametrize("phase", list(Phase))
+def test_what_the_gates_said_last_is_kept_while_a_kill_or_a_rollback_lasts(phase: Phase) -> None:
+    stopped = Transition(None, Progress(phase=phase, ramp_began_s=90.0), 0, GateMemory())
+    first = shown_of(stopped, 4, at_s=101.0, holder="one", before=SHOWN)
+    second = shown_of(stopped, 5, at_s=102.0, holder="one", before=first)
+    assert first.verdicts == second.verdicts == (), "nobody was asked"
+    assert first.last == second.last == ((VERDICT,) if phase in {Phase.PAUSED, Phase.ROLLED_BACK} else ())
+    later = stopped._replace(progress=replace(stopped.progress, ramp_began_s=100.0))
+    assert shown_of(later, 6, at_s=103.0, holder="one", before=second).last == (), "of another attempt"
+    asked = stopped._replace(verdicts=(VERDICT,))
+    assert shown_of(asked, 6, at_s=103.0, holder="one", before=second).last == ()
+
+
 def test_memory_and_sight_come_back_as_they_were() -> None:
     memory = GateMemory(1, {"g": GateRecord(2, (1.0, 2.0), 2.0)}, 5.0)
     raw = encode_memory(memory, SHOWN)

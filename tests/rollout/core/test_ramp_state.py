@@ -67,6 +67,18 @@ def test_what_was_seen_of_another_revision_is_not_shown() -> None:
     assert [hold.reason for hold in other.holds] == [HoldReason.BAKING]
 
 
+def test_what_the_gates_said_last_is_shown_while_nobody_asks_them() -> None:
+    quiet = replace(SHOWN, verdicts=(), last=(VERDICT,))
+    aborted = at(Phase.ROLLED_BACK, rolled_back=replace(BACK, by=Cause.OPERATOR), share=0)
+    killed = replace(at(Phase.PAUSED, paused=PAUSE), kill=Kill(True, "ann", NOW, "smoke"))
+    for flag in (aborted, killed):
+        assert state(flag, Look(quiet)).verdicts == (VERDICT,)
+        assert state(flag).verdicts == ()
+    other = replace(VERDICT, gate="slow")
+    failed = at(Phase.ROLLED_BACK, rolled_back=replace(BACK, verdicts=(other,)), share=0)
+    assert state(failed, Look(quiet)).verdicts == (other,), "what it was decided by"
+
+
 @pytest.mark.parametrize(
     ("flag", "shown"),
     [
