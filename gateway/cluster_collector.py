@@ -20,6 +20,7 @@ from gateway.core.left_out_requests import LeftOutRequests
 from gateway.core.request_outcomes import RequestOutcomes
 from gateway.core.sum_parts import in_parts
 from gateway.flushes import Flushes
+from gateway.looks import JUDGED_AT_ONCE, SENT_AT_ONCE, WATCHED_AT_ONCE, Looks
 from gateway.steady_clock import SteadyClock
 from gateway.tally import Tally
 from rollout.core.model import Arm
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from rollout.core.evidence.cluster_parts import Part
     from rollout.core.model import Snapshot
 
-FLUSH_MAX = 5_000
+FLUSH_MAX = SENT_AT_ONCE
 
 
 class ClusterCollector:
@@ -64,6 +65,7 @@ class ClusterCollector:
         self.left_out.add = self._tally.add
         self._waiting: dict[float, WaitingRequests] = {}
         self._flushes: Flushes[Entry] = Flushes(self._begin, clock, "requests of users", self.left_out.lose_entries)
+        self._looks = Looks()
         self._lost = 0
 
     @property
@@ -119,7 +121,7 @@ class ClusterCollector:
             self._places.learn(self._snapshot())
             if self._places:
                 await requests.settled()
-                self.look(requests.under_way)
+                await self._looks.take(self._look(requests.under_way))
             else:
                 self._outcomes.forget_ratings(inf)
 
@@ -131,6 +133,7 @@ class ClusterCollector:
 
     async def close(self, *, handing_over: bool = False) -> None:
         """Count what is due. Give up what is younger, both arms alike, unless it is handed over. Never raises."""
+        self._looks.finish()
         self.look(lambda _: ())
         await self._flushes.close()
         if not handing_over:
@@ -140,19 +143,47 @@ class ClusterCollector:
 
     def look(self, under_way: Callable[[float], Iterable[Record]]) -> None:
         """Find out what has come of age; all that has settled must have been taken. `under_way`: see `Requests`."""
+        for _ in self._look(under_way):
+            pass
+
+    def _look(self, under_way: Callable[[float], Iterable[Record]]) -> Iterator[None]:
+        """In steps, between which requests may be served; all of them must be taken."""
         self._places.learn(self._snapshot())
-        now_s = self._clock.now_s()
+        now_s, ages_s = self._clock.now_s(), sorted(self._places.ages_s | self._waiting.keys())
         self._outcomes.forget_ratings(now_s - max(self._places.ages_s, default=0.0) - RATED_LATE_S)
-        for age_s in self._places.ages_s | self._waiting.keys():
-            waiting = self._waiting_until(age_s)
-            seen = self._clock.timed(list(under_way(age_s / 2)))  # half of it: clocks may be worked off
-            due = waiting.due(now_s, [each for each in seen if self._is_drawn(each) and self._placed(each, age_s)])
-            placed = [(each, found) for each in due if (found := self._placed(each, age_s)) is not None]
-            self._forget([each for each in due if self._placed(each, age_s) is None], age_s)
-            self._flushes.put([self._entry(each, *found) for each, found in placed])
-            self._outcomes.learn(now_s, [(each, part) for each, (_, part) in placed], self._places.current)
-            if not waiting and age_s not in self._places.ages_s:
+        youngest_s = min(ages_s, default=inf)
+        seen = self._clock.timed(list(under_way(youngest_s / 2)))  # half of it: clocks may be worked off
+        drawn = [each for each in seen if self._is_drawn(each)]
+        due = [(each, age_s) for age_s in ages_s for each in self._due(now_s, drawn, age_s)]
+        judged: list[tuple[Record, Part]] = []
+        for start in range(0, len(due), JUDGED_AT_ONCE):
+            judged += self._judge(due[start : start + JUDGED_AT_ONCE])
+            yield
+        for start in range(0, len(judged), WATCHED_AT_ONCE):
+            self._outcomes.see(judged[start : start + WATCHED_AT_ONCE], self._places.current)
+            yield
+        self._outcomes.learn(now_s, (), self._places.current)
+        for age_s in self._waiting.keys() - self._places.ages_s:
+            if not self._waiting[age_s]:
                 self._lost += self._waiting.pop(age_s).thinned
+
+    def _due(self, now_s: float, under_way: Iterable[Record], age_s: float) -> list[Record]:
+        placed = [each for each in under_way if self._placed(each, age_s)]
+        return self._waiting_until(age_s).due(now_s, placed)
+
+    def _judge(self, due: Iterable[tuple[Record, float]]) -> list[tuple[Record, Part]]:
+        """Have those sent that have come to an age, but for those without a place by now."""
+        judged: list[tuple[Record, Part]] = []
+        entries: list[Entry] = []
+        for record, age_s in due:
+            placed = self._placed(record, age_s)
+            if placed is None:
+                self._forget(record, age_s)
+            else:
+                entries.append(self._entry(record, *placed))
+                judged.append((record, placed[1]))
+        self._flushes.put(entries)
+        return judged
 
     def _begin(self, waiting: Sequence[Entry]) -> tuple[int, Additions] | None:
         number = fitting(waiting[:FLUSH_MAX])
@@ -170,12 +201,11 @@ class ClusterCollector:
         self.left_out.hand_over()
         await self._tally.flush()
 
-    def _forget(self, records: Sequence[Record], age_s: float) -> None:
-        """Count those of revisions that were forgotten while they waited; where the ramp is over nobody asks."""
-        for each in records:
-            if self._places.knows(each.feature):
-                self._lost += 1
-                self.left_out.lose(each, Why.UNPLACED, age_s)
+    def _forget(self, record: Record, age_s: float) -> None:
+        """Count one of a revision that was forgotten while it waited; where the ramp is over nobody asks."""
+        if self._places.knows(record.feature):
+            self._lost += 1
+            self.left_out.lose(record, Why.UNPLACED, age_s)
 
     def _waiting_until(self, age_s: float) -> WaitingRequests:
         known = self._waiting.get(age_s)

@@ -6,7 +6,6 @@ and added once more, without another claim.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from math import inf
@@ -20,6 +19,7 @@ from gateway.core.sum_parts import in_parts
 from gateway.core.unit_sums import Books, looked_at
 from gateway.core.units import Waiting
 from gateway.flushes import Flushes
+from gateway.looks import JUDGED_AT_ONCE, SENT_AT_ONCE, WATCHED_AT_ONCE, Looks
 from gateway.steady_clock import SteadyClock
 from gateway.tally import Tally
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from rollout.core.model import FeatureFlag, Snapshot
 
 _log = logging.getLogger(__name__)
-JUDGED_AT_ONCE, WATCHED_AT_ONCE, SENT_AT_ONCE = 32, 256, 256
-"""Units, so that requests never wait for more than a millisecond or two of this work."""
 
 
 class Requests(NamedTuple):
@@ -77,7 +75,7 @@ class UnitCollector:
         self._waiting = Waiting(self._books.places.age_s_of, lose=self.left_out.lose)
         self._held, self._ratings = HeldUnits(lose=self.left_out.lose_held), Ratings()
         self._flushes: Flushes[Judged | _Rated] = Flushes(self._begin, clock, "units", self._leave_out)
-        self._looking: Iterator[None] = iter(())
+        self._looks = Looks()
         self._warned: set[tuple[str, str]] = set()
         self._lost = 0
 
@@ -126,9 +124,7 @@ class UnitCollector:
             self._books.learn(self._snapshot())
             youngest_s = min((place.age_s for place in self._books.places.current), default=inf)
             under_way = requests.under_way(youngest_s / 2)  # half of it: clocks may be worked off
-            self._looking = self._look(under_way)
-            for _ in self._looking:
-                await asyncio.sleep(0)
+            await self._looks.take(self._look(under_way))
 
         await self._flushes.run(look, self._tell)
 
@@ -141,8 +137,7 @@ class UnitCollector:
 
         Who waits for ratings is given up as well, unless they are handed over (`give_away`).
         """
-        for _ in self._looking:  # a look that was cut short
-            pass
+        self._looks.finish()
         self.look(())
         while await self._flushes.flush():
             pass
@@ -165,9 +160,10 @@ class UnitCollector:
         for start in range(0, len(due), JUDGED_AT_ONCE):
             self._flushes.put(self._books.judge(due[start : start + JUDGED_AT_ONCE]))
             yield
-        for start in range(0, max(1, len(due)), WATCHED_AT_ONCE):
-            self._books.watch(now_s, due[start : start + WATCHED_AT_ONCE])
+        for start in range(0, len(due), WATCHED_AT_ONCE):
+            self._books.see(due[start : start + WATCHED_AT_ONCE])
             yield
+        self._books.watch(now_s, ())
         ripe = self._held.ripe(now_s)
         self._flushes.put(_Rated(unit, self._ratings.take(unit.feature, unit.digest)) for unit in ripe)
         self._ratings.forget(now_s - self._books.places.rated_after_s - RATED_LATE_S)

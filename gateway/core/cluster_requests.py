@@ -147,14 +147,16 @@ class WaitingRequests:
         `lose`: told of each that is given up.
         """
         self._age_s, self._most, self._lose = age_s, most, lose
-        self._waiting: list[Record] = []
+        self._seconds: dict[int, list[Record]] = {}
+        """By second of arrival: who is due is found without a look at all."""
+        self._count = 0
         self._handed_out: Counter[Key] = Counter()
         """Those that were under way at their age, and are so still."""
         self._thinning = Thinning(1 << DIGEST_BITS)
         self.thinned = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._count
 
     def add(self, records: Iterable[Record]) -> None:
         """Take requests that have settled. Who was handed out under way stays what it was then."""
@@ -171,17 +173,19 @@ class WaitingRequests:
         `under_way`: of the requests that have not settled at least those as old. Of those that have, all must have been
         added before.
         """
-        quiet = len(self._waiting) <= self._most // 4
+        quiet = self._count <= self._most // 4
         self._thinning.rest(now_s, quiet=quiet, for_s=max(QUIET_S, self._age_s))
         until_s = floor(now_s - self._age_s)
-        due = [each for each in self._waiting if arrived_s_of(each) < until_s]
-        self._waiting = [each for each in self._waiting if arrived_s_of(each) >= until_s]
+        seconds = [each for each in self._seconds if each < until_s]
+        due = [each for second in seconds for each in self._seconds.pop(second)]
+        self._count -= len(due)
         due += self._first_seen(list(under_way), until_s)
-        return sorted(due, key=lambda each: (arrived_s_of(each), key_of(each)))
+        due.sort(key=lambda each: (each.at_s - each.duration_s, each.tenant, each.request_id))
+        return due
 
     def give_away(self, count: int) -> Iterator[tuple[Record, ...]]:
         """Hand over all, `count` at a time; nothing is left here."""
-        rest, self._waiting = self._waiting, []
+        rest = self._let_go()
         for start in range(0, len(rest), count):
             yield tuple(rest[start : start + count])
 
@@ -205,7 +209,7 @@ class WaitingRequests:
 
     def give_up(self) -> int:
         """Let go of all; how many there were."""
-        records, self._waiting = self._waiting, []
+        records = self._let_go()
         for each in records:
             self._lose(each, Why.ENDED)
         return len(records)
@@ -213,15 +217,21 @@ class WaitingRequests:
     def _keep(self, record: Record) -> None:
         if not self._is_below(record):
             return
-        self._waiting.append(record)
-        while len(self._waiting) > self._most:
+        self._put(record)
+        while self._count > self._most:
             self._thinning.halve()
-            below = self._thinning.limit
-            gone = [each for each in self._waiting if each.unit_digest >= below]
-            self.thinned += len(gone)
-            self._waiting = [each for each in self._waiting if each.unit_digest < below]
-            for each in gone:
-                self._lose(each, Why.THINNED)
+            for each in self._let_go():
+                if self._is_below(each):
+                    self._put(each)
+
+    def _put(self, record: Record) -> None:
+        self._seconds.setdefault(floor(arrived_s_of(record)), []).append(record)
+        self._count += 1
+
+    def _let_go(self) -> list[Record]:
+        records = [each for second in self._seconds.values() for each in second]
+        self._seconds, self._count = {}, 0
+        return records
 
     def _is_below(self, record: Record) -> bool:
         if record.unit_digest < self._thinning.at(arrived_s_of(record)):

@@ -11,7 +11,7 @@ from gateway.core.held_units import Ratings
 from gateway.core.unit_outcomes import ABSENT, BEYOND, Outcome, form_of, outcomes_of, thumbs_of
 from gateway.core.units import unit_of
 from gateway.core.yardsticks import Yardsticks
-from rollout.core.evidence.names import LATENCY, THUMBS
+from rollout.core.evidence.names import FORM, LATENCY, THUMBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,10 +50,9 @@ class RequestOutcomes:
     def of(self, record: Record, part: Part) -> tuple[Outcome, ...]:
         """The outcome of each series at the part's age. To be called once."""
         unit = unit_of(record, part.age_s)
-        metrics = {each.metric for each in part.series}
         yardsticks_s = self._yardsticks.at(unit.feature, unit.arrived_s)
-        outcomes = outcomes_of(unit, part.series, yardsticks_s, self._form(unit) if "form" in metrics else ABSENT)
-        if THUMBS in metrics:
+        outcomes = outcomes_of(unit, part.series, yardsticks_s, self._form(unit) if FORM in part.metrics else ABSENT)
+        if THUMBS in part.metrics:
             thumbs = thumbs_of(self._ratings.take(_name_of(record), record.unit_digest))
             outcomes = tuple(
                 thumbs if each.metric == THUMBS else outcome
@@ -66,9 +65,14 @@ class RequestOutcomes:
 
         `current`: the parts of all flags that gather now, by feature.
         """
-        wanted = {feature: latencies_of(parts) for feature, parts in current.items()}
-        units = [unit_of(record, part.age_s) for record, part in due if latencies_of([part])]
-        self._yardsticks.learn(now_s, units, {feature: found for feature, found in wanted.items() if found})
+        self.see(due, current)
+        self._yardsticks.learn(now_s, (), _wanted(current))
+
+    def see(self, due: Sequence[tuple[Record, Part]], current: Mapping[str, Sequence[Part]]) -> None:
+        """See some of those that have come of age, before `learn` is told of the last of them."""
+        measured = {id(part) for part in {id(part): part for _, part in due}.values() if latencies_of([part])}
+        units = [unit_of(record, part.age_s) for record, part in due if id(part) in measured]
+        self._yardsticks.see(units, _wanted(current))
 
     def give_away(self, records: Iterable[Record]) -> tuple[tuple[int, str, str, bool], ...]:
         """Hand over what was checked of requests: digest, tenant, request id, whether there was a fault. Once."""
@@ -89,6 +93,10 @@ def latencies_of(parts: Sequence[Part]) -> frozenset[str]:
     """The metrics for which a yardstick is needed."""
     series = (each for part in parts for each in part.series)
     return frozenset(each.metric for each in series if each.metric in LATENCY and not each.limit_s)
+
+
+def _wanted(current: Mapping[str, Sequence[Part]]) -> dict[str, frozenset[str]]:
+    return {feature: found for feature, parts in current.items() if (found := latencies_of(parts))}
 
 
 def _name_of(record: Record) -> str:

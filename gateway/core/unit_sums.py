@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from gateway.core.unit_places import Place
     from gateway.core.units import Unit
     from rollout.core.evidence.ledger import MetricPlan
-    from rollout.core.evidence.plans import Series
     from rollout.core.model import Snapshot
     from rollout.core.sums import SumKey
 
@@ -87,8 +86,11 @@ class Books:
 
     def watch(self, now_s: float, units: Sequence[Unit]) -> None:
         """Learn how long those took that have come of age by now, for units that come from now on."""
-        wanted = {place.flag.feature: place.latencies for place in self.places.current if place.latencies}
-        self._yardsticks.learn(now_s, units, wanted)
+        self._yardsticks.learn(now_s, units, self._wanted())
+
+    def see(self, units: Sequence[Unit]) -> None:
+        """Learn of some of those that have come of age, before `watch` is told of the last of them."""
+        self._yardsticks.see(units, self._wanted())
 
     def summed(self, units: Sequence[Judged]) -> Deltas:
         """What a batch of new units adds to each vector. Its outcomes are in the predictions of later batches only."""
@@ -150,36 +152,47 @@ class Books:
             self.beyond.update((unit.feature, series.metric) for series, found in pairs if found == BEYOND)
         return Judged(place, unit.arrived_s, unit.digest, unit.candidate, unit.success, outcomes)
 
+    def _wanted(self) -> dict[str, frozenset[str]]:
+        return {place.flag.feature: place.latencies for place in self.places.current if place.latencies}
+
     def _form(self, unit: Unit) -> Outcome:
         sampled = self._sampled.takes(unit.request_id, unit.arrived_s)
         return form_of(sampled=sampled, flawed=self._flawed(unit) if sampled else None)
 
     def _add_series(self, deltas: Deltas, units: Iterable[Judged], age_s: Callable[[Judged], float]) -> None:
-        """Units of one kind add the same, so the cost is that of the kinds, not of the units."""
-        news: list[tuple[tuple[str, str], float, int]] = []
+        """Units of one kind add the same, so the cost is that of the kinds, not of the units.
+
+        A series is predicted once for the batch: both arms are held against the same, whatever is forgotten meanwhile.
+        """
+        predictions: dict[tuple[str, str], float] = {}
+        news: list[tuple[tuple[str, str], str, float, int]] = []
         for (place, epoch, candidate), group in _grouped(units, age_s):
             arm = Arm.CANDIDATE if candidate else Arm.BASELINE
             columns = zip(*(each.outcomes for each in group), strict=True)
             for series, column in zip(place.series, columns, strict=True):
                 mean_key = (place.flag.feature, series.prefix)
-                predicted = self._predicted(mean_key, series)
+                if mean_key not in predictions:
+                    predictions[mean_key] = self._predicted(mean_key, series.metric)
                 for outcome, count in Counter(column).items():
                     if outcome is not None and outcome < 0:
                         continue
-                    row = self._vector(series.plan, place.flag.share_millipct, arm, outcome, predicted)
+                    row = self._vector(series.plan, place.flag.share_millipct, arm, outcome, predictions[mean_key])
                     _add(deltas, place.key(series, epoch), row, count)
                     if outcome is not None:
-                        news.append((mean_key, outcome, count))
-        for mean_key, outcome, count in news:
-            self._means[mean_key] = self._means[mean_key].after(np.full(count, outcome))
+                        news.append((mean_key, series.metric, outcome, count))
+        for mean_key, metric, outcome, count in news:
+            self._means[mean_key] = self._mean(mean_key, metric).after(np.full(count, outcome))
 
-    def _predicted(self, key: tuple[str, str], series: Series) -> float:
-        mean = self._means.get(key)
-        if mean is None:
-            if len(self._means) >= _MEANS_MAX:
-                self._means.clear()
-            mean = self._means[key] = RunningMean(prior=_usual(series.metric))
-        return round(mean.value * _PREDICTION_STEPS) / _PREDICTION_STEPS
+    def _predicted(self, key: tuple[str, str], metric: str) -> float:
+        return round(self._mean(key, metric).value * _PREDICTION_STEPS) / _PREDICTION_STEPS
+
+    def _mean(self, key: tuple[str, str], metric: str) -> RunningMean:
+        known = self._means.get(key)
+        if known is None:
+            known = self._means[key] = RunningMean(prior=_usual(metric))
+            while len(self._means) > _MEANS_MAX:
+                del self._means[next(iter(self._means))]
+        return known
 
 
 def looked_at(units: Iterable[Judged]) -> Deltas:

@@ -99,13 +99,17 @@ class Yardsticks:
 
         `wanted`: latency metrics by feature; what is known of other features is forgotten. To be called after `at`.
         """
+        self.see(due, wanted)
+        for name, metrics in wanted.items():
+            self._put(self._features[name], now_s, metrics)
+
+    def see(self, due: Sequence[Unit], wanted: Mapping[str, Collection[str]]) -> None:
+        """Take some of the units that have come of age, before `learn` takes the last of them."""
         self._features = {name: self._features.get(name) or _Feature() for name in wanted}
         parts = {name: {LATENCY[metric].part for metric in metrics} for name, metrics in wanted.items()}
         for unit in due:
             if not unit.candidate and unit.feature in parts:
                 self._add(unit, parts[unit.feature])
-        for name, metrics in wanted.items():
-            self._put(self._features[name], now_s, metrics)
 
     def _add(self, unit: Unit, parts: Collection[str]) -> None:
         windows = self._features[unit.feature].windows

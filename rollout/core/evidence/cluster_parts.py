@@ -14,6 +14,7 @@ that begins late is looked for afresh, and cells stay few. Only groups that saw 
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 from hashlib import blake2b
 from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
@@ -49,7 +50,7 @@ _SHARED = 2
 _OF_ALL = 3
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, dict=True):
     """All series of one age, in the order of their sums. `windows`: how many a ramp has, the last without an end."""
 
     name: str
@@ -57,28 +58,33 @@ class Part(msgspec.Struct, frozen=True):
     series: tuple[Series, ...]
     windows: int
 
-    @property
+    @cached_property
+    def metrics(self) -> frozenset[str]:
+        """Of its series."""
+        return frozenset(each.metric for each in self.series)
+
+    @cached_property
     def seen_by(self) -> tuple[int, ...]:
         """For each series the first one that looks at the same requests."""
         looks = [(each.metric, each.limit_s) for each in self.series]
         return tuple(map(looks.index, looks))
 
-    @property
+    @cached_property
     def firsts(self) -> tuple[int, ...]:
         """The series that stand for those that look at the same requests."""
         return tuple(sorted(set(self.seen_by)))
 
-    @property
+    @cached_property
     def floors(self) -> tuple[int, ...]:
         """The series that need the outcomes of the candidate alone."""
         return tuple(index for index, each in enumerate(self.series) if each.plan.floors)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Elements of a group's vector."""
         return _SHARED * len(self.firsts) + len(self.series) + len(self.floors)
 
-    @property
+    @cached_property
     def values(self) -> int:
         """Elements of a cell that saw all groups."""
         return GROUPS * self.width + _OF_ALL * len(self.series)

@@ -195,6 +195,28 @@ def test_who_is_thinned_while_under_way_is_counted_once() -> None:
     assert (waiting.thinned, len(waiting)) == (3, 0)
 
 
+@given(
+    st.lists(st.tuples(st.floats(0, 50), st.integers(1, 2**63 - 1)), max_size=30),
+    st.lists(st.integers(0, 50), max_size=5).map(sorted),
+    st.integers(1, 30),
+)
+def test_how_many_wait_is_known_whoever_came_or_went(
+    requests: list[tuple[float, int]], looks: list[int], most: int
+) -> None:
+    waiting = WaitingRequests(AGE_S, most)
+    waiting.add(request(digest, 100.0 + at, request_id=f"r{n}") for n, (at, digest) in enumerate(requests))
+    assert len(waiting) + waiting.thinned == len(requests)
+    assert len(waiting) <= most
+    for second in looks:
+        before = len(waiting)
+        due = waiting.due(130.0 + second, ())
+        assert len(waiting) == before - len(due)
+        assert due == sorted(due, key=arrived_s_of)
+    left = len(waiting)
+    assert sum(map(len, waiting.give_away(7))) == left
+    assert len(waiting) == 0
+
+
 def test_what_waits_is_handed_over_whole_however_old_it_is_by_then() -> None:
     before, after = WaitingRequests(AGE_S), WaitingRequests(AGE_S)
     waiting = [request(number, 100.0 + number) for number in range(5)]

@@ -67,6 +67,16 @@ def test_latencies_are_held_against_those_of_the_baseline_before() -> None:
     assert outcomes.of(replace(late, assigned="baseline"), SLOW) == (0.0, 0.0)
 
 
+def test_those_of_an_age_may_be_seen_in_parts() -> None:
+    whole, parted, late = RequestOutcomes(), RequestOutcomes(), answered(1, arrived_s=132.0, took_s=2.6)
+    past = [(answered(n, took_s=2.0, assigned="baseline", request_id=f"b{n}"), SLOW) for n in range(UNITS_MIN)]
+    whole.learn(131.0, past, {"draft": (SLOW,)})
+    for part in (past[:30], past[30:]):
+        parted.see(part, {"draft": (SLOW,)})
+    parted.learn(131.0, (), {"draft": (SLOW,)})
+    assert parted.of(late, SLOW) == whole.of(late, SLOW) != (ABSENT, ABSENT)
+
+
 def test_a_margin_beyond_the_age_takes_all_margins_with_it() -> None:
     outcomes = RequestOutcomes()
     past = [answered(n, took_s=25.0, assigned="baseline", request_id=f"b{n}") for n in range(1, UNITS_MIN + 1)]

@@ -8,6 +8,7 @@ from gateway.core import unit_sums as module
 from gateway.core.checks.sampling import CheckSample
 from gateway.core.held_units import Held
 from gateway.core.judged_unit import Judged
+from gateway.core.unit_outcomes import ABSENT
 from gateway.core.unit_sums import Books, looked_at
 from gateway.core.units import End, Unit
 from rollout.core.claims import Claim, draw_of
@@ -260,6 +261,32 @@ def test_the_predictions_that_are_remembered_are_bounded(monkeypatch: pytest.Mon
     for name in ("draft", "ask", "draft"):
         deltas = summed(books, [unit(1, 0.0, feature=name)])
         assert deltas[KEY._replace(feature=name)] == expected([unit(1, 0.0)], 1.0)
+
+
+def test_a_prediction_that_is_forgotten_in_a_batch_loses_nothing_and_is_one_for_both_arms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_MEANS_MAX", 1)
+    books = Books()
+    books.learn(compile_snapshot({"draft": FLAG, "ask": replace(FLAG, feature="ask")}, 1))
+    summed(books, [unit(1, 0.0, feature="ask")])
+    of_ask = [unit(2, 1.0, feature="ask"), unit(3, 1.0, feature="ask")]
+    deltas = summed(books, [of_ask[0], unit(4, 0.0), of_ask[1]])
+    assert deltas[KEY._replace(feature="ask")] == expected(of_ask, 0.5)
+    assert deltas[KEY] == expected([unit(4, 0.0)], 1.0)
+
+
+def test_units_may_be_watched_in_parts() -> None:
+    flag = gates("total_p50")
+    whole, parted = learned(flag), learned(flag)
+    units = [unit(2 * number + 1, total_s=1.0 + number / 10) for number in range(60)]
+    whole.watch(2_000.0, units)
+    for start in range(0, 60, 25):
+        parted.see(units[start : start + 25])
+    parted.watch(2_000.0, ())
+    late = unit(500, arrived_s=2_001.0, total_s=2.0)
+    found = [[each.outcomes for each in books.judge([late])] for books in (whole, parted)]
+    assert found[0] == found[1] != [(ABSENT,)]
 
 
 @given(UNITS, st.integers(1, 4))

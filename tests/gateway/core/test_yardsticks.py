@@ -67,6 +67,17 @@ def test_the_window_is_bounded_by_number_and_age(monkeypatch: pytest.MonkeyPatch
     assert yardsticks.at("draft", 102.0 + OLDEST_S) == {}
 
 
+def test_units_may_come_in_parts_of_which_the_last_makes_yardsticks() -> None:
+    whole, parted = Yardsticks(), Yardsticks()
+    due = [unit(number, 1.0 + number / 10) for number in range(60)]
+    whole.learn(131.0, due, WANTED)
+    parted.see(due[:40], WANTED)
+    parted.see(due[40:], WANTED)
+    assert parted.at("draft", 132.0) == {}
+    parted.learn(131.0, (), WANTED)
+    assert parted.at("draft", 132.0) == whole.at("draft", 132.0) != {}
+
+
 def test_what_nobody_asks_for_is_forgotten() -> None:
     yardsticks = Yardsticks()
     yardsticks.learn(131.0, units(60), WANTED)

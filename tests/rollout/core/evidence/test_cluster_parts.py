@@ -53,6 +53,10 @@ WITH_FLOOR = replace(FLAG, gates=(*FLAG.gates, FLOOR))
 CELL = Cell(2_000_000, 3)
 
 
+def test_a_part_knows_its_metrics() -> None:
+    assert [part.metrics for part in parts_of(FLAG)] == [{"errors", "form", "ttft_p95"}, {"thumbs"}]
+
+
 @pytest.mark.parametrize("kind", UnitKind)
 def test_users_and_tenants_keep_their_arm(kind: UnitKind) -> None:
     assert is_clustered(replace(FLAG, bucket_by=kind)) == (kind in {UnitKind.USER, UnitKind.TENANT})
