@@ -11,6 +11,7 @@ from rollout.core import ramp_commands
 from rollout.core.audit import record_change
 from rollout.core.commands import rename_upstreams
 from rollout.core.errors import InvalidDocument, RevisionConflict, RolloutError, StoreReset
+from rollout.core.evidence.names import is_gathered
 from rollout.core.model import FeatureFlag
 from rollout.core.position import NOWHERE, Position, Standing, compare
 from rollout.core.ramp_commands import Order
@@ -27,7 +28,7 @@ _CREATE, _RENAME, _END = "create", "rename", "end"
 _WHY = {
     _CREATE: "named in the configuration",
     _RENAME: "the configuration names other upstreams",
-    _END: "the configuration names another candidate",
+    _END: "the configuration names another candidate, or another baseline to compare it with",
 }
 _UNDER_WAY = (Phase.RUNNING, Phase.PAUSED, Phase.MONITORING)
 
@@ -37,8 +38,8 @@ async def ensure_features(
 ) -> None:
     """Create missing flags with share 0 and follow changed upstream names; `wanted`: feature -> (candidate, baseline).
 
-    A ramp that is under way ends when its candidate is another one: what it has shown says nothing of that. Its plan is
-    ready to be started again. The share stays, as with documents.
+    A ramp that is under way ends when its candidate is another one, or with gates of evidence what it is compared with:
+    what it has shown says nothing of that. Its plan is ready to be started again. The share stays, as with documents.
 
     Several processes may start at once: whoever loses a race reads again. Features no longer wanted stay. StoreReset
     when the store has lost data since it was seen at `known`: features begun anew would hide that.
@@ -78,7 +79,10 @@ def _writes(before: FeatureFlag | None, wanted: FeatureFlag, at_s: float) -> Ite
     if before is None:
         yield _CREATE, wanted
         return
-    ends = before.candidate != wanted.candidate and before.progress.phase in _UNDER_WAY
+    other = before.candidate != wanted.candidate or (
+        before.baseline != wanted.baseline and any(map(is_gathered, before.gates))
+    )
+    ends = other and before.progress.phase in _UNDER_WAY
     order, ramp = Order(_ACTOR, _WHY[_END], at_s), ramp_of(before, GateMemory())
     ended = applied(before, ramp_commands.end(ramp, order)) if ends else before
     if ends:

@@ -155,7 +155,7 @@ def _takes_plan(stored: FeatureFlag | None, target: FeatureFlag, *, anew: bool) 
     if target.ramp is None or stored is None:
         return target.ramp is not None
     begins_anew = anew and stored.progress.phase in _AT_REST
-    return begins_anew or _plan(stored) != _plan(target) or _draw(stored) != _draw(target)
+    return begins_anew or _plans_anew(stored, target) or _draw(stored) != _draw(target)
 
 
 def _proposal(
@@ -175,8 +175,9 @@ def _writes(stored: FeatureFlag, target: FeatureFlag, order: Order, *, anew: boo
     """Give the commands that lead from one flag to the other; RampRefused where the ramp doesn't allow them."""
     redrawn = _draw(stored) != _draw(target)
     phase = stored.progress.phase
-    if not redrawn and phase in _RUNS and _plan(stored) != _plan(target):
-        cause = f"the ramp of {stored.feature!r} is {phase}: its plan, gates, evidence and rollback can't change"
+    if not redrawn and phase in _RUNS and _plans_anew(stored, target):
+        what = "its baseline" if _is_compared_anew(stored, target) else "its plan, gates, evidence and rollback"
+        cause = f"the ramp of {stored.feature!r} is {phase}: {what} can't change"
         raise RampRefused(cause, f"first `glidepath rollout pause {stored.feature}`, then apply, then resume")
     before = stored
     if _must_end(stored, target, redrawn=redrawn):
@@ -184,7 +185,8 @@ def _writes(stored: FeatureFlag, target: FeatureFlag, order: Order, *, anew: boo
         yield Write(END, before)
     changed = configured(before, target)
     if _takes_plan(stored, target, anew=anew):
-        yield Write(CREATE, _with_ramp(changed, order, afresh=_asked(stored) != _asked(changed)))
+        afresh = _asked(stored) != _asked(changed) or _is_compared_anew(stored, target)
+        yield Write(CREATE, _with_ramp(changed, order, afresh=afresh))
     elif not same(changed, before):
         yield Write(APPLY, changed)
 
@@ -209,6 +211,16 @@ def _with_ramp(flag: FeatureFlag, order: Order, *, afresh: bool = False) -> Feat
     if flag.ramp is None:
         return flag
     return applied(flag, ramp_commands.create(ramp_of(flag, GateMemory()), order, Findings(), afresh=afresh))
+
+
+def _plans_anew(stored: FeatureFlag, target: FeatureFlag) -> bool:
+    return _plan(stored) != _plan(target) or _is_compared_anew(stored, target)
+
+
+def _is_compared_anew(stored: FeatureFlag, target: FeatureFlag) -> bool:
+    """Whether a ramp under way gets another baseline: what it was compared with says nothing of this one."""
+    under_way = stored.progress.phase in _UNDER_WAY
+    return under_way and stored.baseline != target.baseline and any(map(is_gathered, target.gates))
 
 
 def _plan(flag: FeatureFlag) -> tuple[object, ...]:
@@ -246,9 +258,12 @@ def _warnings_of_change(stored: FeatureFlag, target: FeatureFlag, changes: Seque
     if stored.share_millipct and (stored.state, target.state) == (State.DISABLED, State.ENABLED):
         yield f"the share of {share} comes into force at once"
     parts = {each.path.split(".")[0].split("[")[0] for each in changes}
-    if stored.progress.phase is Phase.PAUSED and _draw(stored) == _draw(target) and _asked(stored) != _asked(target):
-        yield "other questions to the evidence are another attempt: nothing gathered so far counts, and alpha is less"
-    mixed = sorted(parts & {"baseline", "eligibility", "holdout", "prerequisites"})
+    swapped = _is_compared_anew(stored, target)
+    afresh = swapped or _asked(stored) != _asked(target)
+    if stored.progress.phase is Phase.PAUSED and _draw(stored) == _draw(target) and afresh:
+        what = "another baseline is" if swapped else "other questions to the evidence are"
+        yield f"{what} another attempt: nothing gathered so far counts, and alpha is less"
+    mixed = sorted(parts & {"eligibility", "holdout", "prerequisites", *(() if swapped else ("baseline",))})
     if mixed and stored.progress.phase in _UNDER_WAY and _draw(stored) == _draw(target):
         yield f"a ramp is under way: what it has measured was measured with another {', '.join(mixed)}"
 

@@ -12,7 +12,7 @@ from rollout.core.model import FeatureFlag
 from rollout.core.position import Position
 from rollout.core.ramp_commands import Order
 from rollout.core.ramp_flag import applied, ramp_of
-from rollout.core.ramp_model import GateMemory, GateRecord, Phase, RampPlan, Step
+from rollout.core.ramp_model import Gate, GateKind, GateMemory, GateRecord, Phase, RampPlan, Role, Step
 from rollout.core.ramp_plan import Findings
 from rollout.core.ramp_shown import decode_memory, encode_memory
 from rollout.ports import Store
@@ -44,6 +44,16 @@ async def test_renamed_upstreams_are_followed_and_recorded(seeded: Store, clock:
 
 PLAN = RampPlan(steps=(Step(share=1_000, bake="10s"), Step(share=50_000, bake="10s")))
 
+COMPARED = Gate(
+    name="failing",
+    role=Role.HARD,
+    source="evidence",
+    kind=GateKind.HARM,
+    metric="errors",
+    margin=0.005,
+    alpha=0.05,
+)
+
 
 async def ramping(store: Store, at_s: float, *verbs: Any) -> FeatureFlag:
     """`summarize` with a ramp, after these commands."""
@@ -72,7 +82,7 @@ async def test_another_candidate_ends_a_ramp_under_way(seeded: Store, clock: Any
     told = [(entry.command, entry.reason) for entry in entries[:2]]
     assert told == [
         ("rename", "the configuration names other upstreams"),
-        ("end", "the configuration names another candidate"),
+        ("end", "the configuration names another candidate, or another baseline to compare it with"),
     ]
     assert replayed(reversed(entries))["summarize"] == flag
     stored = await seeded.get_memory("summarize")
@@ -86,6 +96,17 @@ async def test_a_ramp_that_does_not_run_is_only_renamed(seeded: Store, clock: An
     await ensure_features(seeded, {"summarize": ("inhouse-2", "partner")}, clock)
     flag = await seeded.get("summarize")
     assert flag == replace(before, candidate="inhouse-2", revision=before.revision + 1)
+
+
+async def test_another_baseline_ends_a_ramp_that_compares_with_it(seeded: Store, clock: Any) -> None:
+    before = await ramping(seeded, clock.now_s(), commands.start)
+    judged = replace(before, gates=(COMPARED,))
+    entry = record_change(before, judged, actor="ann", command="edit", reason="r", at_s=clock.now_s())
+    await seeded.put_if_revision(judged, before.revision, entry)
+    await ensure_features(seeded, {"summarize": ("inhouse", "partner-2")}, clock)
+    flag = await seeded.get("summarize")
+    assert flag is not None
+    assert (flag.baseline, flag.progress.phase) == ("partner-2", Phase.READY)
 
 
 async def test_another_baseline_ends_no_ramp(seeded: Store, clock: Any) -> None:

@@ -50,6 +50,15 @@ ERRORS = Gate(
 JUDGE = Gate(
     name="quality", role=Role.SOFT, source="evidence", kind=GateKind.HARM, metric="judge", margin=0.1, alpha=0.05
 )
+COMPARED = Gate(
+    name="failing",
+    role=Role.HARD,
+    source="evidence",
+    kind=GateKind.HARM,
+    metric="errors",
+    margin=0.005,
+    alpha=0.05,
+)
 BARE = FeatureFlag(feature="f", candidate="inhouse", baseline="partner", revision=4)
 RUNNING = PROGRESS[Phase.RUNNING]
 
@@ -206,6 +215,21 @@ def test_anything_else_is_changed_while_the_ramp_goes_on_with_a_warning() -> Non
     assert made.warnings == ("a ramp is under way: what it has measured was measured with another baseline, holdout",)
     assert one(ramped(Phase.RUNNING), ramped(owner="writing")).warnings == ()
     assert one(ramped(), ramped(holdout=Holdout(1_000))).warnings == ()
+
+
+def test_another_baseline_is_another_attempt_where_evidence_compares_with_it() -> None:
+    """A candidate that is nearly proven against a weak partner would pass against a strong one."""
+    other = ramped(gates=(COMPARED,), baseline="partner-2")
+    for phase in (Phase.RUNNING, Phase.MONITORING):
+        with pytest.raises(RampRefused, match=f"{phase}: its baseline can't change"):
+            one(ramped(phase, gates=(COMPARED,)), other)
+    stored = ramped(Phase.PAUSED, gates=(COMPARED,))
+    made = one(stored, other)
+    assert commands(made) == ["create"]
+    after = made.writes[0].after
+    assert (after.baseline, after.progress.attempt) == ("partner-2", stored.progress.attempt + 1)
+    assert made.warnings[0] == "another baseline is another attempt: nothing gathered so far counts, and alpha is less"
+    assert commands(one(ramped(Phase.COMPLETED, gates=(COMPARED,)), other)) == ["apply"]
 
 
 def test_state_is_not_written_and_the_document_that_differs_is_told_so() -> None:
