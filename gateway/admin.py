@@ -11,6 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.exceptions import HTTPException as BaseHTTPException
 
+from gateway.body_limit import BodyLimit
 from gateway.core.credentials import merged
 from gateway.core.errors import ApiError
 from rollout.api.problems import problem
@@ -26,13 +27,15 @@ if TYPE_CHECKING:
 _HINT = {
     401: "send `Authorization: Bearer <key>` with a key of this gateway",
     404: "GET /openapi.json lists what there is",
+    413: "send less; flags as code go to /api/v1/documents",
 }
 
 
 def authorizer(keyring: Keyring) -> Callable[..., Callable[[Request], str]]:
     """Roles of which one is needed -> dependency that gives the caller's name.
 
-    A role covers no other, except that admin covers all.
+    A role covers no other, except that admin covers all. Who is a voter and nothing else that is asked for gets no
+    further than to the features of the key: votes are given on kept texts.
     """
 
     def of_role(*roles: str) -> Callable[[Request], str]:
@@ -43,6 +46,10 @@ def authorizer(keyring: Keyring) -> Callable[..., Callable[[Request], str]]:
                 raise HTTPException(401, "no valid API key", {"www-authenticate": "Bearer"}) from None
             if not {*roles, "admin"}.intersection(principal.roles):
                 raise HTTPException(403, f"the key {principal.name!r} lacks the role {' or '.join(map(repr, roles))}")
+            feature = request.path_params.get("feature")
+            votes_only = not {*roles, "admin"}.difference({"voter"}).intersection(principal.roles)
+            if votes_only and feature and principal.features is not None and feature not in principal.features:
+                raise HTTPException(403, f"the key {principal.name!r} doesn't open {feature!r}")
             return principal.name
 
         return check
@@ -77,6 +84,8 @@ def build_admin(rollout_api: APIRouter, workers: Workers) -> FastAPI:
         return problem(error.status_code, "refused", "Refused", str(error.detail), hint, headers=error.headers)
 
     add_metrics(app, workers.collect)
+
+    app.add_middleware(BodyLimit)
 
     @app.middleware("http")
     async def reach_workers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

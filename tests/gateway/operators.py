@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rollout.ports import Store
 
 ROLES = {"voter": ("voter",), "ann": ("voter",), "operator": ("operator",), "viewer": ("viewer",), "nobody": ()}
+FEATURES = {"drafts": ("draft",)}
+"""Keys of voters that open these only."""
 
 
 class Quiet:
@@ -52,6 +54,10 @@ class Operators:
             [
                 replace(first_key_record(f"gp-{name}", 0.0, name=name), id=name, roles=roles)
                 for name, roles in ROLES.items()
+            ]
+            + [
+                replace(first_key_record(f"gp-{name}", 0.0, name=name), id=name, roles=("voter",), features=features)
+                for name, features in FEATURES.items()
             ]
         )
         authorize = authorizer(keyring)

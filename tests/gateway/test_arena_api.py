@@ -46,6 +46,18 @@ async def test_from_a_pair_to_a_vote_to_ratings(here: Operators) -> None:
     assert why == "1 pairs kept, you have voted on 1; the flag's shadow sample is 0 %"
 
 
+async def test_a_voter_gets_no_further_than_to_the_features_of_the_key(here: Operators) -> None:
+    here.put(texts(1))
+    here.put(texts(2), feature="ask")
+    assert (await here.get("/features/ask/arena/pair", "drafts")).json()[
+        "detail"
+    ] == "the key 'drafts' doesn't open 'ask'"
+    assert (await here.get("/features/ask/ratings", "drafts")).status_code == 403
+    vote = {"ticket": (await here.get("/features/ask/arena/pair")).json()["ticket"], "vote": "tie"}
+    assert (await here.post("/features/ask/arena/votes", vote, "drafts")).status_code == 403
+    assert (await here.get("/features/draft/arena/pair", "drafts")).json()["ticket"]
+
+
 async def test_what_is_empty_says_why(here: Operators) -> None:
     here.put(*(texts(number, theirs="ours") for number in range(3)))
     kept = Shadow(millipct=5_000, daily_budget=10, max_concurrent=1, keep=BOTH)
