@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _HINT = {
     401: "send `Authorization: Bearer <key>` with a key of this gateway",
     404: "GET /openapi.json lists what there is",
-    413: "send less; flags as code go to /api/v1/documents",
 }
 
 
@@ -35,7 +34,8 @@ def authorizer(keyring: Keyring) -> Callable[..., Callable[[Request], str]]:
     """Roles of which one is needed -> dependency that gives the caller's name.
 
     A role covers no other, except that admin covers all. Who is a voter and nothing else that is asked for gets no
-    further than to the features of the key: votes are given on kept texts.
+    further than to the features of the key: votes are given on kept texts. `request.state.opened` says which these are,
+    None for all.
     """
 
     def of_role(*roles: str) -> Callable[[Request], str]:
@@ -50,6 +50,7 @@ def authorizer(keyring: Keyring) -> Callable[..., Callable[[Request], str]]:
             votes_only = not {*roles, "admin"}.difference({"voter"}).intersection(principal.roles)
             if votes_only and feature and principal.features is not None and feature not in principal.features:
                 raise HTTPException(403, f"the key {principal.name!r} doesn't open {feature!r}")
+            request.state.opened = principal.features if votes_only else None
             return principal.name
 
         return check
@@ -80,7 +81,7 @@ def build_admin(rollout_api: APIRouter, workers: Workers) -> FastAPI:
 
     @app.exception_handler(BaseHTTPException)
     async def http_error(_: Request, error: BaseHTTPException) -> Response:
-        hint = _HINT.get(error.status_code, "")
+        hint = getattr(error, "hint", "") or _HINT.get(error.status_code, "")
         return problem(error.status_code, "refused", "Refused", str(error.detail), hint, headers=error.headers)
 
     add_metrics(app, workers.collect)

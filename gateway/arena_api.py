@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from msgspec.structs import asdict
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,7 @@ _NO_STORE = "no-store"
 
 
 class FeaturesView(BaseModel):
-    """Features that keep pairs."""
+    """Features that keep pairs, of those that the key opens."""
 
     features: list[str]
 
@@ -91,8 +91,9 @@ def arena_router(arena: Arena, authorize: Authorize) -> APIRouter:
     voter = Annotated[str, Depends(authorize("voter", "operator"))]
 
     @routes.get("/arena/features")
-    async def list_features(_: voter) -> FeaturesView:
-        return FeaturesView(features=arena.features())
+    async def list_features(request: Request, _: voter) -> FeaturesView:
+        opened: frozenset[str] | None = getattr(request.state, "opened", None)
+        return FeaturesView(features=[name for name in arena.features() if opened is None or name in opened])
 
     @routes.get("/features/{feature}/arena/pair")
     async def next_pair(feature: Feature, actor: voter, response: Response) -> PairView:

@@ -16,6 +16,15 @@ _BOUND_THEMSELVES = ("/documents", "/plan")
 """Ends of paths whose routes look at the key first, and read as much as a document may have (`rollout.api.code`)."""
 
 
+class BodyTooLong(HTTPException):
+    """A body beyond the bound. `hint`: what to do about it, for the problem."""
+
+    hint = "send less; flags as code go to /api/v1/documents"
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {most_bytes} bytes")
+
+
 class BodyLimit:
     """ASGI middleware: 413 for a body that says it is larger, or turns out to be."""
 
@@ -35,7 +44,7 @@ class BodyLimit:
             message = {} if is_too_long else await receive()
             read += len(message.get("body", b""))
             if is_too_long or read > self._most:
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {self._most} bytes")
+                raise BodyTooLong(self._most)
             return message
 
         await self._app(scope, counted, send)

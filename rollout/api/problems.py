@@ -118,7 +118,8 @@ def problem(
 def _of_refusal(fault: HTTPException) -> Response:
     """Dress what the mounting application's authorization raised; its headers matter (WWW-Authenticate)."""
     title = HTTPStatus(fault.status_code).phrase
-    return problem(fault.status_code, "refused", title, str(fault.detail), "", headers=fault.headers)
+    hint = getattr(fault, "hint", "")
+    return problem(fault.status_code, "refused", title, str(fault.detail), hint, headers=fault.headers)
 
 
 def _of_validation(fault: RequestValidationError) -> Response:
