@@ -40,7 +40,7 @@ test: style            ## the whole suite, real vLLM included
 	$(PYTEST) $(UNIT)
 	$(GLIDE) serving install
 	$(PYTEST) -n 4 --dist loadfile -m "(system or slow) and not vllm and not long"
-	$(PYTEST) -m vllm
+	$(PYTEST) -m vllm tests/serving tests/system
 
 test-long: setup-dev   ## what takes minutes each: fuzzing for longer, a short soak, the tests on the compiled form
 	$(PYTEST) -m long
