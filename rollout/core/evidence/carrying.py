@@ -61,6 +61,16 @@ def carried_of(name: str, vector: Sequence[int], bets: int) -> Carried | None:
     return Carried(vector[0], tuple(math.ldexp(mantissa / _MANTISSA, exponent) for mantissa, exponent in pairs))
 
 
+def with_late(carried: Carried | None, growth: Sequence[float]) -> Carried | None:
+    """Of units that came after their epoch was carried over: they count for all copies begun by now, and for no other.
+
+    Which those are the clocks decide, never an outcome. `growth`: log growth of each bet; None of nothing carried over.
+    """
+    if carried is None:
+        return None
+    return Carried(carried.epoch, tuple(log + more for log, more in zip(carried.logs, growth, strict=True)))
+
+
 def vector_at(flag: FeatureFlag, sums: Mapping[SumKey, Sequence[int]], name: str) -> Sequence[int]:
     """What the store has under a name in this attempt."""
     return sums.get(SumKey(flag.feature, flag.progress.attempt, name), ())

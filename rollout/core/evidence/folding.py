@@ -6,7 +6,8 @@
 | `folded.{prefix}.ramp`, `.step` | sums of the folded epochs, and those of that step alone |
 | `folded.{prefix}.{row}` | what is carried over of a harm margin, then of the floors |
 
-Folded or not, verdicts have the same bits. What comes for an epoch after it was folded counts for nothing.
+Folded or not, verdicts have the same bits. What comes for an epoch after it was folded (a worker's clock is late, or
+that of who folds is fast) is added to what is folded: it proves as much, and counts for the last epoch in it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rollout.core.evidence.carrying import (
     replacing,
     vector_at,
     vector_of_carried,
+    with_late,
 )
 from rollout.core.evidence.eprocess import LAMBDAS
 from rollout.core.evidence.error_harm import errors_fold
@@ -74,12 +76,14 @@ def gathered_of(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequenc
 
 
 def _gathered(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]]) -> Gathered:
-    folded, step = _folded(flag, series, sums), step_of(flag.progress)
+    before, step = _folded(flag, series, sums), step_of(flag.progress)
+    rows = list(stored(flag.feature, flag.progress, series, sums))
+    folded = _carried_on(series, before, [row for row in rows if row[1] <= before.up_to])
     of_step = folded.of_step if folded.step == step else nothing(series.plan)
     of_ramp = folded.of_ramp
     by_epoch: dict[int, MetricSums] = {}
-    for each_step, epoch, found in stored(flag.feature, flag.progress, series, sums):
-        if epoch <= folded.up_to:
+    for each_step, epoch, found in rows:
+        if epoch <= before.up_to:
             continue
         by_epoch[epoch] = add(by_epoch[epoch], found) if epoch in by_epoch else found
         of_ramp = add(of_ramp, found)
@@ -119,10 +123,11 @@ def _fold(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[int]
     rows = once(sums, question, lambda: sorted(stored(flag.feature, flag.progress, series, sums), key=_when))
     last = last_over(flag, age_s_of(flag, series.metric), now_s)
     over = sorted({epoch for _, epoch, _ in rows if before.up_to < epoch <= last})[:EPOCHS_AT_ONCE]
-    gone = [f"{series.prefix}.{step}.{epoch}" for step, epoch, _ in rows if epoch <= before.up_to or epoch in over]
-    if not gone:
+    taken = [row for row in rows if row[1] <= before.up_to or row[1] in over]
+    if not taken:
         return None
-    after = _carried_on(series, before, [row for row in rows if row[1] in over])
+    gone = [f"{series.prefix}.{step}.{epoch}" for step, epoch, _ in taken]
+    after = _carried_on(series, before, taken)
     instead = {
         folded_name(series.prefix): [after.up_to, after.step],
         folded_name(series.prefix, _RAMP): vector_of(after.of_ramp),
@@ -141,18 +146,22 @@ def _when(row: tuple[int, int, MetricSums]) -> tuple[int, int]:
 
 
 def _carried_on(series: Series, before: _Folded, rows: Sequence[tuple[int, int, MetricSums]]) -> _Folded:
-    """Fold `rows`, whole epochs in the order of their steps, on top of what is folded."""
+    """Fold `rows`, whole epochs and what is late for those before, on top of what is folded."""
     step = max((before.step, *(each for each, _, _ in rows)))
     of_step = before.of_step if step == before.step else nothing(series.plan)
     of_ramp = before.of_ramp
     by_epoch: dict[int, MetricSums] = {}
-    for each, epoch, found in rows:
+    for each, entered, found in rows:
+        epoch = max(entered, before.up_to)
         by_epoch[epoch] = add(by_epoch[epoch], found) if epoch in by_epoch else found
         of_ramp = add(of_ramp, found)
         if each == step:
             of_step = add(of_step, found)
+    late = by_epoch.pop(before.up_to, nothing(series.plan))
     carried = tuple(
-        restart.carry({epoch: list(map(real, _bets(sums)[row])) for epoch, sums in by_epoch.items()}, each)
+        restart.carry(
+            {epoch: _growth(sums, row) for epoch, sums in by_epoch.items()}, with_late(each, _growth(late, row))
+        )
         for row, each in enumerate(before.carried)
     )
     return _Folded(max((before.up_to, *by_epoch)), step, of_step, of_ramp, carried)
@@ -172,6 +181,10 @@ def _folded(flag: FeatureFlag, series: Series, sums: Mapping[SumKey, Sequence[in
         carried_at(flag, sums, folded_name(series.prefix, row), len(LAMBDAS)) for row in range(len(_bets(none)))
     )
     return _Folded(up_to, step, of_step, of_ramp, carried)
+
+
+def _growth(sums: MetricSums, row: int) -> list[float]:
+    return [real(log) for log in _bets(sums)[row]]
 
 
 def _bets(sums: MetricSums) -> tuple[tuple[int, ...], ...]:

@@ -13,6 +13,7 @@ from rollout.core.evidence.carrying import (
     replacing,
     vector_at,
     vector_of_carried,
+    with_late,
 )
 from rollout.core.evidence.restart import Carried
 from rollout.core.model import FeatureFlag
@@ -34,6 +35,11 @@ def test_what_is_carried_comes_back_bit_for_bit(epoch: int, logs: list[float]) -
         math.copysign(1.0, each) for each in logs if each
     ]
     check_replacement(Replacement("draft", 1, {}, {"n": vector}))
+
+
+def test_what_is_late_counts_for_the_copies_that_have_begun() -> None:
+    assert with_late(Carried(7, (1.0, -2.0)), [0.5, 0.25]) == Carried(7, (1.5, -1.75))
+    assert with_late(None, [0.5]) is None
 
 
 def test_nothing_is_carried_as_nothing() -> None:

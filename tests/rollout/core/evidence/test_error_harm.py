@@ -1,3 +1,5 @@
+from math import isclose
+
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -5,7 +7,7 @@ from msgspec.structs import replace
 from rollout.core.evidence import error_bets
 from rollout.core.evidence.carrying import vector_of_carried
 from rollout.core.evidence.error_bets import BETS
-from rollout.core.evidence.error_harm import errors_fold, harm_log_value, seen_of
+from rollout.core.evidence.error_harm import Seen, errors_fold, harm_log_value, seen_of
 from rollout.core.evidence.plans import EPOCH_S, ErrorCounts, errors_key
 from rollout.core.evidence.restart import Carried
 from rollout.core.model import FeatureFlag
@@ -106,15 +108,34 @@ def test_epochs_are_folded_once_they_are_over_and_not_before(replace_sums) -> No
     assert errors_fold(LATER, sums, after_s(99)) is None
 
 
-def test_what_comes_after_its_epoch_was_folded_counts_for_nothing(replace_sums) -> None:
-    sums = dict(SUMS)
-    replace_sums(sums, errors_fold(FLAG, sums, after_s(1)))
-    late = sums | {errors_key(FLAG, 1): (9, 9, 9, 9)}
-    assert seen_of(FLAG, late) == seen_of(FLAG, sums)
-    asked = errors_fold(FLAG, late, after_s(1))
-    assert asked is not None
-    assert replace_sums(late, asked)
-    assert late == sums
+EVENTS = st.lists(
+    st.tuples(st.integers(0, 8), st.sampled_from([None, FLAG, LATER]), st.integers(0, 3), st.integers(0, 2)),
+    max_size=30,
+)
+
+
+@given(EVENTS)
+def test_what_comes_after_its_epoch_was_folded_counts_for_the_last_one_that_is(replace_sums, events) -> None:
+    """`events`: a fold at the end of an epoch, or units that enter in it, however late. Nothing is lost, or doubled."""
+    sums: Sums = {}
+    expected: dict[int, dict[int, list[int]]] = {}
+    folded = -1
+    for epoch, flag, candidate_errors, baseline_errors in events:
+        if flag is None:
+            asked = errors_fold(LATER, sums, after_s(epoch))
+            assert asked is None or replace_sums(sums, asked)
+            folded = max((folded, *(each for each in expected if each <= epoch)))
+        else:
+            row = (candidate_errors, baseline_errors, 4, 4)
+            key = errors_key(flag, epoch)
+            sums[key] = tuple(merge(sums.get(key, ()), row))
+            shares = expected.setdefault(max(epoch, folded), {})
+            shares[flag.share_millipct] = merge(shares.get(flag.share_millipct, ()), row)
+    counts = {epoch: {share: ErrorCounts(*row) for share, row in rows.items()} for epoch, rows in expected.items()}
+    assert seen_of(LATER, sums).total == Seen(-1, ErrorCounts(), counts).total
+    assert isclose(
+        harm_log_value(LATER, MARGIN, sums), error_bets.log_value(counts, MARGIN), rel_tol=1e-9, abs_tol=1e-9
+    )
 
 
 def test_a_margin_that_is_asked_for_later_begins_there(replace_sums) -> None:

@@ -118,15 +118,37 @@ def test_a_step_that_is_over_is_forgotten_and_the_ramp_is_not(unit_sums, replace
     assert [each.by_epoch for each in folded] == [{}] * 3
 
 
-def test_what_comes_after_its_epoch_was_folded_counts_for_nothing(unit_sums, replace_sums) -> None:
-    sums = unit_sums(0, 1, 5, 1)
-    for each in folds_of(STEPS[0], sums, after_s(1)):
-        assert replace_sums(sums, each)
+def test_what_comes_after_its_epoch_was_folded_counts_for_the_last_one_that_is(unit_sums, replace_sums) -> None:
+    """As from a worker whose clock is late: with what it would have added to that epoch, up to rounding."""
+
+    def said(sums: Sums) -> dict[str, tuple[object, ...]]:
+        found = verdicts_of(STEPS[0], sums, 1e6)
+        numbers = {name: pytest.approx(each.value) for name, each in found.items()}
+        return {name: (each.result, each.samples, each.coverage, numbers[name]) for name, each in found.items()}
+
+    kept = added(unit_sums(0, 0, 5, 1), unit_sums(0, 1, 5, 1))
+    sums = dict(kept)
+    assert all(replace_sums(sums, each) for each in folds_of(STEPS[0], kept, after_s(1)))
     late = added(sums, unit_sums(0, 0, 9, 9))
-    assert verdicts_of(STEPS[0], late, 1e6) == verdicts_of(STEPS[0], sums, 1e6)
+    assert said(late) == said(added(kept, unit_sums(0, 1, 9, 9))) != said(sums)
     swept = dict(late)
     assert all(replace_sums(swept, each) for each in folds_of(STEPS[0], late, after_s(1)))
-    assert swept == sums
+    assert swept.keys() == sums.keys()
+    assert said(swept) == said(late)
+    assert not list(folds_of(STEPS[0], swept, after_s(1)))
+
+
+def test_what_is_late_counts_in_its_step(unit_sums, replace_sums) -> None:
+    series = next(each for each in series_of(STEPS[0]) if each.metric == "form")
+    sums = unit_sums(1, 20, 5, 1)
+    assert all(replace_sums(sums, each) for each in folds_of(STEPS[1], sums, after_s(20)))
+    for step, in_step, in_ramp in ((0, 11, 11 + 5), (1, 11 + 5, 11 + 10), (2, 5, 11 + 15)):
+        sums = added(sums, unit_sums(step, 19, 2, 1))
+        late = gathered_of(STEPS[max(step, 1)], series, sums)
+        assert all(replace_sums(sums, each) for each in folds_of(STEPS[1], sums, after_s(20)))
+        folded = gathered_of(STEPS[max(step, 1)], series, sums)
+        assert folded == late
+        assert (folded.step.moments.units, folded.ramp.moments.units) == (in_step, in_ramp)
 
 
 def test_an_addition_between_read_and_fold_keeps_it_from_being_folded(unit_sums, replace_sums) -> None:
