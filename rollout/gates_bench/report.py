@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from rollout.core.proportion import wilson
 from rollout.gates_bench import plan
 from rollout.gates_bench.scenarios import Scenario, Truth
 
@@ -80,13 +81,9 @@ class Beside(msgspec.Struct, frozen=True):
     exposed: Median
 
 
-def wilson(hits: int, runs: int) -> Rate:
+def rate(hits: int, runs: int) -> Rate:
     """The rate of `hits` among `runs` (at least one)."""
-    z2 = _Z95**2
-    rate = hits / runs
-    middle = (rate + z2 / (2 * runs)) / (1 + z2 / runs)
-    half = _Z95 * math.sqrt(rate * (1 - rate) / runs + z2 / (4 * runs**2)) / (1 + z2 / runs)
-    return Rate(rate, (max(0.0, middle - half), min(1.0, middle + half)), hits, runs)
+    return Rate(hits / runs, wilson(hits, runs), hits, runs)
 
 
 def median(values: Sequence[float | None]) -> Median:
@@ -120,10 +117,10 @@ def row(scenario: Scenario, runs: Sequence[Run], fresh: Sequence[Run] = (), orac
     found = Row(
         scenario=scenario.name,
         truth=scenario.truth,
-        rolled_back=wilson(ends.count("rolled_back"), len(runs)),
-        completed=wilson(ends.count("completed"), len(runs)),
-        held=wilson(ends.count("held"), len(runs)),
-        frozen=wilson(ends.count("frozen"), len(runs)),
+        rolled_back=rate(ends.count("rolled_back"), len(runs)),
+        completed=rate(ends.count("completed"), len(runs)),
+        held=rate(ends.count("held"), len(runs)),
+        frozen=rate(ends.count("frozen"), len(runs)),
         reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
         minutes=median([_minutes(each.units) if each.end in {"completed", "rolled_back"} else None for each in runs]),
     )
@@ -149,7 +146,7 @@ def row(scenario: Scenario, runs: Sequence[Run], fresh: Sequence[Run] = (), orac
 def beside(scenario: Scenario, gate: str, false_rollback: float, exposed: Sequence[int | None]) -> Beside:
     """Sum up the ramps of one gate; None in `exposed`: it did not roll back."""
     caught = sum(each is not None for each in exposed)
-    return Beside(scenario.name, scenario.truth, gate, false_rollback, wilson(caught, len(exposed)), median(exposed))
+    return Beside(scenario.name, scenario.truth, gate, false_rollback, rate(caught, len(exposed)), median(exposed))
 
 
 def _with_oracle(found: Row, scenario: Scenario, oracle: Sequence[int | None]) -> Row:

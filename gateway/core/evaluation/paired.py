@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
+
+from rollout.core.proportion import CONFIDENCE, Bounds, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CONFIDENCE = 0.95
 _DECIDES = 2.8
 """Standard errors of distance from the limit with which four of five runs decide: z(0.975) + z(0.8)."""
 
@@ -40,13 +40,6 @@ class Pairs(NamedTuple):
         return (self.candidate_only - self.baseline_only) / self.total if self.total else None
 
 
-class Bounds(NamedTuple):
-    """Of an interval."""
-
-    lower: float
-    upper: float
-
-
 class Verdict(Enum):
     """Whether the candidate may be worse by more than what was allowed."""
 
@@ -61,15 +54,6 @@ def count_pairs(pairs: Iterable[tuple[bool, bool]]) -> Pairs:
     for pair in pairs:
         cells[pair] += 1
     return Pairs(*cells.values())
-
-
-def wilson(right: int, count: int, confidence: float = CONFIDENCE) -> Bounds:
-    """Wilson's score interval of a share. `count` > 0."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share, weight = right / count, z * z / count
-    centre = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * math.sqrt(share * (1 - share) / count + weight / (4 * count))
-    return Bounds(max(0.0, centre - half), min(1.0, centre + half))
 
 
 def newcombe(pairs: Pairs, confidence: float = CONFIDENCE) -> Bounds | None:

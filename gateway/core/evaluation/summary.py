@@ -18,9 +18,10 @@ from gateway.core.checks.answer_checks import CHECKS, Checks, check
 from gateway.core.checks.asked import asked
 from gateway.core.checks.ending import Ending
 from gateway.core.evaluation.gpu_time import GpuTime
-from gateway.core.evaluation.paired import Bounds, Pairs, Verdict, count_pairs, judge, newcombe, prompts_to_decide
+from gateway.core.evaluation.paired import Pairs, Verdict, count_pairs, judge, newcombe, prompts_to_decide
 from gateway.core.evaluation.scoring import Scorer, is_right
 from gateway.core.evaluation.wins import JudgeReport, worse_of
+from rollout.core.proportion import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

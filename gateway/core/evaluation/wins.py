@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from gateway.core.evaluation.paired import CONFIDENCE, Bounds, Verdict, judge
+from gateway.core.evaluation.paired import Verdict, judge
+from rollout.core.proportion import CONFIDENCE, Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rollout.gates_bench.report import Median, Rate, median, wilson
+from rollout.gates_bench.report import Median, Rate, median, rate
 from rollout.gates_bench.scenarios import Truth
 from rollout.gates_bench.tables import rate_text, spread_text, table
 from rollout.gates_bench.users.ramp import STAGES
@@ -53,9 +53,9 @@ def row(scenario: UsersScenario, runs: Sequence[UsersRun]) -> UsersRow:
     ends, decided = [each.end for each in runs], [each for each in runs if each.end != "held"]
     return UsersRow(
         scenario,
-        wilson(ends.count("rolled_back"), len(runs)),
-        wilson(ends.count("completed"), len(runs)),
-        wilson(ends.count("held"), len(runs)),
+        rate(ends.count("rolled_back"), len(runs)),
+        rate(ends.count("completed"), len(runs)),
+        rate(ends.count("held"), len(runs)),
         median([None if each.end == "held" else each.requests for each in runs]),
         sum(each.by_groups for each in decided),
         sum(each.requests > STAGES[0].requests_max for each in runs),
@@ -97,7 +97,7 @@ def _together(rows: Sequence[UsersRow]) -> str:
 def _pooled(rates: Iterable[Rate]) -> str:
     found = list(rates)
     hits, runs = sum(each.hits for each in found), sum(each.runs for each in found)
-    return f"{hits} of {runs:,} ramps, {rate_text(wilson(hits, runs))},"
+    return f"{hits} of {runs:,} ramps, {rate_text(rate(hits, runs))},"
 
 
 def _lines(rows: Sequence[UsersRow]) -> Iterator[Sequence[str]]:
@@ -107,7 +107,7 @@ def _lines(rows: Sequence[UsersRow]) -> Iterator[Sequence[str]]:
             of.traffic,
             f"{of.icc:g}",
             of.truth.replace("_", " "),
-            *(rate_text(rate) for rate in (each.rolled_back, each.completed, each.held)),
+            *(rate_text(end) for end in (each.rolled_back, each.completed, each.held)),
             spread_text(each.requests),
             f"{each.by_groups} of {decided}" if decided else "-",
         )

@@ -12,9 +12,9 @@ def runs(ends: dict[str, int]) -> list[Run]:
     return [Run(end, REASONS.get(end, ""), 0, 1_200, 40, 80, 46, 2_400) for end in ends for _ in range(ends[end])]
 
 
-def test_wilson_intervals_are_those_of_the_textbook() -> None:
-    assert report.wilson(5, 100).ci95 == pytest.approx((0.02154, 0.11175), abs=1e-5)
-    assert report.wilson(0, 100).ci95 == pytest.approx((0.0, 0.03699), abs=1e-5)
+def test_a_rate_that_is_nought_is_in_its_interval() -> None:
+    assert report.rate(5, 100) == report.Rate(0.05, pytest.approx((0.02154, 0.11175), abs=1e-5), 5, 100)
+    assert report.rate(0, 1_000).ci95[0] == 0.0
 
 
 def test_medians_count_those_who_never_got_there() -> None:

@@ -9,15 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.evaluation.paired import (
-    Bounds,
     Pairs,
     Verdict,
     count_pairs,
     judge,
     newcombe,
     prompts_to_decide,
-    wilson,
 )
+from rollout.core.proportion import Bounds
 
 CELLS = st.integers(0, 300)
 
@@ -99,10 +98,3 @@ def test_more_prompts_decide_what_some_did_not() -> None:
     many = Pairs(*(factor * each for each in few))
     assert judge(newcombe(many), 0.05) is Verdict.PASSED
     assert prompts_to_decide(Pairs(95, 0, 5, 0), 0.05) is None
-
-
-def test_wilson_stays_in_its_range() -> None:
-    assert wilson(0, 10).lower == pytest.approx(0.0, abs=1e-12)
-    assert wilson(10, 10).upper == pytest.approx(1.0, abs=1e-12)
-    assert wilson(8, 10).lower == pytest.approx(0.4902, abs=1e-4)
-    assert wilson(8, 10).upper == pytest.approx(0.9433, abs=1e-4)
