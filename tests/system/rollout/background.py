@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from concurrent.futures import Future
 
 _T = TypeVar("_T")
 
@@ -32,7 +33,10 @@ class Background:
             self._loop.close()
 
     def do(self, work: Coroutine[Any, Any, _T], limit_s: float = 60.0) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(limit_s)
+        return self.begin(work).result(limit_s)
+
+    def begin(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
 
 async def _end_others() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -20,7 +21,7 @@ from rollout.core.lease import CONTROLLER
 from rollout.core.ramp_model import Phase
 from tests.system.rollout.ledger import Ledger
 from tests.system.rollout.relay import Relay
-from tests.system.rollout.traffic import Traffic
+from tests.system.rollout.traffic import Traffic, converse
 from tests.system.traps.caller import KEY
 from tests.system.traps.conftest import at_once
 
@@ -113,6 +114,15 @@ class Replica:
         """How the store stands to what this replica read of it before."""
         (found,) = (name for name, on in self.samples().items() if name.startswith("glidepath_store_standing") and on)
         return found.split('"')[1]
+
+    def begin_ramp(self, feature: str, fields: Mapping[str, Any]) -> None:
+        """Change these of a flag's fields, and start its ramp."""
+        document = self.api.get("/documents").json()["x-rollouts"][feature]
+        made = self.api.put(
+            "/documents", json={"x-rollouts": {feature: {**document, **fields}}}, params={"reason": "a test"}
+        )
+        assert made.status_code == 200, made.text
+        self.command_of(feature, "ramp/start", **{"if-match": f'"{self.feature(feature)["revision"]}"'})
 
     def command_of(self, feature: str, verb: str, body: Mapping[str, Any] | None = None, **headers: str) -> Any:
         """Carry out a verb of the API; its answer, which must be good."""
@@ -234,15 +244,12 @@ class Cluster:
         """Deliver what a controller's relay kept back."""
         self._background.do(self.controller_relays[controller].release())
 
-    def begin_ramp(self, feature: str, shares: Sequence[int], bake: str) -> None:
-        """Give a feature a ramp of these steps, and start it."""
+    def begin_ramp(
+        self, feature: str, shares: Sequence[int], bake: str, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        """Give a feature a ramp of these steps, and `more` of its flag, and start it."""
         steps = [{"share": share, "bake": bake} for share in shares]
-        replica = self.replicas[1]
-        document = replica.api.get("/documents").json()["x-rollouts"][feature]
-        wanted = {"x-rollouts": {feature: {**document, "ramp": {"steps": steps}}}}
-        made = replica.api.put("/documents", json=wanted, params={"reason": "a test"})
-        assert made.status_code == 200, made.text
-        replica.command_of(feature, "ramp/start", **{"if-match": f'"{replica.feature(feature)["revision"]}"'})
+        self.replicas[1].begin_ramp(feature, {**more, "ramp": {"steps": steps}})
 
     def ledger(self, feature: str) -> Ledger:
         return Ledger(feature, [entry for entry in self.audit() if entry.feature == feature])
@@ -275,18 +282,30 @@ class Cluster:
         self.settle()
 
     def with_store(self, read: Callable[[Any], Any]) -> Any:
-        async def once() -> Any:
-            store = open_store(self.redis.url)
-            try:
-                return await read(store)
-            finally:
-                await store.close()
+        return self._background.do(in_store(self.redis.url, read))
 
-        return self._background.do(once())
+    def set_faults(self, upstream: str, *faults: Mapping[str, Any]) -> None:
+        """What an upstream does to requests from now on."""
+        answer = httpx2.post(f"{self._upstreams[upstream]}/simulator/faults", json={"faults": faults}, timeout=30)
+        assert answer.status_code == 200, answer.text
+
+    def converse(self, feature: str, names: Sequence[str]) -> set[str]:
+        """Each name begins a conversation at every replica; who of them had no answer once."""
+        urls = [replica.url for replica in self.replicas]
+        return self._background.do(converse(urls, feature, names, KEY))
 
 
 def _pairs(replicas: Mapping[int, str], features: Sequence[str]) -> Iterator[tuple[int, str]]:
     return ((replica, feature) for replica in replicas for feature in features)
+
+
+async def in_store(url: str, read: Callable[[Any], Any]) -> Any:
+    """What is read of a store past all gateways."""
+    store = open_store(url)
+    try:
+        return await read(store)
+    finally:
+        await store.close()
 
 
 async def _read_audit(store: Any) -> list[AuditEntry]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from functools import partial
@@ -11,24 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rollout.core.evidence.arms import arms_of
-from rollout.core.evidence.cluster_parts import PREFIX
 from rollout.core.ramp_model import Phase
-from rollout.core.ramp_shown import decode_shown
-from tests.system.rollout.cluster import Redis, Replica, config, start_upstream
-from tests.system.traps.caller import KEY, Line, chat
+from tests.system.rollout.cluster import Redis, Replica, config, in_store, start_upstream
+from tests.system.rollout.gathered import Gathered
+from tests.system.rollout.traffic import converse
+from tests.system.traps.caller import KEY
 from tests.system.traps.conftest import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
+    from concurrent.futures import Future
 
-    from rollout.core.ramp_shown import Shown
     from tests.system.rollout.background import Background
 
 pytestmark = pytest.mark.system
 
 KILLS = 3
-CALLERS = 6
 WAITS_S = 6
 """The age of requests of users: longer than it takes to send them, and to have the workers replaced."""
 GATE = {"role": "hard", "source": "evidence", "metric": "errors", "alpha": 0.05}
@@ -55,6 +52,8 @@ class Gateway:
         (folder / "gateway.toml").write_text(config(self.redis, urls, DRAWN, 0, enabled=True), "utf-8")
         self.command = start("gateway", "--config", "gateway.toml")
         self.replica = Replica(self.command)
+        gathered = Gathered(self._with_store)
+        self.units, self.requests, self.shown = gathered.units, gathered.requests, gathered.shown
         for feature, more in DRAWN.items():
             self._begin(feature, more)
 
@@ -74,72 +73,23 @@ class Gateway:
 
     def send(self, feature: str, prefix: str, count: int, turns: int = 1) -> int:
         """Ask as so many conversations, each a user; how many of them had an answer each time."""
-        return self._background.do(self._send(feature, [f"{prefix}-{number}" for number in range(count)] * turns))
+        return count - len(self._background.do(self._converse(feature, prefix, count, turns)))
 
-    def begin_to_send(self, feature: str, prefix: str, count: int) -> asyncio.Future[int]:
-        names = [f"{prefix}-{number}" for number in range(count)]
-        return asyncio.run_coroutine_threadsafe(self._send(feature, names), self._background._loop)
-
-    def sums(self, feature: str) -> dict[Any, tuple[int, ...]]:
-        return self._read(lambda store: store.read_sums(feature))
-
-    def units(self, feature: str) -> int:
-        """Conversations that are counted, of both arms."""
-        progress = self._read(lambda store: store.get(feature)).progress
-        return sum(row[1] + row[2] for row in arms_of(feature, progress, self.sums(feature)).by_share)
-
-    def requests(self, feature: str) -> int:
-        """Requests of users that are counted."""
-        found = ((key.name, vector) for key, vector in self.sums(feature).items())
-        return sum(vector[0] for name, vector in found if name.startswith(PREFIX) and name.endswith(".all"))
-
-    def shown(self, feature: str) -> Shown | None:
-        memory = self._read(lambda store: store.get_memory(feature))
-        return None if memory is None else decode_shown(memory[1])
+    def begin_to_send(self, feature: str, prefix: str, count: int) -> Future[set[str]]:
+        return self._background.begin(self._converse(feature, prefix, count, 1))
 
     def _begin(self, feature: str, more: dict[str, Any]) -> None:
-        api, steps = self.replica.api, [{"share": 50_000, "bake": "1h"}]
-        document = api.get("/documents").json()["x-rollouts"][feature]
-        wanted = {"x-rollouts": {feature: {**document, **more, "ramp": {"steps": steps}}}}
-        made = api.put("/documents", json=wanted, params={"reason": "a test"})
-        assert made.status_code == 200, made.text
-        self.replica.command_of(feature, "ramp/start", **{"if-match": f'"{self.replica.feature(feature)["revision"]}"'})
+        self.replica.begin_ramp(feature, {**more, "ramp": {"steps": [{"share": 50_000, "bake": "1h"}]}})
         at_once(lambda: self.replica.feature(feature)["share_millipct"] == 50_000)
-        version = self._read(lambda store: store.version())
+        version = self._with_store(lambda store: store.version())
         at_once(lambda: self.replica.samples()["glidepath_snapshot_version"] >= version)
 
-    def _read(self, read: Callable[[Any], Any]) -> Any:
-        from rollout.adapters import open_store  # noqa: PLC0415
+    def _with_store(self, read: Callable[[Any], Any]) -> Any:
+        return self._background.do(in_store(self.redis.url, read))
 
-        async def once() -> Any:
-            store = open_store(self.redis.url)
-            try:
-                return await read(store)
-            finally:
-                await store.close()
-
-        return self._background.do(once())
-
-    async def _send(self, feature: str, names: list[str]) -> int:
-        parts = (names[number::CALLERS] for number in range(CALLERS))
-        failed = await asyncio.gather(*(_ask(self.replica.url, feature, part) for part in parts))
-        return len({*names}.difference(*failed))
-
-
-async def _ask(url: str, feature: str, names: list[str]) -> set[str]:
-    """Who had no answer: whose worker is killed has none."""
-    failed = set()
-    for name in names:
-        line = Line(url, KEY)  # another worker for each
-        try:
-            answer = await line.ask(chat("say something", feature, user=name), {"x-conversation-id": name})
-            if answer.status != 200 or not answer.whole:
-                failed.add(name)
-        except (OSError, asyncio.IncompleteReadError, TimeoutError):
-            failed.add(name)
-        finally:
-            line.close()
-    return failed
+    def _converse(self, feature: str, prefix: str, count: int, turns: int) -> Coroutine[Any, Any, set[str]]:
+        names = [f"{prefix}-{number}" for number in range(count)] * turns
+        return converse([self.replica.url], feature, names, KEY)
 
 
 @pytest.fixture(scope="module")

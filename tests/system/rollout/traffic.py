@@ -21,6 +21,10 @@ _REUSES = 10
 """Answers after which a caller connects anew, so that it meets other workers as well."""
 
 
+_AT_ONCE = 6
+"""Conversations of each replica."""
+
+
 class Seen(NamedTuple):
     """One answer, or the lack of one (`status` 0). Unix times."""
 
@@ -81,6 +85,29 @@ class Traffic:
     def _asked(self, number: int) -> Iterator[tuple[str, str]]:
         users = itertools.cycle(range(number, UNITS, CALLERS))
         return ((feature, f"user-{next(users)}") for feature in itertools.cycle(self._features))
+
+
+async def converse(urls: Sequence[str], feature: str, names: Sequence[str], key: str) -> set[str]:
+    """Ask as each name, a user and a conversation, at all `urls`, six at once; who had no answer once."""
+    parts = [(url, names[number::_AT_ONCE]) for url, number in itertools.product(urls, range(_AT_ONCE))]
+    failed = await asyncio.gather(*(_converse(url, feature, part, key) for url, part in parts))
+    return set().union(*failed)
+
+
+async def _converse(url: str, feature: str, names: Sequence[str], key: str) -> set[str]:
+    """A connection for each: another worker."""
+    failed = set()
+    for name in names:
+        line = Line(url, key)
+        try:
+            answer = await line.ask(chat("say something", feature, user=name), {"x-conversation-id": name})
+            if answer.status != 200 or not answer.whole:
+                failed.add(name)
+        except (OSError, asyncio.IncompleteReadError, TimeoutError):
+            failed.add(name)
+        finally:
+            line.close()
+    return failed
 
 
 async def _ask(line: Line, replica: int, feature: str, user: str) -> Seen:
