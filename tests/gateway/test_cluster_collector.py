@@ -25,7 +25,8 @@ from rollout.core.model import FeatureFlag, UnitKind
 from rollout.core.sums import REMEMBER_FLUSH_S
 from tests.gateway.core.test_cluster_requests import FLAG as BY_USER
 from tests.gateway.core.test_cluster_requests import GATE, request
-from tests.gateway.test_unit_collector import FEATURES, Line
+from tests.gateway.store_line import Line
+from tests.gateway.test_unit_collector import FEATURES
 
 FLAG = replace(
     BY_USER,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
@@ -10,43 +10,21 @@ from msgspec.structs import replace
 from gateway.core.judging.score import Lost, Result
 from gateway.pair_collector import PairCollector
 from rollout.adapters.sqlite import SqliteStore
-from rollout.core.claims import REMEMBER_FLUSH_S, Claim
+from rollout.core.claims import REMEMBER_FLUSH_S
 from rollout.core.errors import InvalidArgument, StoreUnavailable
 from rollout.core.evaluate import compile_snapshot
 from rollout.core.evidence.pair_verdicts import verdict_of
 from rollout.core.evidence.pairs import OVER, VERSIONS_MAX, by_version, plan_of, replies_of
 from rollout.core.gates import Result as Said
-from rollout.core.sums import SumKey
 from tests.gateway.core.test_pair_sums import FLAG, GATE, SCORED
+from tests.gateway.store_line import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rollout.core.sums import SumKey
 
 LOST = Lost("draft", 7, "v1")
-
-
-class Line:
-    """A real store behind a line that can be cut, or that loses answers."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self.store = store
-        self.fault: Exception | None = None
-        self.lost_answers = 0
-
-    async def claim_units(self, claims: Sequence[Claim], flush_id: str) -> tuple[bool, ...]:
-        self._cut()
-        return self._answer(await self.store.claim_units(claims, flush_id))
-
-    async def add_sums(self, deltas: Mapping[SumKey, Sequence[int]], flush_id: str) -> bool:
-        self._cut()
-        return self._answer(await self.store.add_sums(deltas, flush_id))
-
-    def _cut(self) -> None:
-        if self.fault is not None:
-            raise self.fault
-
-    def _answer(self, made):
-        if self.lost_answers:
-            self.lost_answers -= 1
-            raise StoreUnavailable("the line was cut")
-        return made
 
 
 class World:

@@ -1,6 +1,6 @@
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count, product
 
 import pytest
@@ -18,7 +18,7 @@ from rollout.core.evidence.ledger import MetricSums, noninferiority_log_value, t
 from rollout.core.evidence.plans import ErrorCounts, Series, error_counts, series_of, stored
 from rollout.core.model import FeatureFlag, Snapshot
 from rollout.core.ramp_model import Evidence, Gate, GateKind, Phase, Progress, RampPlan, Role, Step
-from rollout.core.sums import SumKey
+from tests.gateway.store_line import Line
 from tests.gateway.test_recorder import RECORD
 
 AGE_S = 60.0
@@ -45,36 +45,6 @@ FEATURES = count()
 def request(digest: int, arrived_s: float = 100.0, took_s: float = 0.5, **changes: object) -> Record:
     times = {"at_s": arrived_s + took_s, "duration_s": took_s}
     return replace(RECORD, unit_digest=digest, **(times | changes))
-
-
-class Line:
-    """A real store behind a line that can be cut, or that loses answers."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self.store, self.fault = store, None
-        self.lost_answers = 0
-        self.claims: list[str] = []
-        self.adds: list[str] = []
-
-    async def claim_units(self, claims: Sequence[Claim], flush_id: str) -> tuple[bool, ...]:
-        self.claims.append(flush_id)
-        return self.answer(await self._sent(self.store.claim_units(claims, flush_id)))
-
-    async def add_sums(self, deltas: Mapping[SumKey, Sequence[int]], flush_id: str) -> bool:
-        self.adds.append(flush_id)
-        return self.answer(await self._sent(self.store.add_sums(deltas, flush_id)))
-
-    async def _sent(self, work):
-        if self.fault is not None:
-            work.close()
-            raise self.fault
-        return await work
-
-    def answer(self, made):
-        if self.lost_answers:
-            self.lost_answers -= 1
-            raise StoreUnavailable("the line was cut")
-        return made
 
 
 class World:
