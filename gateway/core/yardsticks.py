@@ -117,7 +117,10 @@ class Yardsticks:
             span = span_of(unit, part)
             if span is None or (span.at_least_s < unit.age_s and span.at_most_s == inf):
                 continue  # nobody knows how long it would have taken
-            windows.setdefault(part, _Window()).add(unit.arrived_s, span.at_most_s)
+            window = windows.get(part)
+            if window is None:
+                window = windows[part] = _Window()
+            window.add(unit.arrived_s, span.at_most_s)
 
     @staticmethod
     def _put(feature: _Feature, now_s: float, metrics: Collection[str]) -> None:
