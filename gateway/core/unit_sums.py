@@ -198,20 +198,20 @@ class Books:
 def looked_at(units: Iterable[Judged]) -> Deltas:
     """What units that have come of age add, new or known: that somebody looks at them, see `silence`."""
     deltas: Deltas = {}
-    for unit in units:
-        feature, progress = unit.place.flag.feature, unit.place.flag.progress
-        _add(deltas, watched_key(feature, progress, unit.arrived_s), Watched(units=1), 1)
-        form = _form_of(unit)
-        if form != ABSENT:
-            key = watched_key(feature, progress, unit.arrived_s, Watch.CHECKS)
-            _add(deltas, key, Watched(requests=1, units=int(form is not None)), 1)
+    for (place, _, _), group in _grouped(units, lambda _: 0.0):
+        feature, progress, arrived_s = place.flag.feature, place.flag.progress, group[0].arrived_s
+        _add(deltas, watched_key(feature, progress, arrived_s), Watched(units=len(group)), 1)
+        forms = [form for form in _forms_of(place, group) if form != ABSENT]
+        if forms:
+            checked = Watched(requests=len(forms), units=len(forms) - forms.count(None))
+            _add(deltas, watched_key(feature, progress, arrived_s, Watch.CHECKS), checked, 1)
     return deltas
 
 
-def _form_of(unit: Judged) -> Outcome:
-    """What the free checks came to, whichever gate asked; absent where none did."""
-    found = zip(unit.place.series, unit.outcomes, strict=True)
-    return next((outcome for series, outcome in found if series.metric == FORM), ABSENT)
+def _forms_of(place: Place, units: Iterable[Judged]) -> list[Outcome]:
+    """What the free checks came to, whichever gate asked; none where none did."""
+    column = next((number for number, series in enumerate(place.series) if series.metric == FORM), None)
+    return [] if column is None else [unit.outcomes[column] for unit in units]
 
 
 def _usual(metric: str) -> float:
