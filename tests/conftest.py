@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from rollout.adapters import sqlite_connection, sqlite_host, sqlite_schema
+
 # No deadline: a slow machine is no failure. No database: a run leaves nothing behind and depends on nothing before it.
 settings.register_profile("glidepath", deadline=None, database=None)
 # For tests/mirror_coverage.py, where random examples must not decide what is covered.
@@ -24,6 +26,14 @@ settings.load_profile("glidepath")
 
 DEADLINE_S = 60.0
 START_DEADLINE_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk or a writer that stalls for seconds is no failure. Files that test these bounds override it."""
+    for module in (sqlite_connection, sqlite_host, sqlite_schema):
+        monkeypatch.setattr(module, "BUSY_S", DEADLINE_S / 2)
+    monkeypatch.setattr(sqlite_connection, "_LIMIT_S", DEADLINE_S)
 
 
 def pytest_collection_finish() -> None:

@@ -34,6 +34,11 @@ KEY = KeyRecord(id="k1", digest="ab" * 32, name="first", tenant="t", created_at_
 NEW = FeatureFlag(feature="summarize", candidate="inhouse", baseline="partner")
 
 
+@pytest.fixture(autouse=True)
+def patient_store() -> None:
+    """Here the bounds are the product's."""
+
+
 async def commit_share(store: Store, share: int) -> FeatureFlag:
     before = await store.get("summarize")
     after = commands.set_share(before or NEW, share)

@@ -16,6 +16,11 @@ from rollout.core.model import FeatureFlag
 FLAG = FeatureFlag(feature="f", candidate="a", baseline="b")
 
 
+@pytest.fixture(autouse=True)
+def patient_store() -> None:
+    """Here the bounds are the product's."""
+
+
 @pytest.fixture
 def at_s() -> list[float]:
     return [1_000.0]
